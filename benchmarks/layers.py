@@ -1,0 +1,405 @@
+"""How often the target layer is found with no configuration, and whether the map there means something.
+
+    python benchmarks/layers.py [--wrapped] [--nonsquare] [--only PATTERN] [--largest MILLIONS]
+    python benchmarks/layers.py --planted [--only PATTERN]
+
+Runs over every classification model of torchvision and the smallest model of each family of timm, with random weights.
+A model counts as right if, at the chosen place,
+- the class activation map before the ReLU is finite and not constant,
+- the gradient reaches at least half of the positions, and
+- the layout is true to position: when a 64-pixel patch in one corner of the input changes a little, the activation
+  changes in the same quarter of the grid, more than it does for the other corners, for each of the four corners. A
+  transposed grid, windows or attention heads read as images fail this.
+
+Where positions do not show, up to three more draws of the weights are tried, since a random network may be chaotic.
+Freshly built models give almost no signal where the head is zero or a layer scale is 1e-6. Here such weights are drawn
+again and such scales are set to 0.1; the output says in how many models. In every other draw, batch normalisation gets
+the statistics of two noise images, without which a deep random network (RepVGG) lets nothing through.
+
+With --planted: in images of small models of many kinds, the 64-pixel patch is sought that raises a score most at its
+random place, so that it decides the score; the peak of the plain Grad-CAM must lie on it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import time
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import timm
+import torch
+import torchvision
+from torch import Tensor, nn
+
+from pytest_gradcam.engine import layers
+from pytest_gradcam.engine.capture import Captured, capture
+from pytest_gradcam.engine.guard import untouched
+
+Size = tuple[int, int]
+
+_PATCH = 64
+_CLASSES = 10
+_DRAWS = 4
+_ELSEWHERE = "shows elsewhere"
+_PLACES = 12
+_STEPS = 20
+_PLANTED = (
+    "resnet18", "mobilenetv3_small_050", "convnext_atto", "repvgg_a0", "vit_tiny_patch16_224",
+    "vit_relpos_small_patch16_224", "deit_tiny_distilled_patch16_224", "swin_tiny_patch4_window7_224", "mixer_s32_224",
+    "resmlp_12_224", "coatnet_nano_rw_224", "maxvit_pico_rw_256", "mobilevit_xxs", "efficientformerv2_s0", "levit_128s",
+    "tiny_vit_5m_224", "crossvit_9_240", "tnt_s_patch16_224", "cait_xxs24_224", "pit_ti_224", "xcit_nano_12_p16_224",
+    "poolformer_s12", "edgenext_xx_small",
+)  # fmt: skip
+_NONSQUARE: tuple[Size, ...] = ((192, 256), (224, 336), (256, 384), (384, 512))
+
+
+class Wrapped(nn.Module):
+    """A model as many projects hold it: inside another module, behind a normalisation, with a dict as output."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        return {"logits": self.net((x - 0.1) / 1.1)}
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model to be built: its name, the input size it is made for, and how to build it for a size, or for its own."""
+
+    name: str
+    size: Size
+    build: Callable[[Size | None], nn.Module]
+
+
+@dataclass
+class Tally:
+    """What became of the models of one library."""
+
+    right: int = 0
+    redrawn: int = 0
+    again: int = 0
+    failures: list[str] = field(default_factory=list)
+    inapplicable: list[str] = field(default_factory=list)
+
+    def add(self, name: str, verdict: Verdict) -> None:
+        self.redrawn += verdict.redrawn
+        self.again += verdict.draws > 1
+        if verdict.wrong:
+            self.failures.append(f"{name}: {verdict.found} {verdict.wrong}")
+        else:
+            self.right += 1
+
+    @property
+    def total(self) -> int:
+        return self.right + len(self.failures)
+
+
+def from_torchvision(largest: float, only: str) -> Iterator[Subject]:
+    for name in torchvision.models.list_models(module=torchvision.models):
+        meta = torchvision.models.get_model_weights(name).DEFAULT.meta
+        if meta["num_params"] <= largest and re.search(only, name):
+            side = 299 if name.startswith("inception") else 224
+            yield Subject(name, (side, side), partial(_torchvision, name))
+
+
+def from_timm(largest: float, only: str) -> Iterator[Subject]:
+    """The smallest model that builds of every family: the models of a module whose names start with the same word."""
+    families: dict[tuple[str, str], list[str]] = {}
+    for module in timm.list_modules():
+        for name in timm.list_models(module=module):
+            word = re.match("[a-z]+", name)
+            if word and word.group() != "test":
+                families.setdefault((module, word.group()), []).append(name)
+    for names in families.values():
+        if not any(re.search(only, name) for name in names):
+            continue
+        sized = sorted(found for name in names if (found := _measured(name)))
+        if sized and sized[0][0] <= largest:
+            yield from named([sized[0][1]])
+
+
+def named(names: Iterable[str]) -> Iterator[Subject]:
+    """Models of timm, by name."""
+    for name in names:
+        found = _measured(name)
+        if found:
+            yield Subject(name, found[2], partial(_timm, name))
+
+
+def _torchvision(name: str, _size: Size | None) -> nn.Module:
+    model: nn.Module = torchvision.models.get_model(name)
+    return model
+
+
+def _measured(name: str) -> tuple[int, str, Size] | None:
+    """The number of parameters, name and input size of a timm model, or None if it is no classifier that builds."""
+    try:
+        with torch.device("meta"):
+            model = timm.create_model(name, num_classes=_CLASSES)
+    except Exception:  # any way in which a model does not build
+        return None
+    count = sum(parameter.numel() for parameter in model.parameters())
+    return count, name, _size(model)
+
+
+def _size(model: Any) -> Size:
+    _, height, width = model.pretrained_cfg["input_size"]
+    return height, width
+
+
+def _timm(name: str, size: Size | None) -> nn.Module:
+    if size is not None:
+        try:
+            return timm.create_model(name, num_classes=_CLASSES, img_size=size)
+        except TypeError:  # takes any size, or only its own
+            pass
+    return timm.create_model(name, num_classes=_CLASSES)
+
+
+def awaken(model: nn.Module) -> bool:
+    """Draws weights that are all zero again and raises tiny layer scales to 0.1. Returns whether there were any."""
+    changed = False
+    for parameter in model.parameters():
+        value = parameter.detach()
+        if value.ndim >= 2 and not value.any():
+            nn.init.trunc_normal_(parameter, std=0.02)
+        elif value.numel() > 1 and 0 < value.abs().max() < 0.1 and value.min() == value.max():
+            nn.init.constant_(parameter, 0.1)
+        else:
+            continue
+        changed = True
+    return changed
+
+
+def calibrate(model: nn.Module, inputs: Tensor) -> None:
+    """Sets the running statistics of batch normalisation, without which a deep random network lets nothing through."""
+    norms = [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    for norm in norms:
+        norm.train().momentum = 1.0
+    if norms:
+        with torch.no_grad():
+            model(torch.cat([inputs, inputs.flip(2)]))
+    model.eval()
+
+
+def prepared(subject: Subject, nonsquare: bool, draw: int = 0) -> tuple[nn.Module, Tensor, bool]:
+    """The model in eval mode, an input that it takes, and whether weights were drawn again, for one draw of them all."""
+    error: Exception | None = None
+    for size in _NONSQUARE if nonsquare else (None,):
+        try:
+            torch.manual_seed(draw)
+            model = subject.build(size).eval()
+            redrawn = awaken(model)
+            inputs = torch.randn(1, 3, *(size or subject.size))
+            with torch.no_grad():
+                model(inputs)
+            if draw % 2 == 0:
+                calibrate(model, inputs)
+            return model, inputs, redrawn
+        except Exception as found:  # any way in which a model refuses a size
+            error = error or found
+    raise RuntimeError(f"{type(error).__name__} {str(error)[:80]!r}")
+
+
+def logit(output: Any) -> Tensor:
+    """The highest class score."""
+    scores: Tensor = output["logits"] if isinstance(output, dict) else output
+    return scores.max()
+
+
+def cam(captured: Captured, score: Tensor) -> Tensor:
+    """The class activation map (h, w) before the ReLU, and the gradient it comes from."""
+    gradients = captured.gradients([score])
+    return (captured.activations * gradients.mean((2, 3), keepdim=True)).sum(1)[0]
+
+
+def fault(model: nn.Module, inputs: Tensor, site: layers.Site) -> str:
+    """Why the map at the site means nothing, or an empty string."""
+    captured = capture(model, inputs, site)
+    gradients = captured.gradients([logit(captured.output)])
+    heat = cam(captured, logit(captured.output))
+    if not heat.isfinite().all():
+        return "the map is not finite"
+    if heat.std() <= 1e-4 * heat.abs().max():
+        return "the map is constant"
+    strength = gradients.abs().amax(1)
+    if (strength > 1e-6 * strength.max()).float().mean() < 0.5:
+        return "gradient at less than half of the positions"
+    return misplaced(model, inputs, site, captured.activations)
+
+
+def misplaced(model: nn.Module, inputs: Tensor, site: layers.Site, before: Tensor) -> str:
+    """In which corners of the input a change does not show in the same quarter of the grid."""
+    corners = [(0, 0), (0, 1), (1, 0), (1, 1)]
+    quarters = []
+    for corner in corners:
+        changed = inputs.repeat(4, 1, 1, 1)
+        rows, columns = (slice(-_PATCH, None) if end else slice(_PATCH) for end in corner)
+        # Faint, since a random network is chaotic: after a strong change in one corner everything is different.
+        changed[:, :, rows, columns] += 0.1 * torch.randn_like(changed[:, :, rows, columns])
+        change = capture(model, changed, site).activations - before
+        # What all positions share, by squeeze-and-excitation or attention, has no place.
+        change = (change - change.mean((2, 3), keepdim=True)).norm(dim=1).mean(0, keepdim=True)
+        quarters.append(nn.functional.adaptive_avg_pool2d(change, 2).flatten())
+    shown = torch.stack(quarters)
+    # Some quarters change more whatever is touched; what counts is where this corner shows more than the others do.
+    found = (shown / shown.mean(0)).argmax(1).tolist()
+    wrong = [str(corner) for i, corner in enumerate(corners) if found[i] != i]
+    return f"a change in the corner {' '.join(wrong)} {_ELSEWHERE}" if wrong else ""
+
+
+@dataclass
+class Verdict:
+    """What was found at the chosen place of one model, `wrong` why it means nothing, after how many draws of weights."""
+
+    found: str
+    wrong: str
+    draws: int
+    redrawn: bool
+    size: str
+
+
+def survey(subjects: Iterator[Subject], wrapped: bool, nonsquare: bool) -> Tally:
+    tally = Tally()
+    for subject in subjects:
+        started = time.perf_counter()
+        try:
+            verdict = judged(subject, wrapped, nonsquare)
+        except RuntimeError as error:
+            tally.inapplicable.append(f"{subject.name}: {error}")
+            continue
+        tally.add(subject.name, verdict)
+        line = f"WRONG {verdict.found} {verdict.wrong}" if verdict.wrong else f"right {verdict.found}"
+        more = f" in draw {verdict.draws}" if verdict.draws > 1 else ""
+        print(f"{subject.name:36} {verdict.size:8} {line}{more} {time.perf_counter() - started:.1f} s", flush=True)
+    return tally
+
+
+def judged(subject: Subject, wrapped: bool, nonsquare: bool) -> Verdict:
+    """Draws the weights again only where positions do not show: a random network may be chaotic."""
+    verdict = Verdict("", _ELSEWHERE, 0, False, "")
+    while _ELSEWHERE in verdict.wrong and verdict.draws < _DRAWS:
+        model, inputs, redrawn = prepared(subject, nonsquare, verdict.draws)
+        found, wrong = judge(Wrapped(model).eval() if wrapped else model, inputs)
+        verdict = Verdict(found, wrong, verdict.draws + 1, redrawn, "x".join(map(str, inputs.shape[2:])))
+    return verdict
+
+
+def judge(model: nn.Module, inputs: Tensor) -> tuple[str, str]:
+    """The chosen place, and why the map there means nothing, or an empty string."""
+    found = ""
+    try:
+        with untouched(model):
+            site = layers.choose(model, inputs, logit).site
+            found = f"{site} {site.layout}+{site.prefix}"
+            return found, fault(model, inputs, site)
+    except Exception as error:  # a survey goes on
+        return found, f"{type(error).__name__}: {error}"
+
+
+def planted(subjects: Iterator[Subject]) -> None:
+    """Prints, for each model, how often the peak lies on the patch that decides."""
+    for subject in subjects:
+        started = time.perf_counter()
+        model, inputs, _ = prepared(subject, nonsquare=False)
+        images, corners = _backgrounds((inputs.shape[2], inputs.shape[3]))
+        calibrate(model, _pasted(images, torch.randn(len(images), 3, _PATCH, _PATCH), corners))
+        with untouched(model):
+            line = _peaks(model, images, corners)
+        print(f"{subject.name:32} {line} {time.perf_counter() - started:.0f} s", flush=True)
+
+
+def _backgrounds(size: Size) -> tuple[Tensor, list[Size]]:
+    """Smooth, faint random images, and the top and left of the patch's place in each."""
+    draw = torch.Generator().manual_seed(0)
+    images = 0.3 * torch.randn(_PLACES, 3, 8, 8, generator=draw)
+    corners = [(_draw(size[0], draw), _draw(size[1], draw)) for _ in images]
+    return nn.functional.interpolate(images, size, mode="bilinear"), corners
+
+
+def _peaks(model: nn.Module, plain: Tensor, corners: list[Size]) -> str:
+    pasted = _pasted(plain, _deciding_patches(model, plain, corners), corners)
+    with torch.no_grad():
+        before, after = (torch.cat([model(image[None])[:, 0] for image in images]) for images in (plain, pasted))
+    site = layers.choose(model, pasted[:1], lambda output: output[0, 0]).site
+    found = [_on_patch(model, image[None], corner, site) for image, corner in zip(pasted, corners, strict=True)]
+    hits, area = torch.tensor(found).mean(0).tolist()
+    rise = float((after - before).mean() / before.std())
+    return f"peak on the patch {hits:.2f}, by chance {area:.2f}; score raised by {rise:.1f} sd; {site}"
+
+
+def _draw(side: int, draw: torch.Generator) -> int:
+    return int(torch.randint(side - _PATCH + 1, (), generator=draw))
+
+
+def _deciding_patches(model: nn.Module, images: Tensor, corners: list[Size]) -> Tensor:
+    """For each image the patch (3, 64, 64) at its place that raises the first score most."""
+    patches = torch.zeros(len(images), 3, _PATCH, _PATCH).requires_grad_()
+    optimiser = torch.optim.Adam([patches], lr=0.2)
+    for _ in range(_STEPS):
+        optimiser.zero_grad()
+        (-model(_pasted(images, patches, corners))[:, 0].sum()).backward()
+        optimiser.step()
+    return patches.detach()
+
+
+def _pasted(images: Tensor, patches: Tensor, corners: list[Size]) -> Tensor:
+    pasted = images.clone()
+    for i, (top, left) in enumerate(corners):
+        pasted[i, :, top : top + _PATCH, left : left + _PATCH] = patches[i].clamp(-3, 3)
+    return pasted
+
+
+def _on_patch(model: nn.Module, image: Tensor, corner: Size, site: layers.Site) -> tuple[float, float]:
+    """Whether the cell of the map's peak touches the patch, and the share of the cells that do."""
+    captured = capture(model, image, site)
+    heat = cam(captured, captured.output[0, 0])
+    inside = torch.zeros(image.shape[2:])
+    inside[corner[0] : corner[0] + _PATCH, corner[1] : corner[1] + _PATCH] = 1
+    touched = nn.functional.adaptive_max_pool2d(inside[None], heat.shape)[0]
+    return float(touched.flatten()[heat.argmax()]), float(touched.mean())
+
+
+def report(library: str, tally: Tally) -> None:
+    print(
+        f"\n{library}: {tally.right} of {tally.total} right; zero weights or tiny layer scales replaced in {tally.redrawn}, "
+        f"more than one draw of weights in {tally.again}"
+    )
+    for title, lines in (("wrong", tally.failures), ("does not take such an input", tally.inapplicable)):
+        for line in lines:
+            print(f"  {title}: {line}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--wrapped", action="store_true", help="each model inside a wrapper module")
+    parser.add_argument("--nonsquare", action="store_true", help="inputs of 192 x 256, or more where a model needs it")
+    parser.add_argument("--planted", action="store_true", help="the test with a patch that decides")
+    parser.add_argument("--only", default="", metavar="PATTERN", help="models whose name matches a regular expression")
+    parser.add_argument(
+        "--largest", type=float, default=100, metavar="MILLIONS", help="skip models with more parameters"
+    )
+    parser.add_argument("--library", choices=("torchvision", "timm"), help="one library only")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")
+    if options.planted:
+        planted(named(name for name in _PLANTED if re.search(options.only, name)))
+        return
+    tallies = {}
+    for library, subjects in (("torchvision", from_torchvision), ("timm", from_timm)):
+        if options.library in (None, library):
+            tallies[library] = survey(subjects(options.largest * 1e6, options.only), options.wrapped, options.nonsquare)
+    for library, tally in tallies.items():
+        report(library, tally)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,55 @@
+"""Unit tests for what a vision model looks at.
+
+The names below are loaded when they are first used: importing this package loads neither numpy nor torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from pytest_gradcam.errors import FocusError, GradcamWarning, HeatmapError, NoEvidenceError, SettingsError
+
+if TYPE_CHECKING:
+    from pytest_gradcam import masks, metrics, perturbations, strategies
+    from pytest_gradcam.engine.dense import Box, Region
+    from pytest_gradcam.engine.explainer import Explainer
+    from pytest_gradcam.engine.targets import Contrast
+    from pytest_gradcam.heatmap import Heatmap
+
+__all__ = [
+    "Box",
+    "Contrast",
+    "Explainer",
+    "FocusError",
+    "GradcamWarning",
+    "Heatmap",
+    "HeatmapError",
+    "NoEvidenceError",
+    "Region",
+    "SettingsError",
+    "masks",
+    "metrics",
+    "perturbations",
+    "strategies",
+]
+
+_LAZY = {
+    "Box": "pytest_gradcam.engine.dense",
+    "Region": "pytest_gradcam.engine.dense",
+    "Contrast": "pytest_gradcam.engine.targets",
+    "Explainer": "pytest_gradcam.engine.explainer",
+    "Heatmap": "pytest_gradcam.heatmap",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(import_module(_LAZY[name]), name)
+    if name in __all__:
+        return import_module(f"pytest_gradcam.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,91 @@
+"""Activations and gradients at one site, for the price of one forward pass.
+
+With the parameters frozen and the site's tensor replaced by a detached leaf, autograd records nothing before the
+site, and backward runs from the score to it and no further.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pytest_gradcam.engine.guard import forward
+from pytest_gradcam.engine.layers import Site
+from pytest_gradcam.errors import HeatmapError
+
+#: From a sum of scores and the leaf to the gradient there, or what a method takes in its place.
+Differentiate = Callable[[Tensor, Tensor], Tensor | None]
+
+
+def gradient(total: Tensor, leaf: Tensor) -> Tensor | None:
+    """The gradient of the sum of scores at the leaf; None if no path leads there. The graph stays usable."""
+    return torch.autograd.grad(total, leaf, retain_graph=True, allow_unused=True)[0]
+
+
+@dataclass(frozen=True)
+class Captured:
+    """One forward pass: the model's output and the leaf that stands at the site, from which scores are differentiable."""
+
+    output: Any
+    leaf: Tensor
+    site: Site
+
+    @property
+    def activations(self) -> Tensor:
+        """(B, C, h, w), detached."""
+        return self.site.spatial(self.leaf.detach())
+
+    def gradients(self, scores: Sequence[Tensor], *, by: Differentiate = gradient) -> Tensor:
+        """The gradient (B, C, h, w) of the scores' sum: of each image's own score, since images do not mix."""
+        total = torch.stack([score.float() for score in scores]).sum()
+        grad = by(total, self.leaf) if total.requires_grad else None
+        if grad is None:
+            raise HeatmapError(
+                f"the score does not depend on layer {self.site.name} by any gradient; expected a differentiable path. "
+                "Choose another layer, and look for no_grad, detach, argmax or .item() after it"
+            )
+        return self.site.spatial(grad)
+
+
+def capture(model: nn.Module, inputs: Tensor, site: Site) -> Captured:
+    """Run the model on (B, C, H, W) with a leaf at the site. The caller holds the guard."""
+    leaves: list[Tensor] = []
+    calls = 0
+
+    def put_leaf(_module: nn.Module, _inputs: Any, output: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        return replaced(output, site.path, leaf_of) if calls == site.call + 1 else None
+
+    def leaf_of(tensor: Tensor) -> Tensor:
+        leaves.append(tensor.detach().clone().requires_grad_())
+        # The next layer may work in place, which a leaf does not allow.
+        return leaves[0].clone()
+
+    handle = model.get_submodule(site.name).register_forward_hook(put_leaf)
+    try:
+        output = forward(model, inputs)
+    finally:
+        handle.remove()
+    if not leaves:
+        raise HeatmapError(
+            f"layer {site.name} was called {calls} times for this input; expected at least {site.call + 1}, as for the "
+            "input on which it was chosen. Name the layer yourself"
+        )
+    return Captured(output, leaves[0], site)
+
+
+def replaced(output: Any, path: tuple[int | str, ...], new: Callable[[Tensor], Tensor]) -> Any:
+    """The same nested output with the tensor at `path` replaced."""
+    if not path:
+        return new(output)
+    key, rest = path[0], path[1:]
+    if isinstance(output, tuple):
+        parts = [replaced(part, rest, new) if i == key else part for i, part in enumerate(output)]
+        return type(output)(*parts) if hasattr(output, "_fields") else tuple(parts)
+    output[key] = replaced(output[key], rest, new)
+    return output

@@ -1,0 +1,149 @@
+"""Where in a forward pass a spatial grid can be read, and how: images, channels-last images and token sequences."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+Path = tuple[int | str, ...]
+Grid = tuple[int, int]
+
+_MOST_PREFIX_TOKENS = 16
+_MOST_PREFIX_TOKENS_UNSEEN = 8  # where no convolution vouches for the grid
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How the axes of a tensor (B, ...) hold a grid of h x w positions.
+
+    `axes` is "BCHW", "BHWC" or "BNC"; `prefix` counts the class, register or distillation tokens that come before
+    the positions of a BNC layout, and is 0 otherwise.
+    """
+
+    axes: str
+    grid: Grid
+    prefix: int = 0
+
+
+@dataclass(frozen=True)
+class Site:
+    """A place in a model's forward pass where a spatial grid can be read.
+
+    `name` is the module's dotted name in `model.named_modules()`, never empty; `call` tells which of its calls in one
+    forward pass, from 0; `path` is the place in a nested output: () for a bare tensor, (0,), ("x",), ...; `grid` is
+    (h, w) for this input size; `layout` and `prefix` as in `Layout`.
+    """
+
+    name: str
+    call: int
+    path: Path
+    layout: str
+    grid: Grid
+    prefix: int
+
+    def spatial(self, tensor: Tensor) -> Tensor:
+        """The activation or gradient (B, ...) as a view (B, C, h, w), without the prefix tokens."""
+        if self.layout == "BCHW":
+            return tensor
+        if self.layout == "BHWC":
+            return tensor.permute(0, 3, 1, 2)
+        patches = tensor[:, self.prefix :].transpose(1, 2)
+        return patches.reshape(*patches.shape[:2], *self.grid)
+
+    def __str__(self) -> str:
+        place = "".join(f"[{key!r}]" for key in self.path)
+        call = f", call {self.call}" if self.call else ""
+        return f"{self.name}{place} ({self.grid[0]} x {self.grid[1]}{call})"
+
+
+def tensors_in(output: Any, path: Path = ()) -> Iterator[tuple[Path, Tensor]]:
+    """Every tensor in a nested output of tuples, lists, mappings and dataclasses, with its place."""
+    if isinstance(output, Tensor):
+        yield path, output
+        return
+    for key, part in _parts(output):
+        yield from tensors_in(part, (*path, key))
+
+
+def _parts(output: Any) -> Iterator[tuple[int | str, Any]]:
+    if isinstance(output, Mapping):
+        yield from output.items()
+    elif isinstance(output, (tuple, list)):
+        yield from enumerate(output)
+    elif dataclasses.is_dataclass(output) and not isinstance(output, type):
+        yield from ((field.name, getattr(output, field.name)) for field in dataclasses.fields(output))
+
+
+def read_layout(shape: Sequence[int], size: Grid, convolved: Collection[Grid], *, tie: str = "BCHW") -> Layout | None:
+    """How a tensor of this shape holds a grid over an input of `size` (H, W), or None if it holds none.
+
+    `convolved` are the grids that convolutions have shown for this input; they tell which token counts are grids.
+    `tie` are the axes where BCHW and BHWC fit equally well.
+    """
+    if len(shape) == 4 and shape[0] == 1:
+        return _read_image(shape, size, convolved, tie)
+    if len(shape) == 3 and shape[0] == 1:
+        return _read_tokens(shape, size, convolved)
+    return None
+
+
+def like_input(grid: Grid, size: Grid) -> bool:
+    """Whether a grid has the input's aspect, up to the rounding of strides and of convolutions without padding."""
+    (h, w), (height, width) = grid, size
+    if min(grid) < 2 or h > height or w > width:
+        return False
+    if height == width:
+        return h == w
+    return abs(h * width - w * height) < max(height, width) + 0.03 * h * w
+
+
+def _read_image(shape: Sequence[int], size: Grid, convolved: Collection[Grid], tie: str) -> Layout | None:
+    readings = [Layout("BCHW", (shape[2], shape[3])), Layout("BHWC", (shape[1], shape[2]))]
+    fitting = [reading for reading in readings if like_input(reading.grid, size)]
+
+    def misfit(reading: Layout) -> tuple[bool, float, bool]:
+        return reading.grid not in convolved, _distortion(reading.grid, size), reading.axes != tie
+
+    return min(fitting, key=misfit, default=None)
+
+
+def _distortion(grid: Grid, size: Grid) -> float:
+    return abs(grid[0] * size[1] / (grid[1] * size[0]) - 1)
+
+
+def _read_tokens(shape: Sequence[int], size: Grid, convolved: Collection[Grid]) -> Layout | None:
+    tokens, channels = shape[1], shape[2]
+    if tokens == channels:  # an attention map
+        return None
+    most = _MOST_PREFIX_TOKENS if convolved else _MOST_PREFIX_TOKENS_UNSEEN
+    for prefix in range(most + 1):
+        for grid in _token_grids(tokens - prefix, size, convolved):
+            return Layout("BNC", grid, prefix)
+    return None
+
+
+def _token_grids(count: int, size: Grid, convolved: Collection[Grid]) -> Iterator[Grid]:
+    """The grids that `count` tokens can be: of the convolutions and, where tokens are pooled later, their halves."""
+    if convolved:
+        yield from sorted(grid for grid in _halved(convolved) if grid[0] * grid[1] == count)
+        return
+    # Patches cut without a convolution are whole: h:w is exactly H:W.
+    for h in range(2, size[0] + 1):
+        w, rest = divmod(h * size[1], size[0])
+        if not rest and h * w == count:
+            yield h, w
+
+
+def _halved(grids: Collection[Grid]) -> set[Grid]:
+    """The grids, their halves, rounded down and up, the halves of these, and so on."""
+    found: set[Grid] = set()
+    new = set(grids)
+    while new:
+        found |= new
+        halves = {((h + up) // 2, (w + up) // 2) for h, w in new for up in (0, 1)}
+        new = {half for half in halves if min(half) > 1} - found
+    return found

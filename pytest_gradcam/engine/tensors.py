@@ -1,0 +1,93 @@
+"""Digests of tensors, and whether a tensor still holds the numbers that it held."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+
+import torch
+from torch import Tensor, nn
+from torch.utils.weak import WeakIdKeyDictionary
+
+_SAMPLES = 8192  # values of a tensor that are compared, at the most: one per row, of all but the largest embeddings
+
+Stamp = tuple[int, int | None]
+
+_known = WeakIdKeyDictionary()  # of tensors that are alive: (their state, their digest)
+
+
+def digest(tensor: Tensor) -> str | None:
+    """A SHA-256 over type, shape and bytes; None for tensors without bytes of their own: sparse, quantised, meta."""
+    if not _has_bytes(tensor):
+        return None
+    found = sha256(f"{tensor.dtype} {tuple(tensor.shape)} ".encode())
+    found.update(_bytes(tensor.detach().resolve_conj().resolve_neg().contiguous()).cpu().numpy().data)
+    return found.hexdigest()
+
+
+def remembered_digest(tensor: Tensor) -> str | None:
+    """The digest of a tensor, taken once while the tensor lives unchanged, as far as `Watched` would tell."""
+    if not _has_bytes(tensor) or not _counts(tensor):
+        return digest(tensor)
+    sample = _sample(tensor)
+    state = (_stamp(tensor), None if sample is None else sample.cpu().numpy().tobytes())
+    known = _known.get(tensor)
+    if known is not None and known[0] == state:
+        return str(known[1])
+    found = digest(tensor)
+    _known[tensor] = (state, found)
+    return found
+
+
+class Watched:
+    """Tells whether a tensor has changed since, without reading all of it.
+
+    Noticed are all operations of PyTorch and other memory in its place. Of writes into a tensor on the CPU that PyTorch
+    does not count (`.data`, NumPy views) those are noticed that reach the values compared: one or more in every row.
+    """
+
+    def __init__(self, tensor: Tensor) -> None:
+        self._tensor = tensor
+        self._memory = tensor.detach()  # while it is held, no other tensor can come to lie at its address
+        sample = _sample(tensor) if tensor.device.type == "cpu" else None
+        self._sample = None if sample is None else sample.numpy()
+        self._counts = _counts(tensor)
+        self._address, self._version = _stamp(tensor)
+        self._before = b"" if self._sample is None else self._sample.tobytes()
+
+    def changed(self) -> bool:
+        tensor = self._tensor
+        if not self._counts or tensor._version != self._version or tensor.data_ptr() != self._address:
+            return True
+        return self._sample is not None and self._sample.tobytes() != self._before
+
+
+def _has_bytes(tensor: Tensor) -> bool:
+    plain = type(tensor) in (Tensor, nn.Parameter) and tensor.layout == torch.strided
+    return plain and not tensor.is_quantized and tensor.device.type != "meta"
+
+
+def _counts(tensor: Tensor) -> bool:
+    """Whether PyTorch counts the writes; for tensors made in inference mode it does not."""
+    return not tensor.is_inference()
+
+
+def _stamp(tensor: Tensor) -> Stamp:
+    return tensor.data_ptr(), tensor._version if _counts(tensor) else None
+
+
+def _bytes(tensor: Tensor) -> Tensor:
+    """The memory of a contiguous tensor as uint8 (values, bytes of each)."""
+    return tensor.reshape(-1).view(torch.uint8).reshape(-1, tensor.element_size())
+
+
+def _sample(tensor: Tensor) -> Tensor | None:
+    """A view of some of the tensor's values, at least one in each row; None for memory with gaps or overlaps."""
+    whole = tensor.detach()
+    if whole.ndim == 4 and whole.is_contiguous(memory_format=torch.channels_last):
+        whole = whole.permute(0, 2, 3, 1)
+    if not whole.is_contiguous():
+        return None
+    row = whole.numel() // max(len(whole), 1) if whole.ndim > 1 else 1
+    # Of a length that is no multiple of the row's, so that columns are seen as well.
+    step = max(row - 1, 1, -(-whole.numel() // _SAMPLES))
+    return _bytes(whole)[::step]

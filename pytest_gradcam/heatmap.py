@@ -1,0 +1,327 @@
+"""A heatmap, what can be measured on it, and the checks on where it lies."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from pytest_gradcam import evidence, images, masks, messages, metrics, overlay
+from pytest_gradcam.errors import GradcamWarning, HeatmapError, NoEvidenceError
+from pytest_gradcam.evidence import Record, Subject
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+Mask = Any  # whatever masks.as_mask reads: an array, a PIL image, a path
+BoolArray = NDArray[np.bool_]
+
+
+class Peak(NamedTuple):
+    """The first pixel that holds the maximum, in pixels of the view, and how many pixels hold it."""
+
+    x: int
+    y: int
+    maxima: int
+
+
+@dataclass(frozen=True)
+class Region:
+    """A mask where the model saw it: `pixels` (H, W) in the view; `seen` says what part of the image the view shows."""
+
+    pixels: BoolArray
+    seen: str = ""
+
+
+Carry = Callable[[Mask], Region]
+#: The image as the model saw it, uint8 (H, W, 3), and the pixels (H, W) that the preprocess added, None for none.
+View = tuple[NDArray[np.uint8], BoolArray | None]
+
+
+class Heatmap:
+    """Where the evidence for one target lies in one image: a class activation map and what it explains.
+
+    `grid` float32 (h, w) is the map at the target layer's own resolution, `values` float32 (H, W) the same resized
+    bilinearly to the model's input; both are non-negative and not normalised. `view` uint8 (H, W, 3) is the image as
+    the model saw it; `padding` bool (H, W) are pixels of the view that the preprocess added.
+    Masks are in the coordinates of the image that was passed to the explainer; `padding` itself may be passed as one.
+    """
+
+    def __init__(
+        self,
+        grid: NDArray[np.float32],
+        shape: tuple[int, int],
+        look: Callable[[], View],
+        *,
+        subject: Subject | None = None,
+        carry: Carry | None = None,
+    ) -> None:
+        self.grid = np.maximum(grid, 0).astype(np.float32)
+        self.subject = subject or Subject()
+        self._shape = shape
+        self._look = look
+        self._carry = carry or (lambda mask: Region(masks.as_mask(mask, shape=shape)))
+
+    @classmethod
+    def from_array(cls, values: ArrayLike, image: Any = None) -> Heatmap:
+        """The heatmap of real numbers (h, w) from elsewhere, on an image (path, PIL, uint8 array) of any size.
+
+        Negative values are clipped to 0. Without an image the view is black and of the size of the values.
+        Raises HeatmapError if the values are not a finite two-dimensional array.
+        """
+        grid = np.asarray(values)
+        if grid.ndim != 2 or grid.size == 0 or grid.dtype.kind not in "fiub":
+            raise HeatmapError(
+                f"values of shape {grid.shape} and type {grid.dtype} are no heatmap; expected real numbers (h, w)"
+            )
+        if image is None:
+            black = np.zeros((*grid.shape, 3), np.uint8)
+            return cls(grid.astype(np.float32), grid.shape, lambda: (black, None))
+        picture = images.read(image)
+        view = np.asarray(picture.pil.convert("RGB"))
+        return cls(grid.astype(np.float32), picture.shape, lambda: (view, None), subject=Subject(image=picture.name))
+
+    @cached_property
+    def values(self) -> NDArray[np.float32]:
+        return resize(self.grid, self._shape)
+
+    @property
+    def view(self) -> NDArray[np.uint8]:
+        return self._seen[0]
+
+    @cached_property
+    def padding(self) -> BoolArray:
+        padding = self._seen[1]
+        return np.zeros(self._shape, bool) if padding is None else padding
+
+    @cached_property
+    def _seen(self) -> View:
+        return self._look()  # when first asked for: most heatmaps are never shown
+
+    @property
+    def target(self) -> str:
+        return self.subject.target
+
+    @property
+    def score(self) -> float | None:
+        return self.subject.score
+
+    @property
+    def layer(self) -> str:
+        return self.subject.layer
+
+    @property
+    def method(self) -> str:
+        return self.subject.method
+
+    def mass(self, mask: Mask) -> float:
+        """Relevance mass accuracy: the share of the heatmap inside the mask, in [0, 1] (Arras et al. 2022)."""
+        return self._measure(metrics.mass, mask)
+
+    def lift(self, mask: Mask) -> float:
+        """Relevance mass over the mask's share of the view; 1 is chance."""
+        return self._measure(metrics.lift, mask)
+
+    def mean_heat(self, mask: Mask) -> float:
+        """Mean over the mask of the heatmap divided by its maximum, in [0, 1]."""
+        return self._measure(metrics.mean_heat, mask)
+
+    def rank_accuracy(self, mask: Mask) -> float:
+        """Relevance rank accuracy: the share of the |mask| highest pixels that lie in the mask (Arras et al. 2022)."""
+        return self._measure(metrics.rank_accuracy, mask)
+
+    def hits(self, mask: Mask, tolerance: float = 0) -> bool:
+        """The pointing game: every maximum lies within `tolerance` pixels of the mask (Zhang et al. 2018)."""
+        region, values = self._region(mask), self._evident()
+        return metrics.hits(values, region.pixels, tolerance=tolerance)
+
+    def iou(self, mask: Mask, threshold: float = 0.5) -> float:
+        """IoU of the mask and the pixels at or above `threshold` x maximum, in [0, 1] (Zhou et al., CVPR 2016)."""
+        region, values = self._region(mask), self._evident()
+        return metrics.iou(values, region.pixels, threshold=threshold)
+
+    @property
+    def peak(self) -> Peak:
+        """The place of the maximum. Raises NoEvidenceError if there is none."""
+        places = metrics.peaks(self._evident())
+        return Peak(int(places[0][1]), int(places[0][0]), len(places))
+
+    def overlay(self, mask: Mask | None = None) -> Image:
+        """A picture: the view, the heatmap on it with a colour bar, and the mask's outline."""
+        region = None if mask is None else self._region(mask).pixels
+        title = f"{self.target} {self.score:.4g}" if self.target and self.score is not None else self.target
+        return overlay.draw(self.values, self.view, mask=region, title=title)
+
+    def save(self, path: str | Path) -> None:
+        """Write `overlay()` to an image file."""
+        self.overlay().save(path)
+
+    def _repr_png_(self) -> bytes:
+        return images.png(self.overlay())
+
+    def __repr__(self) -> str:
+        (h, w), (height, width) = self.grid.shape, self._shape
+        of = f" of {self.target!r}" if self.target else ""
+        at = f" at {self.layer}" if self.layer else ""
+        return f"<Heatmap{of}{at}: grid {h} x {w} on a view of {height} x {width} px>"
+
+    def assert_focus_within(self, mask: Mask, *, at_least: float = 0.5) -> None:
+        """At least this share of the heatmap lies inside the mask (relevance mass; 0 < at_least <= 1).
+
+        Raises FocusError if less does; HeatmapError if the check cannot be decided.
+        """
+        self._judge(Record(check="focus_within", measure="relevance mass", bound=at_least), mask, metrics.mass)
+
+    def assert_focus_avoids(self, mask: Mask, *, at_most: float = 0.1) -> None:
+        """At most this share of the heatmap lies inside the mask (relevance mass; 0 <= at_most < 1).
+
+        Raises FocusError if more does; HeatmapError if the check cannot be decided.
+        """
+        check = Record(check="focus_avoids", measure="relevance mass", bound=at_most, direction="at_most")
+        self._judge(check, mask, metrics.mass)
+
+    def assert_peak_within(self, mask: Mask, *, tolerance: float = 0) -> None:
+        """Every maximum of the heatmap lies in the mask, or within `tolerance` pixels of the view (pointing game).
+
+        Raises FocusError if one does not; HeatmapError if the check cannot be decided.
+        """
+        check = Record(
+            check="peak_within", measure="distance of the peak from the mask", bound=tolerance, direction="at_most"
+        )
+        self._judge(check, mask, metrics.peak_distance)
+
+    def assert_overlap(self, mask: Mask, *, at_least: float = 0.3, threshold: float = 0.5) -> None:
+        """The IoU of the mask and the heatmap over `threshold` x its maximum is at least this (0 < at_least <= 1).
+
+        Raises FocusError if it is less; HeatmapError if the check cannot be decided.
+        """
+        check = Record(check="overlap", measure="IoU", bound=at_least, parameters={"threshold": threshold})
+        self._judge(check, mask, lambda values, region: metrics.iou(values, region, threshold=threshold))
+
+    def _judge(self, check: Record, mask: Mask, figure: Callable[[NDArray[np.float32], BoolArray], float]) -> None:
+        """Measure, compare with the bound, settle."""
+        (h, w), (height, width) = self.grid.shape, self._shape
+        record = replace(check, **asdict(self.subject), grid=(h, w), view=(height, width))
+        region = None
+        try:
+            record = replace(record, bound=_bound(record), parameters=_plain(record.parameters))
+            region = self._region(mask)
+            record = replace(record, mask_area=float(region.pixels.mean()))
+            values = self._evident()
+            record = self._measured(record, values, region.pixels, float(figure(values, region.pixels)))
+        except HeatmapError as error:
+            record = evidence.undecided(record, error)
+        self._warn(record)
+        evidence.settle(record, lambda kept: self._picture(kept, region))
+
+    def _measured(self, record: Record, values: NDArray[np.float32], region: BoolArray, figure: float) -> Record:
+        assert record.bound is not None
+        holds = figure >= record.bound if record.direction == "at_least" else figure <= record.bound
+        peak = self.peak
+        return replace(
+            record,
+            outcome="passed" if holds else "failed",
+            figure=figure,
+            mass=metrics.mass(values, region),
+            lift=metrics.lift(values, region),
+            peak=(peak.x, peak.y),
+            peaks=peak.maxima,
+        )
+
+    def _warn(self, record: Record) -> None:
+        """Say so where a check was decided on ground that is thin."""
+        if record.outcome not in ("passed", "failed") or record.mask_area is None or record.lift is None:
+            return
+        if record.mask_area * self.grid.size < 1:
+            h, w = (round(v / g) for v, g in zip(self._shape, self.grid.shape, strict=True))
+            _say(f"one cell of the heatmap, {h} x {w} px, is coarser than the mask; choose a layer with a finer grid")
+        if record.check == "focus_within" and record.outcome == "passed" and record.lift < 1:
+            _say(
+                f"focus_within passed on less attention than chance (lift {record.lift:.2f}): the mask covers "
+                f"{messages.percent(record.mask_area)} of the view; raise at_least above that"
+            )
+
+    def _picture(self, record: Record, region: Region | None) -> Image:
+        return overlay.draw(
+            self.values,
+            self.view,
+            mask=None if region is None else region.pixels,
+            title=f"{record.check} {record.outcome}: {messages.headline(record)}",
+            lines=[f"{label:<11}{phrase}" for label, phrase in messages.rows(record) if label != "picture"],
+        )
+
+    def _measure(self, metric: Callable[[NDArray[np.float32], BoolArray], float], mask: Mask) -> float:
+        region, values = self._region(mask), self._evident()
+        return metric(values, region.pixels)
+
+    def _region(self, mask: Mask) -> Region:
+        """The mask in the view. Raises HeatmapError if nothing of it, or nothing but it, is left there."""
+        region = Region(self.padding) if mask is self.padding else self._carry(mask)
+        if not region.pixels.any():
+            raise HeatmapError(_nothing_left(mask is self.padding, region.seen))
+        if region.pixels.all():
+            raise HeatmapError("the mask covers the whole view, so there is nothing to test; pass a smaller mask")
+        return region
+
+    def _evident(self) -> NDArray[np.float32]:
+        """The values, if they can bear a verdict. Raises NoEvidenceError if they are all zero or constant."""
+        if not np.isfinite(self.grid).all():
+            raise HeatmapError("the heatmap holds NaN or infinite values; check the model's activations and weights")
+        where = f" at layer {self.layer}" if self.layer else ""
+        whose = f" for {self.target!r} (score {self.score:.4g})" if self.target and self.score is not None else ""
+        if not self.grid.any():
+            raise NoEvidenceError(
+                f"the heatmap is zero everywhere{whose}{where}: there is no positive evidence for the target; "
+                "explain another target, or choose another layer or method (hirescam)"
+            )
+        if self.grid.size == 1 or (self.grid == self.grid.flat[0]).all():
+            raise NoEvidenceError(
+                f"the heatmap has the same value everywhere{whose}{where}, so it points nowhere; "
+                "choose a layer with a finer grid, and check that the weights are trained"
+            )
+        return self.values
+
+
+def resize(grid: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.float32]:
+    """The grid (h, w) resized bilinearly to `shape` (H, W), pixel centres aligned, edges held."""
+    from PIL.Image import Resampling, fromarray  # ten times as fast as scikit-image here, to the same 1e-6
+
+    return np.array(fromarray(grid).resize((shape[1], shape[0]), Resampling.BILINEAR))
+
+
+def _bound(record: Record) -> float:
+    """The bound, if the check can both pass and fail on it. Raises HeatmapError otherwise."""
+    bound, name = record.bound, "tolerance" if record.check == "peak_within" else record.direction
+    number = isinstance(bound, (int, float, np.number)) and not isinstance(bound, bool) and math.isfinite(bound)
+    if record.check == "peak_within":
+        usable, expected = number and bound is not None and bound >= 0, "a number of pixels of at least 0"
+    elif record.direction == "at_least":
+        usable, expected = number and bound is not None and 0 < bound <= 1, "a share above 0 and up to 1"
+    else:
+        usable, expected = number and bound is not None and 0 <= bound < 1, "a share from 0 to below 1"
+    if not usable or bound is None:
+        raise HeatmapError(f"{name}={bound!r} cannot decide anything; expected {expected}, 0.5 for 50 percent")
+    return float(bound)
+
+
+def _plain(parameters: dict[str, float]) -> dict[str, float]:
+    return {name: float(value) for name, value in parameters.items()}
+
+
+def _nothing_left(is_padding: bool, seen: str) -> str:
+    if is_padding:
+        return "the preprocess added no padding to this image; leave the check out where there is none"
+    if seen:
+        return f"the preprocess kept 0 % of the mask: {seen}; check the mask, or the crop of the preprocess"
+    return "the mask has no pixel; check how it was made"
+
+
+def _say(text: str) -> None:
+    warnings.warn(text, GradcamWarning, stacklevel=5)

@@ -1,0 +1,132 @@
+"""Images as users have them, read into 8-bit pictures or refused by name."""
+
+from __future__ import annotations
+
+import io
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from pytest_gradcam.errors import HeatmapError
+
+_ORIENTATION = 0x0112  # the EXIF tag
+_DEEP = {"I", "I;16", "I;16L", "I;16B", "I;16N", "F"}  # Pillow would clip these at 255 without a word
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image of mode RGB or L, and what to call it in a message."""
+
+    pil: Image.Image
+    name: str
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(H, W)."""
+        return self.pil.height, self.pil.width
+
+
+def read(image: Any) -> Picture:
+    """The picture of a path, PIL image or uint8 array, (H, W, 3) or (H, W).
+
+    A file with an EXIF orientation is turned the way it is displayed. Raises HeatmapError, naming the kind, for what
+    cannot be shown in 8 bits without a decision of the user's: 16-bit and float images, transparency, several frames.
+    """
+    if isinstance(image, Picture):
+        return image
+    if isinstance(image, (str, os.PathLike)):
+        return _read_file(Path(image))
+    if isinstance(image, Image.Image):
+        return _read_pil(image)
+    if isinstance(image, np.ndarray):
+        return _read_array(image)
+    raise HeatmapError(
+        f"{type(image).__name__} is no image; expected a path, a PIL image, a uint8 array (H, W, 3) or (H, W), "
+        "or a float tensor (C, H, W) that is ready for the model"
+    )
+
+
+def png(image: Image.Image) -> bytes:
+    """The image as the bytes of a PNG file."""
+    out = io.BytesIO()
+    image.save(out, "png")
+    return out.getvalue()
+
+
+def _read_file(path: Path) -> Picture:
+    try:
+        with Image.open(path) as opened:
+            _refuse(opened, str(path))
+            opened.load()
+            turned = ImageOps.exif_transpose(opened)
+    except FileNotFoundError:
+        raise HeatmapError(f"there is no image file {path} (looked from {Path.cwd()}); check the path") from None
+    except UnidentifiedImageError:
+        raise HeatmapError(f"{path} is not an image file that Pillow can read; pass a PNG or JPEG file") from None
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise HeatmapError(f"the image file {path} cannot be read ({error}); check that it is whole") from None
+    return Picture(_eight_bit(turned, str(path)), str(path))
+
+
+def _read_pil(image: Image.Image) -> Picture:
+    name = str(getattr(image, "filename", "") or f"PIL image {image.width}x{image.height}")
+    _refuse(image, name)
+    if image.getexif().get(_ORIENTATION, 1) != 1:
+        raise HeatmapError(
+            f"{name} has an EXIF orientation that was not applied, so it is not clear which way its mask lies; "
+            "pass the path, or PIL.ImageOps.exif_transpose(image)"
+        )
+    try:
+        return Picture(_eight_bit(image, name), name)
+    except (OSError, SyntaxError) as error:
+        raise HeatmapError(f"{name} cannot be read ({error}); check that the file is whole") from None
+
+
+def _read_array(array: NDArray[Any]) -> Picture:
+    colour = array.ndim == 3 and array.shape[2] == 3
+    if array.dtype != np.uint8 or array.size == 0 or not (array.ndim == 2 or colour):
+        raise HeatmapError(
+            f"an array of shape {array.shape} and type {array.dtype} is no image; expected uint8 of shape (H, W, 3) "
+            f"or (H, W){_array_hint(array)}"
+        )
+    return Picture(Image.fromarray(array), f"array {array.shape[1]}x{array.shape[0]}")
+
+
+def _array_hint(array: NDArray[Any]) -> str:
+    if array.ndim == 3 and array.shape[2] == 4:
+        return "; composite the alpha channel onto a background first"
+    if array.ndim == 3 and array.shape[0] in (1, 3):
+        return "; move the channels last, or pass a float torch tensor if it is ready for the model"
+    if array.ndim == 3 and array.shape[2] == 1:
+        return "; drop the last axis"
+    if array.ndim in (2, 3) and array.dtype != np.uint8:
+        return "; scale it to 0-255 and convert it (skimage.util.img_as_ubyte)"
+    return ""
+
+
+def _refuse(image: Image.Image, name: str) -> None:
+    if image.mode in _DEEP:
+        raise HeatmapError(
+            f"{name} is a {'float' if image.mode == 'F' else '16-bit or deeper'} image (mode {image.mode}), which "
+            "would be clipped at 255; scale it to 8 bits the way your training does, or pass the model's input tensor"
+        )
+    # MPO is a JPEG with a preview behind it, as many cameras write: its first frame is the photograph.
+    if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
+        raise HeatmapError(f"{name} holds {image.n_frames} frames; pass the one to explain as an image of its own")  # type: ignore[attr-defined]
+
+
+def _eight_bit(image: Image.Image, name: str) -> Image.Image:
+    """The image in RGB or L, its pixels unchanged."""
+    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+        low, _ = image.convert("RGBA").getchannel("A").getextrema()
+        if low < 255:  # type: ignore[operator]
+            raise HeatmapError(
+                f"{name} has transparent pixels, and what the model sees of them depends on the background; "
+                "composite it onto the background that your training uses"
+            )
+    return image.convert("L" if image.mode in ("1", "L", "LA", "La") else "RGB")

@@ -1,0 +1,32 @@
+"""Regions of an image: made from shapes, read from files and annotations, or found as pixels no model should use.
+
+A mask is a bool array (H, W) in the pixels of the image that it belongs to, so numpy's own `|`, `&` and `~` combine
+masks. `shape` is (H, W). Coordinates are pixel edges: x runs from 0 at the image's left edge to W at its right one, the
+centre of the first pixel is at 0.5, and a pixel belongs to a region when its centre lies inside.
+Bad input raises HeatmapError.
+"""
+
+from pytest_gradcam.masks._annotations import from_cvat, from_labelme, from_voc
+from pytest_gradcam.masks._coco import from_coco
+from pytest_gradcam.masks._grow import dilate, grow_to_grid
+from pytest_gradcam.masks._invalid import invalid_pixels, invalid_pixels_by_kind
+from pytest_gradcam.masks._read import as_mask, load
+from pytest_gradcam.masks._shapes import border, box, boxes, circle, polygon
+
+__all__ = [
+    "as_mask",
+    "border",
+    "box",
+    "boxes",
+    "circle",
+    "dilate",
+    "from_coco",
+    "from_cvat",
+    "from_labelme",
+    "from_voc",
+    "grow_to_grid",
+    "invalid_pixels",
+    "invalid_pixels_by_kind",
+    "load",
+    "polygon",
+]

@@ -1,0 +1,146 @@
+"""Masks of plain shapes, in pixel coordinates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from pytest_gradcam.errors import HeatmapError
+from pytest_gradcam.masks._arguments import (
+    Bools,
+    Floats,
+    coordinates,
+    is_integer,
+    is_number,
+    occupied,
+    refuse_fractions,
+    refuse_outside,
+    size,
+)
+
+BoxFormat = Literal["xyxy", "xywh", "cxcywh"]
+
+
+def box(shape: Sequence[int], corners: ArrayLike, *, format: BoxFormat = "xyxy") -> Bools:
+    """The pixels whose centres lie in one box: x0 <= x < x1 and y0 <= y < y1, so integer corners are slices.
+
+    `format` names the four numbers: `xyxy` two corners, `xywh` corner and size, `cxcywh` centre and size.
+    Raises HeatmapError for a box that reaches outside the image, is reversed, empty or not finite, for shares of the
+    image in place of pixels, and for another format.
+    """
+    height, width = size(shape)
+    values = coordinates(corners, "four numbers", columns=4)
+    if values.ndim != 1:
+        raise HeatmapError(f"{corners!r} has shape {values.shape}; expected one box; use masks.boxes for several")
+    x0, y0, x1, y1 = _edges(values, format)
+    if not (x0 < x1 and y0 < y1):
+        raise HeatmapError(
+            f"{corners!r} as {format} runs from x {x0:g} to {x1:g} and y {y0:g} to {y1:g}; expected the smaller "
+            "number first; check the format: xyxy, xywh or cxcywh"
+        )
+    refuse_fractions(values, corners, (height, width))
+    refuse_outside(np.array([[x0, y0], [x1, y1]]), corners, (height, width))
+    y, x = _centres(height, width)
+    return occupied((x0 <= x) & (x < x1) & (y0 <= y) & (y < y1), corners)
+
+
+def boxes(shape: Sequence[int], corners: Sequence[ArrayLike], *, format: BoxFormat = "xyxy") -> Bools:
+    """The union of one or more boxes, each read as `box` reads it; raises HeatmapError as `box` does, and for none."""
+    parts = [box(shape, one, format=format) for one in corners]
+    if not parts:
+        raise HeatmapError("there are no boxes; expected at least one; leave the check out where nothing is marked")
+    return np.asarray(np.any(parts, axis=0))
+
+
+def polygon(shape: Sequence[int], points_xy: ArrayLike) -> Bools:
+    """The pixels whose centres lie inside the polygon or on its outline (even-odd where it crosses itself).
+
+    `points_xy` (n, 2) holds three or more corners, x before y, closed by itself.
+    Raises HeatmapError for fewer or other points, points outside the image, shares of the image in place of pixels,
+    and a polygon that holds no pixel's centre.
+    """
+    return union_of_polygons(size(shape), [points_xy])
+
+
+def union_of_polygons(shape: tuple[int, int], rings: Sequence[ArrayLike]) -> Bools:
+    """The union of polygons as `polygon` fills them; single rings may be too small to hold a pixel's centre."""
+    points = [_ring(points_xy) for points_xy in rings]
+    together = np.concatenate(points)
+    refuse_fractions(together, rings, shape)
+    refuse_outside(together, rings, shape)
+    return occupied(np.any([_filled(shape, ring) for ring in points], axis=0), rings)
+
+
+def circle(shape: Sequence[int], center_xy: ArrayLike, radius: float) -> Bools:
+    """The pixels whose centres lie in the circle or on it; the part outside the image is cut off.
+
+    A circle may be larger than the image: `~circle(...)` is what a fisheye lens leaves black.
+    Raises HeatmapError for a centre outside the image, a radius that is not a positive number, or no pixel's centre.
+    """
+    if not is_number(radius) or radius <= 0:
+        raise HeatmapError(f"radius={radius!r} is no length; pass a positive number of pixels")
+    return ellipse(size(shape), center_xy, (radius, radius))
+
+
+def ellipse(shape: tuple[int, int], center_xy: ArrayLike, radii_xy: Sequence[float]) -> Bools:
+    """The pixels whose centres lie in the upright ellipse or on it; the part outside the image is cut off."""
+    centre = coordinates(center_xy, "a point (x, y)", columns=2)
+    radii = coordinates(radii_xy, "two radii", columns=2)
+    if centre.ndim != 1 or radii.min() <= 0:
+        raise HeatmapError(
+            f"{center_xy!r} with radii {radii_xy!r} is no ellipse; expected one point and positive radii"
+        )
+    refuse_fractions(np.append(centre, radii), (center_xy, radii_xy), shape)
+    refuse_outside(centre[None], center_xy, shape)
+    y, x = _centres(*shape)
+    # Products, because quotients are rounded: of a circle of radius 5, the point (3, 4) lies on the rim.
+    inside = ((x - centre[0]) * radii[1]) ** 2 + ((y - centre[1]) * radii[0]) ** 2 <= radii.prod() ** 2
+    return occupied(inside, (center_xy, radii_xy))
+
+
+def border(shape: Sequence[int], width: int) -> Bools:
+    """The pixels fewer than `width` pixels away from an edge of the image.
+
+    Raises HeatmapError unless the width is an integer of at least 1 that leaves pixels in the middle.
+    """
+    tall, wide = size(shape)
+    if not is_integer(width) or not 1 <= width <= (min(tall, wide) - 1) // 2:
+        raise HeatmapError(
+            f"width={width!r} is no border of an image of {wide} x {tall} px; pass an integer from 1 to "
+            f"{(min(tall, wide) - 1) // 2}"
+        )
+    mask = np.ones((tall, wide), bool)
+    mask[width:-width, width:-width] = False
+    return mask
+
+
+def _edges(values: Floats, format: str) -> tuple[float, float, float, float]:
+    a, b, c, d = (float(value) for value in values)
+    if format == "xyxy":
+        return a, b, c, d
+    if format == "xywh":
+        return a, b, a + c, b + d
+    if format == "cxcywh":
+        return a - c / 2, b - d / 2, a + c / 2, b + d / 2
+    raise HeatmapError(f"format={format!r} is no box format; pass 'xyxy', 'xywh' or 'cxcywh'")
+
+
+def _ring(points_xy: ArrayLike) -> Floats:
+    points = coordinates(points_xy, "three or more points (x, y)", columns=2)
+    if points.ndim != 2 or len(points) < 3:
+        raise HeatmapError(f"{points_xy!r} has shape {points.shape}; expected (n, 2) with three or more points (x, y)")
+    return points
+
+
+def _filled(shape: tuple[int, int], points: Floats) -> Bools:
+    from skimage.draw import polygon2mask
+
+    # scikit-image puts the centre of the first pixel at 0 and takes rows before columns.
+    return np.asarray(polygon2mask(shape, points[:, ::-1] - 0.5), np.bool_)
+
+
+def _centres(height: int, width: int) -> tuple[Floats, Floats]:
+    return np.arange(0.5, height)[:, None], np.arange(0.5, width)[None]

@@ -1,0 +1,127 @@
+"""A settled check as text: what was measured, against which bound, and what to do next."""
+
+from __future__ import annotations
+
+from pytest_gradcam.evidence import Record
+
+
+def percent(share: float, *, unlike: float | None = None) -> str:
+    """A share as '12.3 %', with as many digits as it takes to be told apart from `unlike`."""
+    for digits in range(1, 12):
+        text = f"{100 * share:.{digits}f}"
+        if unlike is None or share == unlike or text != f"{100 * unlike:.{digits}f}":
+            break
+    return f"{text} %"
+
+
+def number(value: float, *, unlike: float | None = None, unit: str = "") -> str:
+    """A number with three significant digits, or as many as it takes to be told apart from `unlike`."""
+    for digits in range(3, 17):
+        text = f"{value:.{digits}g}"
+        if unlike is None or value == unlike or text != f"{unlike:.{digits}g}":
+            break
+    return text + unit
+
+
+def headline(record: Record) -> str:
+    """What was measured against what was expected, in one sentence."""
+    figure, bound = record.figure, record.bound
+    if figure is None or bound is None:
+        return f"{record.check} could not be decided: {record.reason}"
+    whose = f"attention for {record.target!r}" if record.target else "attention"
+    limit = f"expected {record.direction.replace('_', ' ')}"
+    if record.check == "focus_within":
+        return f"{percent(figure, unlike=bound)} of the {whose} lies inside the mask; {limit} {percent(bound)}"
+    if record.check == "focus_avoids":
+        return f"{percent(figure, unlike=bound)} of the {whose} lies inside the mask to avoid; {limit} {percent(bound)}"
+    if record.check == "peak_within":
+        place = "inside the mask" if figure == 0 else f"{number(figure, unlike=bound)} px away from the mask"
+        return f"the {whose} peaks {place}; expected {'it inside' if bound == 0 else f'at most {number(bound)} px'}"
+    return f"the {record.measure} of the {whose} is {number(figure, unlike=bound)}; {limit} {number(bound)}"
+
+
+def rows(record: Record) -> list[tuple[str, str]]:
+    """The figures and circumstances of a check, a label and a phrase each; what is not known is left out."""
+    known = [
+        ("attention", _attention(record)),
+        ("target", _target(record)),
+        ("prediction", _prediction(record)),
+        ("peak", _peak(record)),
+        ("layer", _layer(record)),
+        ("model", record.model),
+        ("image", record.image),
+        ("picture", record.picture or ""),
+    ]
+    return [(label, phrase) for label, phrase in known if phrase]
+
+
+def failure(record: Record) -> str:
+    """The whole message of a check that failed."""
+    return _compose(headline(record), [*rows(record), ("try", _advice(record))])
+
+
+def undecided(record: Record) -> str:
+    """The whole message of a check on which no verdict is possible."""
+    return _compose(f"no verdict on {record.check}: {record.reason}", rows(record))
+
+
+def _compose(first: str, rest: list[tuple[str, str]]) -> str:
+    return "\n".join([first, *(f"  {label:<11}{phrase}" for label, phrase in rest)])
+
+
+def _attention(record: Record) -> str:
+    if record.mass is None or record.mask_area is None or record.lift is None:
+        return ""
+    return (
+        f"{percent(record.mass)} of the relevance mass on {percent(record.mask_area)} of the view, "
+        f"lift {record.lift:.2f} (1 is chance)"
+    )
+
+
+def _target(record: Record) -> str:
+    if not record.target:
+        return ""
+    index = f" ({record.target_index})" if record.target_index is not None else ""
+    parts = [f"score {record.score:.4g}"] if record.score is not None else []
+    if record.rank is not None:
+        parts.append(f"rank {record.rank} of {record.classes}")
+    if record.probability is not None:
+        parts.append(f"softmax {record.probability:.3g}")
+    return f"{record.target!r}{index}" + (": " if parts else "") + ", ".join(parts)
+
+
+def _prediction(record: Record) -> str:
+    if record.predicted is None or record.predicted_index == record.target_index:
+        return ""
+    return f"the model predicts {record.predicted!r} ({record.predicted_index})"
+
+
+def _peak(record: Record) -> str:
+    if record.peak is None:
+        return ""
+    more = f", the first of {record.peaks} equal maxima" if record.peaks is not None and record.peaks > 1 else ""
+    return f"x {record.peak[0]}, y {record.peak[1]} in the view{more}"
+
+
+def _layer(record: Record) -> str:
+    if record.grid is None or record.view is None:
+        return ""
+    (height, width), (tall, wide) = record.grid, record.view
+    layer = f"{record.layer}, " if record.layer else ""
+    method = f", method {record.method}" if record.method else ""
+    return f"{layer}grid {height} x {width} on a view of {tall} x {wide} px{method}"
+
+
+def _advice(record: Record) -> str:
+    look = "look at the picture" if record.picture else "look at heatmap.overlay(mask)"
+    if record.rank is not None and record.rank > 1:
+        return (
+            f"{look}; the model predicts {record.predicted!r}, so settle the prediction first, "
+            "or leave target out to see what it was predicted by"
+        )
+    if record.direction == "at_least" and record.lift is not None and record.lift >= 1.5:
+        return (
+            f"{look}; the attention does favour the mask (lift {record.lift:.1f}): if its outline is right, a mask of "
+            "this size may need a lower bound, or a target layer with a finer grid"
+        )
+    return f"{look}; if the outline is right, change these pixels and see whether the prediction follows them"

@@ -1,0 +1,191 @@
+"""The pytest side: options, marker, hooks and fixtures. It translates and delegates; it decides nothing.
+
+Nothing here may import numpy or torch: pytest loads this module in every run where the package is installed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import pytest
+
+from pytest_gradcam import settings as options
+from pytest_gradcam.errors import FocusError, HeatmapError, SettingsError
+from pytest_gradcam.running import running
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from pytest_gradcam.engine.explainer import Explainer
+    from pytest_gradcam.evidence import Record
+
+_SETTINGS = pytest.StashKey[options.Settings]()
+_MARKER = pytest.StashKey[Mapping[str, Any]]()
+_PACKAGE = Path(__file__).parent
+_PROPERTY = "gradcam"  # the name under which records travel in item.user_properties
+_T = TypeVar("_T")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("gradcam", "Grad-CAM checks on vision models")
+    for option in options.OPTIONS:
+        group.addoption(option.flag, dest=option.ini, default=None, metavar=option.metavar, help=option.help)
+        parser.addini(option.ini, option.help, type=option.ini_type, default=None)  # type: ignore[arg-type]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers", f"gradcam({', '.join(f'{key}=...' for key in options.MARKER_KEYS)}): for the heatmaps of this test"
+    )
+    # Private, and the only way to keys that nobody registered; without it pytest's own warning stays.
+    unknown: Iterable[str] = getattr(config, "_get_unknown_ini_keys", tuple)()
+    try:
+        options.reject_unknown(unknown)
+        config.stash[_SETTINGS] = options.resolve(
+            {option.name: config.getoption(option.ini) for option in options.OPTIONS},
+            {option.name: _from_ini(config, option) for option in options.OPTIONS},
+        )
+    except SettingsError as error:
+        raise pytest.UsageError(str(error)) from None
+
+
+def _from_ini(config: pytest.Config, option: options.Option) -> Any:
+    try:
+        return config.getini(option.ini)
+    except (
+        TypeError,
+        ValueError,
+        pytest.UsageError,
+    ) as error:  # of a type that is not the option's; pytest names no option
+        raise SettingsError(f"{option.ini}: {error}") from None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        markers = list(item.iter_markers("gradcam"))
+        try:
+            if any(mark.args for mark in markers):
+                raise SettingsError("@pytest.mark.gradcam takes keywords only")
+            item.stash[_MARKER] = options.resolve_marker(mark.kwargs for mark in reversed(markers))
+        except SettingsError as error:
+            raise pytest.UsageError(f"{item.nodeid}: {error}") from None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    with running(_Item(item)):
+        return (yield)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_makereport(call: pytest.CallInfo[None]) -> None:
+    """An error of ours is shown at the user's line: its message says what our own frames would."""
+    if call.excinfo is not None and _is_ours(call.excinfo):
+        for entry in call.excinfo.traceback:
+            if Path(entry.path).is_relative_to(_PACKAGE):
+                entry.frame.raw.f_globals["__tracebackhide__"] = _is_ours
+
+
+def _is_ours(excinfo: pytest.ExceptionInfo[BaseException]) -> bool:
+    return isinstance(excinfo.value, (FocusError, HeatmapError))
+
+
+class _Item:
+    """The test item as checks see it: its markers, and a place for its records."""
+
+    def __init__(self, item: pytest.Item) -> None:
+        self.marker = item.stash.get(_MARKER, {})
+        self._item = item
+        self._checks = 0
+
+    def keep(self, record: Record, draw: Callable[[Record], Image]) -> Record:
+        from pytest_gradcam import session
+
+        config = self._item.config
+        self._checks += 1
+        kept = session.keep(
+            record,
+            draw,
+            test_id=self._item.nodeid,
+            check=self._checks,
+            settings=config.stash[_SETTINGS],
+            root=config.rootpath,
+        )
+        self._item.user_properties.append((_PROPERTY, kept.to_plain()))
+        return kept
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if terminalreporter.verbosity < 0:
+        return
+    plain = [
+        value
+        for reports in terminalreporter.stats.values()
+        for report in reports
+        if getattr(report, "when", None) == "teardown"
+        for name, value in report.user_properties
+        if name == _PROPERTY
+    ]
+    if plain:
+        from pytest_gradcam.evidence import Record
+        from pytest_gradcam.report import terminal
+
+        terminalreporter.section("gradcam")
+        for line in terminal.summary([Record.from_plain(record) for record in plain]):
+            terminalreporter.write_line(line)
+
+
+@pytest.fixture(scope="session")
+def gradcam_model(pytestconfig: pytest.Config) -> Any:
+    """The model to explain, a torch.nn.Module: built from the option gradcam_model. Override it in conftest.py."""
+    from pytest_gradcam import session
+
+    return _or_fail(lambda: session.build_model(pytestconfig.stash[_SETTINGS]))
+
+
+@pytest.fixture(scope="session")
+def gradcam_preprocess(pytestconfig: pytest.Config) -> Any:
+    """The callable from a PIL image to the model's input, a float tensor (C, H, W). Override it in conftest.py."""
+    from pytest_gradcam import session
+
+    return _or_fail(lambda: session.build_preprocess(pytestconfig.stash[_SETTINGS]))
+
+
+@pytest.fixture(scope="session")
+def gradcam_classes(pytestconfig: pytest.Config) -> Any:
+    """The class names in the order of the model's scores, or a dict name -> index. Override it in conftest.py."""
+    from pytest_gradcam import session
+
+    return _or_fail(lambda: session.build_classes(pytestconfig.stash[_SETTINGS]))
+
+
+@pytest.fixture(scope="session")
+def gradcam(
+    pytestconfig: pytest.Config, gradcam_model: Any, gradcam_preprocess: Any, gradcam_classes: Any
+) -> Explainer:
+    """The explainer of the model: `gradcam(image, target)` is a heatmap with checks on it."""
+    from pytest_gradcam import session
+
+    cache = getattr(pytestconfig, "cache", None)  # not there under -p no:cacheprovider
+
+    return _or_fail(
+        lambda: session.build_explainer(
+            pytestconfig.stash[_SETTINGS],
+            gradcam_model,
+            gradcam_preprocess,
+            gradcam_classes,
+            cache_directory=cache.mkdir("gradcam") if cache else None,
+        )
+    )
+
+
+def _or_fail(build: Callable[[], _T]) -> _T:
+    """What was built; a wrong setting fails the test in one line, without a traceback through the plugin."""
+    try:
+        return build()
+    except ValueError as error:
+        if type(error).__module__ != SettingsError.__module__:
+            raise
+        pytest.fail(str(error), pytrace=False)

@@ -1,0 +1,1 @@
+"""Evidence as people and machines read it. Knows neither models nor pytest."""

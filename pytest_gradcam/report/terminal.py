@@ -1,0 +1,26 @@
+"""The summary at the end of a run, as lines."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from pytest_gradcam.evidence import Outcome, Record
+
+_ORDER: tuple[Outcome, ...] = ("failed", "invalid", "no evidence", "passed")
+_PICTURES = 50
+
+
+def summary(records: Sequence[Record]) -> Iterator[str]:
+    """How many checks came out how, and where their pictures are; nothing for no records."""
+    if not records:
+        return
+    counts = Counter(record.outcome for record in records)
+    yield f"{len(records)} checks: " + ", ".join(
+        f"{counts[outcome]} {outcome}" for outcome in _ORDER if counts[outcome]
+    )
+    pictured = sorted((r for r in records if r.picture), key=lambda record: _ORDER.index(record.outcome))
+    for record in pictured[:_PICTURES]:
+        yield f"{record.outcome:<11} {record.check:<13} {record.picture}"
+    if len(pictured) > _PICTURES:
+        yield f"... and {len(pictured) - _PICTURES} more pictures beside them"

@@ -1,0 +1,42 @@
+"""The test that is running: whose checks are kept, and whose markers hold.
+
+Light on purpose: pytest loads this module in every run, also where no check is ever made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from pytest_gradcam.evidence import Record
+
+
+class Test(Protocol):
+    """What its checks know of a test: what its gradcam markers say, and where to keep a record."""
+
+    marker: Mapping[str, Any]
+
+    def keep(self, record: Record, draw: Callable[[Record], Image]) -> Record:
+        """The record as it was kept: with the test's id and, where one was drawn, the picture's path."""
+
+
+_current: ContextVar[Test | None] = ContextVar("gradcam_test", default=None)
+
+
+@contextmanager
+def running(test: Test) -> Iterator[None]:
+    """Inside the block, checks and markers are those of this test."""
+    token = _current.set(test)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+def current() -> Test | None:
+    return _current.get()

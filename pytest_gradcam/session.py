@@ -1,0 +1,134 @@
+"""One pytest run: wires settings, model, explainer and evidence together, and never sees pytest."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pytest_gradcam.errors import GradcamWarning, SettingsError
+from pytest_gradcam.evidence import Record
+from pytest_gradcam.running import current
+from pytest_gradcam.settings import Settings
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from pytest_gradcam.engine.explainer import Explainer
+
+
+def keep(
+    record: Record,
+    draw: Callable[[Record], Image],
+    *,
+    test_id: str,
+    check: int,
+    settings: Settings,
+    root: Path,
+) -> Record:
+    """The record with the test's id and, if the settings want one of it, a picture on disk."""
+    record = replace(record, test=test_id)
+    wanted = settings.pictures == "all" or (settings.pictures == "failed" and record.outcome != "passed")
+    if not wanted:
+        return record
+    path = root / settings.report / "pictures" / f"{_file_name(test_id)}-{check}-{record.check}.png"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draw(record).save(path)
+    except OSError as error:  # a full disk must not turn one verdict into another
+        warnings.warn(f"the picture {path} could not be written: {error}", GradcamWarning, stacklevel=2)
+        return record
+    return replace(record, picture=_shown(path))
+
+
+def build_model(settings: Settings) -> Any:
+    """The model of the settings. Raises SettingsError if there is none."""
+    if settings.model is None:
+        raise SettingsError(
+            "no model is configured; set gradcam_model = torchvision:NAME, timm:NAME or package.module:callable in "
+            "pytest's configuration, or override the fixture gradcam_model in conftest.py"
+        )
+    from pytest_gradcam.engine import models
+
+    model = models.build(settings.model, settings.weights, models.own_share(settings.device))
+    if settings.weights is None and settings.model.startswith(("torchvision:", "timm:")):
+        warnings.warn(
+            f"{settings.model} has random weights, so its heatmaps mean nothing: set gradcam_weights to a file, "
+            "or to 'pretrained' to download the published ones",
+            GradcamWarning,
+            stacklevel=2,
+        )
+    return model
+
+
+def build_preprocess(settings: Settings) -> Any:
+    """The preprocess of the settings, or of the model that they name; None where neither says one."""
+    named = settings.model is not None and settings.model.startswith(("torchvision:", "timm:"))
+    spec = settings.preprocess or (settings.model if named else None)
+    if spec is None:
+        return None
+    from pytest_gradcam.engine import models
+
+    return models.preprocess(spec)
+
+
+def build_classes(settings: Settings) -> Any:
+    """The class names of the settings, or of the published weights that they ask for; None where neither says any."""
+    from pytest_gradcam.engine import models
+
+    if settings.classes is not None:
+        return models.class_names(settings.classes)
+    if settings.model is not None and settings.weights == models.PRETRAINED:
+        return models.published_class_names(settings.model)
+    return None
+
+
+def build_explainer(
+    settings: Settings, model: Any, preprocess: Any, classes: Any, *, cache_directory: Path | None
+) -> Explainer:
+    """The `gradcam` fixture: an explainer for which the running test's markers fill in what a call leaves out."""
+    from pytest_gradcam.engine import cache, models
+    from pytest_gradcam.engine.explainer import Explainer
+    from pytest_gradcam.engine.targets import Target
+    from pytest_gradcam.heatmap import Heatmap
+
+    models.share_threads()
+    kept = cache.open_cache(cache_directory) if settings.cache == "on" else None
+
+    class MarkedExplainer(Explainer):
+        def __call__(
+            self, image: Any, target: Target = None, *, layer: str | None = None, method: str | None = None
+        ) -> Heatmap:
+            test = current()
+            marker = test.marker if test else {}
+            return super().__call__(
+                image,
+                marker.get("target") if target is None else target,
+                layer=layer or marker.get("layer"),
+                method=method or marker.get("method"),
+            )
+
+    return MarkedExplainer(
+        model,
+        settings.layer,
+        settings.method,
+        preprocess,
+        classes,
+        batch_size=settings.batch_size,
+        cache=kept,
+    )
+
+
+def _file_name(test_id: str) -> str:
+    """A file name that says which test it is and that no other test shares."""
+    readable = re.sub(r"[^\w.\[\]-]+", "-", test_id.rpartition("/")[2]).strip("-")
+    return f"{readable[:80]}-{sha256(test_id.encode()).hexdigest()[:8]}"
+
+
+def _shown(path: Path) -> str:
+    """The path from the working directory where it lies below it."""
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

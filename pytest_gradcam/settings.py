@@ -1,0 +1,186 @@
+"""The options: one table, one place that resolves them, one frozen object that holds them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from pytest_gradcam.errors import SettingsError
+
+#: The explanation methods by name; the engine maps each to its formula.
+METHODS = (
+    "gradcam",
+    "gradcam++",
+    "gradcamelementwise",
+    "hirescam",
+    "layercam",
+    "xgradcam",
+    "finercam",
+    "shapleycam",
+    "eigencam",
+    "eigengradcam",
+    "segeigencam",
+    "kpcacam",
+    "fem",
+    "randomcam",
+    "scorecam",
+    "ablationcam",
+    "fullgrad",
+)
+PICTURES = ("failed", "all", "none")
+
+
+class Option(NamedTuple):
+    """One setting: its name (without the prefix), parser, and what --help says; `Settings` holds the defaults."""
+
+    name: str
+    parse: Callable[[str, Any], Any]
+    help: str
+    metavar: str
+    ini_type: str = "string"
+    marker: bool = False
+
+    @property
+    def ini(self) -> str:
+        return f"gradcam_{self.name}"
+
+    @property
+    def flag(self) -> str:
+        return "--gradcam-" + self.name.replace("_", "-")
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """', did you mean ...?' with the known words that are close to this one, or an empty string."""
+    import difflib  # only a mistake needs it
+
+    close = difflib.get_close_matches(word, list(known), n=3)
+    return f"; did you mean {' or '.join(repr(c) for c in close)}?" if close else ""
+
+
+def _text(name: str, value: Any) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise SettingsError(f"{name} = {value!r} is empty; give it a value or leave it out")
+    return value.strip()
+
+
+def _one_of(known: tuple[str, ...]) -> Callable[[str, Any], str]:
+    def parse(name: str, value: Any) -> str:
+        if value not in known:
+            hint = nearest(str(value), known)
+            raise SettingsError(f"{name} = {value!r} is not known; expected one of {', '.join(known)}{hint}")
+        return str(value)
+
+    return parse
+
+
+def _model(name: str, value: Any) -> str:
+    text = _text(name, value)
+    if not re.fullmatch(r"[\w.]+:[\w.\-/]+", text):
+        raise SettingsError(
+            f"{name} = {text!r} names no model; expected 'torchvision:NAME', 'timm:NAME' or 'package.module:callable'"
+        )
+    return text
+
+
+def _device(name: str, value: Any) -> str:
+    text = _text(name, value)
+    if not re.fullmatch(r"auto|[a-z]+(:\d+)?", text):
+        raise SettingsError(f"{name} = {text!r} is no device; expected auto, cpu, cuda, cuda:0 or mps")
+    return text
+
+
+def _count(name: str, value: Any) -> int:
+    try:
+        number = int(str(value))
+    except ValueError:
+        number = 0
+    if number < 1 or isinstance(value, bool):
+        raise SettingsError(f"{name} = {value!r} is no count; expected a whole number of at least 1")
+    return number
+
+
+OPTIONS = (
+    Option("model", _model, "the model: torchvision:NAME, timm:NAME or package.module:callable", "SPEC"),
+    Option("weights", _text, "a .safetensors file or a state dict saved with torch.save", "FILE"),
+    Option(
+        "preprocess",
+        _model,
+        "package.module:callable, from a PIL image to a float tensor (C, H, W), or torchvision:NAME or timm:NAME "
+        "for the transforms of that model's weights [that of gradcam_model, where it names one]",
+        "SPEC",
+    ),
+    Option(
+        "classes",
+        _text,
+        "the class names in the order of the model's output: a text file with a name a line, a .json file, "
+        "or package.module:name",
+        "FILE",
+    ),
+    Option("layer", _text, "target layer by its dotted name [found automatically]", "NAME", marker=True),
+    Option("method", _one_of(METHODS), f"one of {', '.join(METHODS)} [gradcam]", "NAME", marker=True),
+    Option("device", _device, "auto, cpu, cuda, cuda:0, mps [auto: CUDA, then MPS, then CPU]", "NAME"),
+    Option("batch_size", _count, "images in one forward pass at the most [16]", "N", ini_type="int"),
+    Option("cache", _one_of(("on", "off")), "keep heatmaps in pytest's cache directory: on, off [on]", "WHEN"),
+    Option("report", _text, "directory for the pictures [gradcam-report]", "DIR"),
+    Option("pictures", _one_of(PICTURES), "checks that leave a picture: failed, all, none [failed]", "WHICH"),
+)
+_BY_NAME = {option.name: option for option in OPTIONS}
+#: What @pytest.mark.gradcam(...) takes; `target` is a matter of one test and has no option.
+MARKER_KEYS = (*(option.name for option in OPTIONS if option.marker), "target")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The resolved options of one pytest run."""
+
+    model: str | None = None
+    weights: str | None = None
+    preprocess: str | None = None
+    classes: str | None = None
+    layer: str | None = None
+    method: str = "gradcam"
+    device: str = "auto"
+    batch_size: int = 16
+    cache: str = "on"
+    report: str = "gradcam-report"
+    pictures: str = "failed"
+
+
+def resolve(command_line: Mapping[str, Any], ini: Mapping[str, Any]) -> Settings:
+    """The settings of a run: the command line before the ini file before the default; None means not given.
+
+    Raises SettingsError for a value that cannot be used, naming the place where it was given.
+    """
+    values: dict[str, Any] = {}
+    for option in OPTIONS:
+        if command_line.get(option.name) is not None:
+            values[option.name] = option.parse(option.flag, command_line[option.name])
+        elif ini.get(option.name) is not None:
+            values[option.name] = option.parse(option.ini, ini[option.name])
+    return Settings(**values)
+
+
+def resolve_marker(layers: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """What the gradcam markers of one test say, the closest to the test last.
+
+    Raises SettingsError for a keyword that is unknown or has a value that cannot be used.
+    """
+    values: dict[str, Any] = {}
+    for keywords in layers:
+        for key, value in keywords.items():
+            if key not in MARKER_KEYS:
+                expected = f"expected {', '.join(MARKER_KEYS)}{nearest(key, MARKER_KEYS)}"
+                raise SettingsError(f"@pytest.mark.gradcam does not know {key!r}; {expected}")
+            option = _BY_NAME.get(key)
+            values[key] = option.parse(f"@pytest.mark.gradcam {key}", value) if option else value
+    return values
+
+
+def reject_unknown(ini_keys: Iterable[str]) -> None:
+    """Raises SettingsError for the first ini key that is ours by its prefix and that we do not know."""
+    known = [option.ini for option in OPTIONS]
+    for key in sorted(ini_keys):
+        if key.startswith("gradcam_") and key not in known:
+            raise SettingsError(f"{key} is not an option; expected one of {', '.join(known)}{nearest(key, known)}")

@@ -1,0 +1,75 @@
+"""What all tests share: pytester, and small models of known behaviour."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest_plugins = ["pytester"]
+
+#: A classifier of two classes, in a module that the tests' own pytest runs can import: class 0 scores the red of the
+#: picture, class 1 the green. It needs no training, and where it looks is known.
+COLOUR_MODEL = """
+import torch
+from torch import nn
+
+class Colour(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.features = nn.Conv2d(3, 2, 8, stride=8, bias=False)
+        with torch.no_grad():
+            self.features.weight.zero_()
+            self.features.weight[0, 0] = 1 / 64
+            self.features.weight[1, 1] = 1 / 64
+
+    def forward(self, x):
+        return 10 * self.features(x).mean((2, 3))
+
+def build():
+    return Colour()
+
+def preprocess(image):
+    import numpy as np
+    return torch.from_numpy(np.asarray(image.convert("RGB")).copy()).permute(2, 0, 1).float() / 255
+"""
+
+COLOUR_INI = """
+[pytest]
+pythonpath = .
+gradcam_model = colour:build
+gradcam_preprocess = colour:preprocess
+gradcam_classes = classes.txt
+gradcam_layer = features
+"""
+
+
+@pytest.fixture(scope="session")
+def warm():
+    """Everything that an explanation and its picture import is loaded."""
+    import numpy as np
+    import timm
+    import torch
+    import torchvision
+
+    from pytest_gradcam import Explainer, masks
+
+    model = torch.nn.Sequential(torch.nn.Conv2d(3, 2, 8, stride=8), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
+    explainer = Explainer(model, preprocess=torchvision.transforms.ToTensor())
+    heatmap = explainer(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8), lambda output: output.sum())
+    heatmap.overlay(masks.box((64, 64), (0, 0, 32, 32)))
+    return timm
+
+
+@pytest.fixture
+def colour_project(pytester: pytest.Pytester) -> pytest.Pytester:
+    """A user's repository: the colour model, an image with a red square at x 0-32, y 0-32, and its configuration."""
+    import numpy as np
+    from PIL import Image
+
+    pytester.makepyfile(colour=COLOUR_MODEL)
+    (pytester.path / "classes.txt").write_text("red\ngreen\n")
+    image = np.zeros((64, 64, 3), np.uint8)
+    image[:32, :32, 0] = 255
+    image[40:56, 40:56, 1] = 128
+    Image.fromarray(image).save(pytester.path / "square.png")
+    pytester.makeini(COLOUR_INI)
+    return pytester

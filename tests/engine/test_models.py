@@ -1,0 +1,242 @@
+"""Models, weights, preprocesses and class names from the settings' texts."""
+
+import json
+import sys
+
+import pytest
+import torch
+import torchvision
+from safetensors.torch import save_file
+from torch import nn
+
+from pytest_gradcam.engine import models
+from pytest_gradcam.errors import SettingsError
+
+
+class Tiny(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 2, 3)
+        self.head = nn.Linear(2, 2)
+
+
+@pytest.fixture
+def state():
+    torch.manual_seed(1)
+    return Tiny().state_dict()
+
+
+def loaded(path):
+    model = Tiny()
+    models.load(model, path)
+    return model.state_dict()
+
+
+def equal(a, b):
+    return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
+
+
+def test_a_torchvision_model_by_name_without_a_download(monkeypatch):
+    def no_download(*_args, **_kwargs):
+        raise AssertionError("a download was tried")
+
+    monkeypatch.setattr(torch.hub, "load_state_dict_from_url", no_download)
+    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", no_download)
+    assert type(models.build("torchvision:resnet18")).__name__ == "ResNet"
+    assert type(models.build("torchvision:fcn_resnet50")).__name__ == "FCN"
+
+
+def test_a_timm_model_by_name():
+    assert type(models.build("timm:test_resnet")).__name__ == "ResNet"
+    assert type(models.build("timm:test_resnet.r160_in1k")).__name__ == "ResNet"
+
+
+def test_a_model_by_its_callable_and_by_its_name(monkeypatch, tmp_path):
+    (tmp_path / "shop.py").write_text(
+        "from torch import nn\ndef build():\n    return nn.Conv2d(3, 2, 1)\nready = build()\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    assert isinstance(models.build("shop:build"), nn.Conv2d)
+    assert isinstance(models.build("shop:ready"), nn.Conv2d)
+    assert not models.build("shop:ready").training
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        ("torchvision:resnet5O", "torchvision has no model 'resnet5O'; did you mean 'resnet50'"),
+        ("timm:resnet5O", "timm has no model 'resnet5O'; did you mean"),
+        ("no_such_module:build", "there is no module 'no_such_module' to import"),
+        ("json:no_such", "json has no 'no_such'"),
+        ("json:dumpz", "did you mean 'dump"),
+        ("json:__name__", "gives a str; expected a torch.nn.Module"),
+    ],
+)
+def test_a_model_that_does_not_exist(spec, words):
+    with pytest.raises(SettingsError, match=words):
+        models.build(spec)
+
+
+def test_an_import_error_inside_the_users_module_is_theirs_to_see(monkeypatch, tmp_path):
+    (tmp_path / "broken_shop.py").write_text("import no_such_dependency\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ModuleNotFoundError, match="no_such_dependency"):
+        models.build("broken_shop:build")
+
+
+def test_timm_not_installed(monkeypatch):
+    monkeypatch.setitem(sys.modules, "timm", None)
+    with pytest.raises(SettingsError, match=r"pip install pytest-gradcam\[timm\]"):
+        models.build("timm:resnet50")
+
+
+def test_a_device_that_is_not_there():
+    if torch.cuda.is_available():
+        pytest.skip("this machine has CUDA")
+    with pytest.raises(SettingsError, match="gradcam_device = 'cuda' cannot be used here"):
+        models.build("torchvision:squeezenet1_1", device="cuda")
+
+
+def test_weights_from_safetensors_and_from_torch(tmp_path, state):
+    save_file(state, tmp_path / "w.safetensors")
+    torch.save(state, tmp_path / "w.pt")
+    assert equal(loaded(tmp_path / "w.safetensors"), state)
+    assert equal(loaded(tmp_path / "w.pt"), state)
+
+
+@pytest.mark.parametrize("wrapper", ["state_dict", "model"])
+@pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.", "module._orig_mod."])
+def test_wrappings_are_understood(tmp_path, state, wrapper, prefix):
+    torch.save({wrapper: {prefix + key: value for key, value in state.items()}, "epoch": 3}, tmp_path / "w.pt")
+    assert equal(loaded(tmp_path / "w.pt"), state)
+
+
+def test_a_prefix_that_the_model_itself_has_stays(tmp_path):
+    class Wrapper(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.model = Tiny()
+
+    torch.manual_seed(2)
+    state = Wrapper().state_dict()
+    torch.save(state, tmp_path / "w.pt")
+    model = Wrapper()
+    models.load(model, tmp_path / "w.pt")
+    assert equal(model.state_dict(), state)
+
+
+def test_what_does_not_fit_is_named_and_nothing_is_loaded(tmp_path, state):
+    state["extra"] = torch.zeros(1)
+    state["head.weight"] = torch.zeros(5, 2)
+    del state["conv.bias"]
+    torch.save(state, tmp_path / "w.pt")
+    model = Tiny()
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    with pytest.raises(SettingsError) as caught:
+        models.load(model, tmp_path / "w.pt")
+    assert "1 missing (conv.bias); 1 unexpected (extra); 1 of another shape (head.weight)" in str(caught.value)
+    assert equal(model.state_dict(), before)
+
+
+class Harmful:
+    def __reduce__(self):
+        return print, ("code from the weights file ran",)
+
+
+def test_a_pickle_that_needs_code_is_refused_and_not_run(tmp_path, capsys):
+    torch.save({"state_dict": Harmful()}, tmp_path / "w.pt")
+    with pytest.raises(SettingsError, match="would run code from the file, which is refused"):
+        models.load(Tiny(), tmp_path / "w.pt")
+    torch.save(Tiny(), tmp_path / "whole.pt")
+    with pytest.raises(SettingsError, match=r"torch\.save\(model\.state_dict\(\), path\)"):
+        models.load(Tiny(), tmp_path / "whole.pt")
+    assert "ran" not in capsys.readouterr().out
+
+
+def test_files_that_are_no_weights(tmp_path):
+    (tmp_path / "text.pt").write_text("hello")
+    (tmp_path / "text.safetensors").write_text("hello")
+    torch.save([1, 2], tmp_path / "list.pt")
+    for name, words in (
+        ("none.pt", "is no file"),
+        ("text.pt", "refused|no file of torch.save"),
+        ("text.safetensors", "no safetensors file"),
+        ("list.pt", "no state dict"),
+    ):
+        with pytest.raises(SettingsError, match=words):
+            models.load(Tiny(), tmp_path / name)
+
+
+def test_pretrained_means_nothing_for_a_callable():
+    with pytest.raises(SettingsError, match="'pretrained' means nothing"):
+        models.build("json:dumps", "pretrained")
+
+
+def test_the_preprocess_of_published_weights():
+    image = torchvision.transforms.functional.to_pil_image(torch.rand(3, 300, 400))
+    assert models.preprocess("torchvision:resnet50")(image).shape == (3, 224, 224)
+    assert models.preprocess("timm:test_resnet")(image).shape == (3, 160, 160)
+
+
+def test_a_preprocess_that_is_none():
+    with pytest.raises(SettingsError, match="is a str; expected a callable"):
+        models.preprocess("json:__name__")
+
+
+def test_class_names_from_files_and_modules(monkeypatch, tmp_path):
+    (tmp_path / "names.txt").write_text("cat\n\n dog \n")
+    (tmp_path / "names.json").write_text(json.dumps({"cat": 1, "dog": 0}))
+    (tmp_path / "names_module.py").write_text("names = ('cat', 'dog')")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert models.class_names(str(tmp_path / "names.txt")) == ["cat", "dog"]
+    assert models.class_names(str(tmp_path / "names.json")) == {"cat": 1, "dog": 0}
+    assert models.class_names("names_module:names") == ("cat", "dog")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("none.txt", None, "is no file"),
+        ("broken.json", "{", "cannot be read"),
+        ("empty.txt", "", "expected names"),
+        ("number.json", "3", "holds a int"),
+    ],
+)
+def test_class_names_that_are_none(tmp_path, name, content, words):
+    if content is not None:
+        (tmp_path / name).write_text(content)
+    with pytest.raises(SettingsError, match=words):
+        models.class_names(str(tmp_path / name))
+
+
+def test_published_class_names():
+    names = models.published_class_names("torchvision:resnet18")
+    assert len(names) == 1000
+    assert names[285] == "Egyptian cat"
+    assert models.published_class_names("json:dumps") is None
+
+
+def test_each_xdist_worker_takes_its_share(monkeypatch):
+    before = torch.get_num_threads()
+    try:
+        monkeypatch.setattr("os.cpu_count", lambda: 8)
+        monkeypatch.setenv("PYTEST_XDIST_WORKER_COUNT", "3")
+        monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+        models.share_threads()
+        assert torch.get_num_threads() == 2
+        monkeypatch.setenv("OMP_NUM_THREADS", "1")
+        monkeypatch.setenv("PYTEST_XDIST_WORKER_COUNT", "8")
+        models.share_threads()
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_each_xdist_worker_takes_its_gpu(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
+    assert models.own_share("auto") == "auto"
+    for worker, gpu in (("gw0", "cuda:0"), ("gw1", "cuda:1"), ("gw2", "cuda:0")):
+        monkeypatch.setenv("PYTEST_XDIST_WORKER", worker)
+        assert models.own_share("auto") == gpu
+        assert models.own_share("cpu") == "cpu"

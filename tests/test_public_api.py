@@ -1,0 +1,37 @@
+"""The names that other repositories' tests call."""
+
+import inspect
+
+import pytest
+
+import pytest_gradcam
+from pytest_gradcam import Explainer, Heatmap
+
+
+@pytest.mark.parametrize("name", pytest_gradcam.__all__)
+def test_every_public_name_resolves(name):
+    assert getattr(pytest_gradcam, name) is not None
+    assert name in dir(pytest_gradcam)
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="no attribute 'Explaner'"):
+        _ = pytest_gradcam.Explaner
+
+
+def test_the_explainers_arguments():
+    parameters = inspect.signature(Explainer).parameters
+    assert list(parameters) == ["model", "layer", "method", "preprocess", "classes", "device", "batch_size", "cache"]
+    call = inspect.signature(Explainer.__call__).parameters
+    assert list(call) == ["self", "image", "target", "layer", "method"]
+    for name in ("batch", "predict", "layer"):
+        assert hasattr(Explainer, name)
+
+
+def test_the_heatmaps_attributes():
+    for name in ("mass", "lift", "mean_heat", "rank_accuracy", "peak", "hits", "iou", "overlay", "save", "from_array"):
+        assert hasattr(Heatmap, name)
+    for check in ("focus_within", "focus_avoids", "peak_within", "overlap"):
+        parameters = inspect.signature(getattr(Heatmap, f"assert_{check}")).parameters
+        assert list(parameters)[:2] == ["self", "mask"]
+        assert all(p.kind is p.KEYWORD_ONLY for p in list(parameters.values())[2:])

@@ -1,0 +1,77 @@
+"""The one place that resolves options."""
+
+from dataclasses import fields
+
+import pytest
+
+from pytest_gradcam.errors import SettingsError
+from pytest_gradcam.settings import MARKER_KEYS, METHODS, OPTIONS, Settings, reject_unknown, resolve, resolve_marker
+
+
+def test_the_table_and_the_settings_agree():
+    assert [field.name for field in fields(Settings)] == [option.name for option in OPTIONS]
+
+
+def test_defaults_pass_their_own_parsers():
+    for option in OPTIONS:
+        default = getattr(Settings(), option.name)
+        if default is not None:
+            assert option.parse(option.name, default) == default
+
+
+def test_command_line_beats_ini_beats_default():
+    settings = resolve(
+        {"method": "hirescam", "layer": None}, {"method": "layercam", "layer": "features", "batch_size": 4}
+    )
+    assert settings == Settings(method="hirescam", layer="features", batch_size=4)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("model", "resnet50", "gradcam_model = 'resnet50' names no model; expected 'torchvision:NAME'"),
+        ("model", " ", "is empty"),
+        ("method", "gradcm", "did you mean 'gradcam'"),
+        ("device", "the gpu", "no device; expected auto, cpu, cuda"),
+        ("batch_size", "0", "no count"),
+        ("batch_size", "many", "no count"),
+        ("pictures", "some", "expected one of failed, all, none"),
+        ("layer", "", "is empty"),
+    ],
+)
+def test_a_bad_value_names_its_place_and_what_was_expected(name, value, words):
+    with pytest.raises(SettingsError) as caught:
+        resolve({}, {name: value})
+    assert words in str(caught.value)
+    assert str(caught.value).startswith(f"gradcam_{name}")
+
+
+def test_the_message_names_the_command_line_when_the_value_came_from_there():
+    with pytest.raises(SettingsError, match="--gradcam-batch-size = '-1'"):
+        resolve({"batch_size": "-1"}, {})
+
+
+def test_the_closest_marker_wins():
+    assert resolve_marker([{"layer": "a", "target": 3}, {"layer": "b"}]) == {"layer": "b", "target": 3}
+
+
+@pytest.mark.parametrize("keywords", [{"laier": "a"}, {"device": "cpu"}, {"method": "nonsense"}])
+def test_a_marker_rejects_what_it_does_not_know(keywords):
+    with pytest.raises(SettingsError, match=r"pytest\.mark\.gradcam"):
+        resolve_marker([keywords])
+
+
+def test_marker_keys():
+    assert MARKER_KEYS == ("layer", "method", "target")
+
+
+def test_unknown_ini_keys_of_ours_are_rejected_and_others_ignored():
+    reject_unknown(["timeout", "asyncio_mode"])
+    with pytest.raises(SettingsError, match=r"gradcam_modle is not an option.*did you mean 'gradcam_model'"):
+        reject_unknown(["gradcam_modle"])
+
+
+def test_every_method_has_a_formula():
+    from pytest_gradcam.engine import driven, formulas
+
+    assert sorted(METHODS) == sorted((*formulas.METHODS, *driven.METHODS))
