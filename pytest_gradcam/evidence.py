@@ -45,7 +45,9 @@ class Record(Subject):
     """One check as plain built-ins: what was asserted, about what, and how it came out.
 
     Shares (mass, mask_area) are fractions of the view, the image as the model saw it. Sizes and grids are
-    (height, width), points are (x, y), both in pixels of the view.
+    (height, width), points are (x, y), both in pixels of the view. `finding` is the outcome in one sentence, where the
+    check's own figures say it (the checks on one heatmap leave it to `messages`); `details` are a label and a phrase
+    each; `advice` is what to do next.
     """
 
     check: str
@@ -55,7 +57,12 @@ class Record(Subject):
     bound: float | None = None
     direction: Literal["at_least", "at_most"] = "at_least"
     reason: str = ""
+    finding: str = ""
+    details: tuple[tuple[str, str], ...] = ()
+    advice: str = ""
     parameters: dict[str, float] = field(default_factory=dict)
+    perturbation: str = ""
+    seed: int | None = None
     mask_area: float | None = None
     mass: float | None = None
     lift: float | None = None
@@ -69,13 +76,25 @@ class Record(Subject):
 
     def to_plain(self) -> dict[str, Any]:
         """The record as built-ins only, which JSON, pytest-xdist and JUnit XML can carry."""
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+        return {key: _listed(value) for key, value in asdict(self).items()}
 
     @classmethod
     def from_plain(cls, plain: dict[str, Any]) -> Record:
         """The record that `to_plain` was called on."""
-        values: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in plain.items()}
-        return cls(**values)
+        return cls(**{key: _tupled(value) for key, value in plain.items()})
+
+
+def judge(check: Record, measure: Callable[[Record], Record], draw: Callable[[Record], Image]) -> Record:
+    """The check as `measure` completes it, settled; a HeatmapError that it raises makes it undecided.
+
+    Raises as `settle` does.
+    """
+    try:
+        record = measure(check)
+    except HeatmapError as error:
+        record = undecided(check, error)
+    settle(record, draw)
+    return record
 
 
 def settle(record: Record, draw: Callable[[Record], Image]) -> None:
@@ -104,3 +123,11 @@ def undecided(record: Record, error: HeatmapError) -> Record:
     """The record of the same check, when this error kept it from being decided."""
     outcome: Outcome = "no evidence" if isinstance(error, NoEvidenceError) else "invalid"
     return replace(record, outcome=outcome, reason=str(error), figure=None)
+
+
+def _listed(value: Any) -> Any:
+    return [_listed(part) for part in value] if isinstance(value, tuple) else value
+
+
+def _tupled(value: Any) -> Any:
+    return tuple(_tupled(part) for part in value) if isinstance(value, list) else value

@@ -28,6 +28,8 @@ def headline(record: Record) -> str:
     figure, bound = record.figure, record.bound
     if figure is None or bound is None:
         return f"{record.check} could not be decided: {record.reason}"
+    if record.finding:
+        return record.finding
     whose = f"attention for {record.target!r}" if record.target else "attention"
     limit = f"expected {record.direction.replace('_', ' ')}"
     if record.check == "focus_within":
@@ -46,6 +48,7 @@ def rows(record: Record) -> list[tuple[str, str]]:
         ("attention", _attention(record)),
         ("target", _target(record)),
         ("prediction", _prediction(record)),
+        *record.details,
         ("peak", _peak(record)),
         ("layer", _layer(record)),
         ("model", record.model),
@@ -113,6 +116,8 @@ def _layer(record: Record) -> str:
 
 
 def _advice(record: Record) -> str:
+    if record.advice:
+        return record.advice
     look = "look at the picture" if record.picture else "look at heatmap.overlay(mask)"
     if record.rank is not None and record.rank > 1:
         return (

@@ -22,9 +22,13 @@ class Input:
 
     tensor: Tensor
     name: str
-    view: Callable[[], View]
+    show: Callable[[Tensor], View]
     carry: Callable[[Any], Region]
     size: tuple[int, int] | None = None  # (H, W) of the picture before the preprocess, if there was one
+
+    def look(self) -> View:
+        """The image as the model sees it."""
+        return self.show(self.tensor)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -51,8 +55,8 @@ class Reader:
                 "(gradcam_preprocess in pytest), or a float tensor (C, H, W) that is ready for the model"
             )
         tensor = frames.tensor(picture)
-        view, carry = partial(frames.view, picture, tensor), partial(frames.carry, picture)
-        return Input(tensor, picture.name, view, carry, picture.shape)
+        show, carry = partial(frames.view, picture), partial(frames.carry, picture)
+        return Input(tensor, picture.name, show, carry, picture.shape)
 
 
 def batches(inputs: Sequence[Input], size: int) -> list[list[int]]:
@@ -85,7 +89,7 @@ def _ready(tensor: Tensor) -> Input:
     return Input(
         own,
         f"tensor {width}x{height}",
-        lambda: (display(own), None),
+        lambda tensor: (display(tensor), None),
         lambda mask: Region(masks.as_mask(mask, shape=(height, width))),
     )
 

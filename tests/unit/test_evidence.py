@@ -43,6 +43,27 @@ def test_a_record_survives_json_and_pickle():
     assert pickle.loads(pickle.dumps(plain)) == plain
 
 
+def test_a_check_of_another_kind_brings_its_own_sentence_details_and_advice():
+    record = Record(
+        check="ignores",
+        measure="fall of the margin",
+        outcome="failed",
+        figure=0.62,
+        bound=0.4,
+        direction="at_most",
+        finding="replacing the mask takes 0.62 of the usual margin; expected at most 0.4",
+        details=(("fills", "mean colour 0.62, blur 0.58"), ("control", "0.03 at the same size elsewhere")),
+        advice="look at the picture; the model uses these pixels",
+    )
+    assert Record.from_plain(json.loads(json.dumps(record.to_plain()))) == record
+    assert messages.failure(record) == (
+        "replacing the mask takes 0.62 of the usual margin; expected at most 0.4\n"
+        "  fills      mean colour 0.62, blur 0.58\n"
+        "  control    0.03 at the same size elsewhere\n"
+        "  try        look at the picture; the model uses these pixels"
+    )
+
+
 def test_a_record_is_built_ins_only():
     def kinds(value):
         if isinstance(value, dict):
