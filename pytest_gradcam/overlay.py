@@ -1,8 +1,9 @@
-"""The picture of a heatmap: the view, the heatmap on it, the outline of the mask, the figures."""
+"""The pictures of checks: views of an image, heatmaps on them, the outline of the mask, the figures."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,8 +15,23 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 _PANEL_INCHES = 4.2
+_ACROSS = 3  # panels in a row at the most; two and four make rows of two
 _OUTLINE = "#00e5ff"  # cyan stands out on inferno, which has none
 _COLOURS = "inferno"
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One part of a picture: the view uint8 (H, W, 3), the heatmap (H, W) and the mask bool (H, W) on it.
+
+    `top` is the relevance that is shown brightest, the heatmap's maximum by default: panels to compare share one.
+    """
+
+    view: NDArray[np.uint8]
+    heat: NDArray[np.float32] | None = None
+    mask: NDArray[np.bool_] | None = None
+    caption: str = ""
+    top: float | None = None
 
 
 def draw(
@@ -27,33 +43,49 @@ def draw(
     lines: Sequence[str] = (),
 ) -> Image:
     """An RGB picture of the view (H, W, 3) beside the view under the heatmap (H, W), with a colour bar in relevance."""
+    return draw_panels([Panel(view, mask=mask), Panel(view, values, mask)], title=title, lines=lines)
+
+
+def draw_panels(panels: Sequence[Panel], *, title: str = "", lines: Sequence[str] = ()) -> Image:
+    """An RGB picture of the panels in rows, under a title and over lines of text."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from PIL import Image
 
-    height, width = values.shape
-    panel = _PANEL_INCHES * min(2.0, max(0.5, height / width))
+    across = 2 if len(panels) in (2, 4) else min(len(panels), _ACROSS)
+    down = -(-len(panels) // across)
+    height, width = panels[0].view.shape[:2]
+    tall = _PANEL_INCHES * min(2.0, max(0.5, height / width)) + (0.25 if any(p.caption for p in panels) else 0)
     caption = 0.22 * (len(lines) + 1)
-    figure = Figure(figsize=(2 * _PANEL_INCHES + 1.2, panel + caption + 0.7), dpi=100, layout="constrained")
+    size = (across * _PANEL_INCHES + 1.2, down * tall + caption + 0.7)
+    figure = Figure(figsize=size, dpi=100, layout="constrained")
     canvas = FigureCanvasAgg(figure)
     figure.suptitle(_plain(title), fontsize=11, wrap=True)
-    left, right = figure.subplots(1, 2)
-    left.imshow(view)
-    _heat(figure, right, values, view)
-    for axes in (left, right):
+    places = figure.subplots(down, across, squeeze=False).ravel()
+    for axes in places:
         axes.set_axis_off()
-        if mask is not None and mask.any() and not mask.all():
-            axes.contour(mask, levels=[0.5], colors=[_OUTLINE], linewidths=1.5)
+    for axes, panel in zip(places, panels, strict=False):
+        _show(figure, axes, panel)
     figure.supxlabel(_plain("\n".join(lines)), fontsize=8.5, family="monospace", x=0.02, ha="left")
     canvas.draw()
     return Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3].copy())
 
 
-def _heat(figure: Figure, axes: Axes, values: NDArray[np.float32], view: NDArray[np.uint8]) -> None:
+def _show(figure: Figure, axes: Axes, panel: Panel) -> None:
+    axes.set_title(_plain(panel.caption), fontsize=9)
+    if panel.heat is None:
+        axes.imshow(panel.view)
+    else:
+        _heat(figure, axes, panel.view, panel.heat, panel.top)
+    if panel.mask is not None and panel.mask.any() and not panel.mask.all():
+        axes.contour(panel.mask, levels=[0.5], colors=[_OUTLINE], linewidths=1.5)
+
+
+def _heat(figure: Figure, axes: Axes, view: NDArray[np.uint8], values: NDArray[np.float32], top: float | None) -> None:
     grey = view.mean(axis=2).astype(np.uint8)
     axes.imshow(grey, cmap="gray", vmin=0, vmax=255)
     finite = np.nan_to_num(values, nan=0, posinf=0)
-    top = float(finite.max())
+    top = float(finite.max()) if top is None else top
     heat = axes.imshow(finite, cmap=_COLOURS, vmin=0, vmax=top if top > 0 else 1, alpha=0.6)
     figure.colorbar(heat, ax=axes, label="relevance", shrink=0.9)
 
