@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pytest_gradcam import files
 from pytest_gradcam.errors import GradcamWarning
 
 # An entry is a plain .npz that numpy.load opens. Its seal, the comment at the end of the archive, holds the format's
@@ -27,7 +27,6 @@ _SEAL = b"pytest-gradcam store 1 sha256 "
 _DIGEST = 64
 _METADATA = "metadata.json"
 _SUFFIX = ".npz"
-_PARTIAL = ".part"
 _ABANDONED = 3600  # seconds: no writer takes that long, so its partial file was left by one that was killed
 
 
@@ -87,7 +86,7 @@ class Store:
         size = 0
         for modified, length, path in sorted(self._files(), reverse=True):
             size += length
-            abandoned = path.suffix == _PARTIAL and modified < time.time() - _ABANDONED
+            abandoned = path.suffix == files.PARTIAL and modified < time.time() - _ABANDONED
             if abandoned or (size > max_bytes and path.suffix == _SUFFIX):
                 size -= length
                 with suppress(OSError):
@@ -101,7 +100,7 @@ class Store:
 
     def _files(self) -> Iterator[tuple[float, int, Path]]:
         """Time of last use, size and path of each file of ours; another process may delete any of them meanwhile."""
-        for suffix in (_SUFFIX, _PARTIAL):
+        for suffix in (_SUFFIX, files.PARTIAL):
             for path in self._root.glob(f"??/*{suffix}"):
                 with suppress(OSError):
                     status = path.stat()
@@ -154,17 +153,8 @@ def _decode(content: bytes) -> Entry:
 
 
 def _replace(path: Path, content: bytes) -> None:
-    """The file holds the content, whole, or is what it was.
-
-    Nothing is forced to the disk: what a power cut leaves of a file fails its checksum.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.stem}-{uuid4().hex}{_PARTIAL}")
     try:
-        partial.write_bytes(content)
-        os.replace(partial, path)
+        files.replace(path, content)
     except PermissionError:
         if not path.exists():  # on Windows a file that another process is reading cannot be replaced: leave it
             raise
-    finally:
-        partial.unlink(missing_ok=True)

@@ -11,11 +11,12 @@ PACKAGE = Path(pytest_gradcam.__file__).parent
 
 #: From the bottom up: a module imports from its own layer and from those below it.
 LAYERS = (
-    ("errors", "evidence", "messages", "running", "settings"),
+    ("errors", "evidence", "files", "messages", "running", "settings"),
     ("heatmap", "images", "masks", "metrics", "overlay", "perturbations", "store"),
     ("engine",),
     ("strategies",),
     ("report",),
+    ("__main__",),
     ("session",),
     ("plugin",),
 )

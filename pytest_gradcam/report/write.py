@@ -1,0 +1,41 @@
+"""The files of a report, from its runs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from pytest_gradcam import files
+from pytest_gradcam.evidence import VERSION
+from pytest_gradcam.report import manifest
+from pytest_gradcam.report.document import EVIDENCE, JOURNAL, Report
+
+
+def write(report: Report, directory: Path) -> None:
+    """The directory holds the report, and nothing more of the one that it held before.
+
+    Each file appears whole, the manifest last. Raises OSError if the disk cannot be written to.
+    """
+    before = manifest.names(directory)
+    written = {EVIDENCE: evidence(report)}
+    for name, text in written.items():
+        files.replace(directory / name, text.encode())
+    pictures = sorted({record.picture for record in report.records if record.picture})
+    present = [name for name in pictures if (directory / name).is_file()]
+    manifest.write(directory, [*written, *present])
+    for name in set(before) - set(written) - set(present):
+        _remove(directory, name)
+    (directory / JOURNAL).unlink(missing_ok=True)
+
+
+def evidence(report: Report) -> str:
+    """evidence.json."""
+    plain = {"version": VERSION, "runs": [run.to_plain() for run in report.runs]}
+    return json.dumps(plain, ensure_ascii=False, allow_nan=False, indent=1)
+
+
+def _remove(directory: Path, name: str) -> None:
+    """Only what can be a picture of ours goes: a manifest is a file that anyone may have edited."""
+    path = directory / name
+    if path.suffix == ".png" and path.resolve().parent == (directory / "pictures").resolve():
+        path.unlink(missing_ok=True)
