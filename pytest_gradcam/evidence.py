@@ -142,7 +142,14 @@ def _raise(record: Record) -> NoReturn:
 def undecided(record: Record, error: HeatmapError) -> Record:
     """The record of the same check, when this error kept it from being decided."""
     outcome: Outcome = "no evidence" if isinstance(error, NoEvidenceError) else "invalid"
-    return replace(record, outcome=outcome, reason=str(error), figure=None)
+    parameters = {name: value for name, value in record.parameters.items() if _is_plain(value)}
+    bound = record.bound if _is_plain(record.bound) else None
+    return replace(record, outcome=outcome, reason=str(error), figure=None, bound=bound, parameters=parameters)
+
+
+def _is_plain(number: Any) -> bool:
+    """Whether it is a number that a record can carry; what a caller passed as a bound may be anything."""
+    return type(number) in (int, float) and math.isfinite(number)
 
 
 def _plain(value: Any) -> Any:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pytest_gradcam import evidence, images, masks, messages, metrics, overlay
+from pytest_gradcam import bounds, evidence, images, masks, messages, metrics, overlay
+from pytest_gradcam.bounds import Lift
 from pytest_gradcam.errors import GradcamWarning, HeatmapError, NoEvidenceError
 from pytest_gradcam.evidence import Record, Subject
 
@@ -172,20 +172,21 @@ class Heatmap:
         at = f" at {self.layer}" if self.layer else ""
         return f"<Heatmap{of}{at}: grid {h} x {w} on a view of {height} x {width} px>"
 
-    def assert_focus_within(self, mask: Mask, *, at_least: float = 0.5) -> None:
+    def assert_focus_within(self, mask: Mask, *, at_least: float | Lift = 0.5) -> None:
         """At least this share of the heatmap lies inside the mask (relevance mass; 0 < at_least <= 1).
 
-        Raises FocusError if less does; HeatmapError if the check cannot be decided.
+        `masks.lift(2)` in place of a share is twice the mask's own share of the view, whatever its size.
+        Raises FocusError if less does; HeatmapError if the check cannot be decided, also by a lift above 1 / area.
         """
-        self._judge(Record(check="focus_within", measure="relevance mass", bound=at_least), mask, metrics.mass)
+        self._judge(_on_mass("focus_within", "at_least", at_least), mask, metrics.mass)
 
-    def assert_focus_avoids(self, mask: Mask, *, at_most: float = 0.1) -> None:
+    def assert_focus_avoids(self, mask: Mask, *, at_most: float | Lift = 0.1) -> None:
         """At most this share of the heatmap lies inside the mask (relevance mass; 0 <= at_most < 1).
 
-        Raises FocusError if more does; HeatmapError if the check cannot be decided.
+        `masks.lift(0.5)` in place of a share is half of the mask's own share of the view, whatever its size.
+        Raises FocusError if more does; HeatmapError if the check cannot be decided, also by a lift of 1 / area or more.
         """
-        check = Record(check="focus_avoids", measure="relevance mass", bound=at_most, direction="at_most")
-        self._judge(check, mask, metrics.mass)
+        self._judge(_on_mass("focus_avoids", "at_most", at_most), mask, metrics.mass)
 
     def assert_peak_within(self, mask: Mask, *, tolerance: float = 0) -> None:
         """Every maximum of the heatmap lies in the mask, or within `tolerance` pixels of the view (pointing game).
@@ -211,9 +212,9 @@ class Heatmap:
         record = replace(check, **asdict(self.subject), grid=(h, w), view=(height, width))
         region = None
         try:
-            record = replace(record, bound=_bound(record), parameters=_plain(record.parameters))
+            record = bounds.settled(record)
             region = self._region(mask)
-            record = replace(record, mask_area=float(region.pixels.mean()))
+            record = bounds.within_reach(replace(record, mask_area=float(region.pixels.mean())))
             values = self._evident()
             record = self._measured(record, values, region.pixels, float(figure(values, region.pixels)))
         except HeatmapError as error:
@@ -223,14 +224,16 @@ class Heatmap:
 
     def _measured(self, record: Record, values: NDArray[np.float32], region: BoolArray, figure: float) -> Record:
         assert record.bound is not None
+        lift, peak = metrics.lift(values, region), self.peak
+        if record.measure == bounds.LIFT:
+            figure = lift
         holds = figure >= record.bound if record.direction == "at_least" else figure <= record.bound
-        peak = self.peak
         return replace(
             record,
             outcome="passed" if holds else "failed",
             figure=figure,
             mass=metrics.mass(values, region),
-            lift=metrics.lift(values, region),
+            lift=lift,
             peak=(peak.x, peak.y),
             peaks=peak.maxima,
         )
@@ -296,23 +299,8 @@ def resize(grid: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.floa
     return np.array(fromarray(grid).resize((shape[1], shape[0]), Resampling.BILINEAR))
 
 
-def _bound(record: Record) -> float:
-    """The bound, if the check can both pass and fail on it. Raises HeatmapError otherwise."""
-    bound, name = record.bound, "tolerance" if record.check == "peak_within" else record.direction
-    number = isinstance(bound, (int, float, np.number)) and not isinstance(bound, bool) and math.isfinite(bound)
-    if record.check == "peak_within":
-        usable, expected = number and bound is not None and bound >= 0, "a number of pixels of at least 0"
-    elif record.direction == "at_least":
-        usable, expected = number and bound is not None and 0 < bound <= 1, "a share above 0 and up to 1"
-    else:
-        usable, expected = number and bound is not None and 0 <= bound < 1, "a share from 0 to below 1"
-    if not usable or bound is None:
-        raise HeatmapError(f"{name}={bound!r} cannot decide anything; expected {expected}, 0.5 for 50 percent")
-    return float(bound)
-
-
-def _plain(parameters: dict[str, float]) -> dict[str, float]:
-    return {name: float(value) for name, value in parameters.items()}
+def _on_mass(check: str, direction: Literal["at_least", "at_most"], bound: Any) -> Record:
+    return Record(check=check, measure=bounds.RELEVANCE_MASS, bound=bound, direction=direction)
 
 
 def _nothing_left(is_padding: bool, seen: str) -> str:

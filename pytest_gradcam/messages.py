@@ -32,6 +32,8 @@ def headline(record: Record) -> str:
         return record.finding
     whose = f"attention for {record.target!r}" if record.target else "attention"
     limit = f"expected {record.direction.replace('_', ' ')}"
+    if record.measure == "lift":
+        return _lift_headline(record, figure, bound, whose, limit)
     if record.check == "focus_within":
         return f"{percent(figure, unlike=bound)} of the {whose} lies inside the mask; {limit} {percent(bound)}"
     if record.check == "focus_avoids":
@@ -40,6 +42,16 @@ def headline(record: Record) -> str:
         place = "inside the mask" if figure == 0 else f"{number(figure, unlike=bound)} px away from the mask"
         return f"the {whose} peaks {place}; expected {'it inside' if bound == 0 else f'at most {number(bound)} px'}"
     return f"the {record.measure} of the {whose} is {number(figure, unlike=bound)}; {limit} {number(bound)}"
+
+
+def _lift_headline(record: Record, figure: float, bound: float, whose: str, limit: str) -> str:
+    """Both the lift and the share, of what was measured and of what was expected."""
+    area, mass = record.mask_area or 0.0, record.mass or 0.0
+    where = "the mask to avoid" if record.check == "focus_avoids" else "the mask"
+    return (
+        f"the {whose} has a lift of {number(figure, unlike=bound)} on {where}, {percent(mass, unlike=bound * area)} of it; "
+        f"{limit} {number(bound, unlike=figure)}, {percent(bound * area, unlike=mass)} on {percent(area)} of the view"
+    )
 
 
 def rows(record: Record) -> list[tuple[str, str]]:

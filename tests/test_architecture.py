@@ -11,7 +11,7 @@ PACKAGE = Path(pytest_gradcam.__file__).parent
 
 #: From the bottom up: a module imports from its own layer and from those below it.
 LAYERS = (
-    ("errors", "evidence", "files", "messages", "running", "settings"),
+    ("bounds", "errors", "evidence", "files", "messages", "running", "settings"),
     ("heatmap", "images", "masks", "metrics", "overlay", "perturbations", "store"),
     ("engine",),
     ("strategies",),

@@ -4,8 +4,10 @@ A mask is a bool array (H, W) in the pixels of the image that it belongs to, so 
 masks. `shape` is (H, W). Coordinates are pixel edges: x runs from 0 at the image's left edge to W at its right one, the
 centre of the first pixel is at 0.5, and a pixel belongs to a region when its centre lies inside.
 Bad input raises HeatmapError.
+`lift(2)` is no mask but a bound on the attention inside one: twice what chance would give.
 """
 
+from pytest_gradcam.bounds import lift
 from pytest_gradcam.masks._annotations import from_cvat, from_labelme, from_voc
 from pytest_gradcam.masks._coco import from_coco
 from pytest_gradcam.masks._grow import dilate, grow_to_grid
@@ -27,6 +29,7 @@ __all__ = [
     "grow_to_grid",
     "invalid_pixels",
     "invalid_pixels_by_kind",
+    "lift",
     "load",
     "polygon",
 ]

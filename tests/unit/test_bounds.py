@@ -1,0 +1,187 @@
+"""Bounds: in shares, in lifts, and the ones on which a check could not both pass and fail."""
+
+import json
+import math
+from contextlib import suppress
+from typing import ClassVar
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_gradcam import FocusError, Heatmap, HeatmapError, masks, messages
+from pytest_gradcam.bounds import Lift
+from pytest_gradcam.running import running
+
+HAND = np.arange(9, dtype=np.float32).reshape(3, 3)
+CORNER = np.array([[0, 0, 0], [0, 1, 1], [0, 1, 1]])  # mass 24/36 on 4/9 of the view: lift 1.5, and 2.25 at the most
+
+
+class Keeper:
+    """A test that keeps its records."""
+
+    marker: ClassVar = {}
+
+    def __init__(self):
+        self.records = []
+
+    def keep(self, record, _draw):
+        self.records.append(record)
+        return record
+
+
+@pytest.fixture
+def hand():
+    return Heatmap.from_array(HAND)
+
+
+@pytest.fixture
+def kept():
+    keeper = Keeper()
+    with running(keeper):
+        yield keeper.records
+
+
+def test_a_lift_says_itself():
+    assert repr(masks.lift(2)) == "masks.lift(2)"
+    assert masks.lift(2) == Lift(2)
+
+
+def test_a_lift_that_is_kept(hand, kept):
+    hand.assert_focus_within(CORNER, at_least=masks.lift(1.5))
+    hand.assert_focus_avoids(CORNER, at_most=masks.lift(1.5))
+    assert [record.outcome for record in kept] == ["passed", "passed"]
+
+
+def test_a_lift_that_is_broken_says_both_the_lift_and_the_share(hand, kept):
+    with pytest.raises(FocusError) as caught:
+        hand.assert_focus_within(CORNER, at_least=masks.lift(2))
+    assert str(caught.value).splitlines()[:2] == [
+        "the attention has a lift of 1.5 on the mask, 66.7 % of it; expected at least 2, 88.9 % on 44.4 % of the view",
+        "  attention  66.7 % of the relevance mass on 44.4 % of the view, lift 1.50 (1 is chance)",
+    ]
+    assert "grid 3 x 3 on a view of 3 x 3 px" in str(caught.value)
+
+
+def test_a_lift_to_avoid_that_is_broken(hand):
+    with pytest.raises(FocusError, match=r"^the attention has a lift of 1\.5.* on the mask to avoid, .*at most 1\.4"):
+        hand.assert_focus_avoids(CORNER, at_most=masks.lift(1.4))
+
+
+def test_the_record_keeps_both_and_says_which_the_bound_was_in(hand, kept):
+    hand.assert_focus_within(CORNER, at_least=masks.lift(1.2))
+    hand.assert_focus_within(CORNER, at_least=0.4)
+    in_lift, in_share = kept
+    assert (in_lift.measure, in_lift.bound, in_lift.figure) == ("lift", 1.2, pytest.approx(1.5))
+    assert (in_share.measure, in_share.bound, in_share.figure) == ("relevance mass", 0.4, pytest.approx(24 / 36))
+    assert in_lift.mass == in_share.mass == pytest.approx(24 / 36)
+    assert in_lift.lift == in_share.lift == pytest.approx(1.5)
+
+
+def test_the_bound_itself_holds_and_just_beyond_it_does_not(hand):
+    lift = hand.lift(CORNER)
+    hand.assert_focus_within(CORNER, at_least=masks.lift(lift))
+    hand.assert_focus_avoids(CORNER, at_most=masks.lift(lift))
+    with pytest.raises(FocusError):
+        hand.assert_focus_within(CORNER, at_least=masks.lift(math.nextafter(lift, 9)))
+    with pytest.raises(FocusError):
+        hand.assert_focus_avoids(CORNER, at_most=masks.lift(math.nextafter(lift, 0)))
+
+
+@given(area=st.integers(1, 15), heat=st.lists(st.integers(0, 9), min_size=16, max_size=16), times=st.floats(0.1, 16))
+def test_a_lift_and_the_share_that_it_stands_for_come_to_the_same_verdict(area, heat, times):
+    values, mask = np.array(heat, np.float32).reshape(4, 4), np.arange(16).reshape(4, 4) < area
+    share = times * area / 16
+    if values.min() == values.max() or share > 0.999 or abs(Heatmap.from_array(values).mass(mask) - share) < 1e-6:
+        return
+    assert outcome(values, mask, masks.lift(times)) == outcome(values, mask, share)
+
+
+def outcome(values, mask, at_least):
+    keeper = Keeper()
+    with running(keeper), pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pytest_gradcam.heatmap._say", lambda text: None)
+        with suppress(FocusError):
+            Heatmap.from_array(values).assert_focus_within(mask, at_least=at_least)
+    return keeper.records[0].outcome
+
+
+class TestRefused:
+    """Bounds that every heatmap keeps, or none can, decide nothing."""
+
+    @pytest.mark.parametrize(
+        "times", [0, -1, math.nan, math.inf, True, "2", None, np.nan, np.float32(-2)], ids=lambda value: repr(value)
+    )
+    def test_what_is_no_lift(self, hand, kept, times):
+        with pytest.raises(
+            HeatmapError, match=r"at_least=masks\.lift\(.*cannot decide anything; expected a lift above 0"
+        ):
+            hand.assert_focus_within(CORNER, at_least=masks.lift(times))
+        json.dumps(kept[0].to_plain(), allow_nan=False)  # whatever was passed, the record can travel
+
+    def test_a_lift_that_no_mask_of_this_size_can_reach(self, hand, kept):
+        words = (
+            r"at_least=masks\.lift\(2\.3\) can never hold: on a mask of 44\.4 % of the view no lift is above 2\.25; "
+            "pass a lower lift, a share, or a smaller mask"
+        )
+        with pytest.raises(HeatmapError, match=words):
+            hand.assert_focus_within(CORNER, at_least=masks.lift(2.3))
+        assert (kept[0].outcome, kept[0].measure, kept[0].bound) == ("invalid", "lift", 2.3)
+
+    def test_a_lift_that_every_heatmap_keeps(self, hand):
+        with pytest.raises(
+            HeatmapError, match=r"at_most=masks\.lift\(2\.25\) holds for every heatmap: on a mask of 44"
+        ):
+            hand.assert_focus_avoids(CORNER, at_most=masks.lift(2.25))
+
+    def test_the_highest_lift_there_is_can_be_asked_for(self):
+        all_inside = Heatmap.from_array(np.where(CORNER, HAND, 0))
+        all_inside.assert_focus_within(CORNER, at_least=masks.lift(2.25))
+        all_inside.assert_focus_within(CORNER, at_least=masks.lift(9 / 4 * (1 + 1e-12)))
+
+    def test_a_lift_of_zero_may_be_asked_for_at_the_most(self):
+        Heatmap.from_array(np.where(CORNER, 0, HAND)).assert_focus_avoids(CORNER, at_most=masks.lift(0))
+        with pytest.raises(HeatmapError, match="of at least 0"):
+            Heatmap.from_array(HAND).assert_focus_avoids(CORNER, at_most=masks.lift(-1e-9))
+
+    @pytest.mark.parametrize(
+        ("check", "name", "measures"),
+        [("assert_overlap", "at_least", "IoU"), ("assert_peak_within", "tolerance", "distance of the peak")],
+    )
+    def test_a_lift_where_something_else_is_measured(self, hand, check, name, measures):
+        with pytest.raises(
+            HeatmapError, match=rf"{name}=masks\.lift\(2\) bounds relevance mass, and .* {measures}.*; pass"
+        ):
+            getattr(hand, check)(CORNER, **{name: masks.lift(2)})
+
+    @pytest.mark.parametrize(
+        "bound", [0, -0.1, 1.01, 50, math.nan, math.inf, True, "0.5", None, [0.5], np.array([0.5])]
+    )
+    def test_what_is_no_share(self, hand, kept, bound):
+        with pytest.raises(
+            HeatmapError, match=r"at_least=.* cannot decide anything; expected a share .* or masks\.lift"
+        ):
+            hand.assert_focus_within(CORNER, at_least=bound)
+        json.dumps(kept[0].to_plain(), allow_nan=False)
+
+    @pytest.mark.parametrize("threshold", [None, "0.5", math.nan, True, [0.5]])
+    def test_what_is_no_threshold(self, hand, kept, threshold):
+        with pytest.raises(HeatmapError, match="threshold=.* is no number; expected a finite one, such as 0.5"):
+            hand.assert_overlap(CORNER, threshold=threshold)
+        json.dumps(kept[0].to_plain(), allow_nan=False)
+
+    @pytest.mark.parametrize("bound", [np.float32(0.5), np.float64(0.5), np.int64(1)])
+    def test_numbers_of_numpy_are_numbers(self, hand, kept, bound):
+        mask = np.where(np.arange(9).reshape(3, 3) > 0, 1, 0)  # all of the heat
+        hand.assert_focus_within(mask, at_least=bound)
+        json.dumps(kept[0].to_plain(), allow_nan=False)
+
+
+def test_a_lift_never_reads_like_the_bound_it_missed(hand, kept):
+    lift = hand.lift(CORNER)
+    with pytest.raises(FocusError):
+        hand.assert_focus_within(CORNER, at_least=masks.lift(lift + 1e-6))
+    assert messages.headline(kept[0]).startswith(
+        "the attention has a lift of 1.5 on the mask, 66.66667 % of it; expected at least 1.500001, 66.66671 %"
+    )
