@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pytest_gradcam import masks, metrics, perturbations, strategies
     from pytest_gradcam.engine.dense import Box, Region
     from pytest_gradcam.engine.explainer import Explainer
+    from pytest_gradcam.engine.reliance import Reliance
     from pytest_gradcam.engine.targets import Contrast
     from pytest_gradcam.heatmap import Heatmap
 
@@ -27,6 +28,7 @@ __all__ = [
     "HeatmapError",
     "NoEvidenceError",
     "Region",
+    "Reliance",
     "SettingsError",
     "masks",
     "metrics",
@@ -37,6 +39,7 @@ __all__ = [
 _LAZY = {
     "Box": "pytest_gradcam.engine.dense",
     "Region": "pytest_gradcam.engine.dense",
+    "Reliance": "pytest_gradcam.engine.reliance",
     "Contrast": "pytest_gradcam.engine.targets",
     "Explainer": "pytest_gradcam.engine.explainer",
     "Heatmap": "pytest_gradcam.heatmap",

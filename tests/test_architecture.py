@@ -12,7 +12,7 @@ PACKAGE = Path(pytest_gradcam.__file__).parent
 #: From the bottom up: a module imports from its own layer and from those below it.
 LAYERS = (
     ("bounds", "errors", "evidence", "files", "messages", "running", "settings"),
-    ("heatmap", "images", "masks", "metrics", "overlay", "perturbations", "store"),
+    ("effects", "fills", "heatmap", "images", "masks", "metrics", "overlay", "perturbations", "store"),
     ("engine",),
     ("strategies",),
     ("report",),

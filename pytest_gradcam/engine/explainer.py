@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
+from pytest_gradcam.engine import reliance
 from pytest_gradcam.engine.heatmaps import Heatmaps
+from pytest_gradcam.engine.reliance import Reliance
+from pytest_gradcam.engine.targets import Target
 
 
 class Explainer(Heatmaps):
@@ -10,3 +16,27 @@ class Explainer(Heatmaps):
 
     The arguments are those of `Heatmaps`. The model is given back as it was after every call.
     """
+
+    def reliance(self, images: Sequence[Any], masks: Any, targets: Sequence[Target] | None = None) -> Reliance:
+        """Whether the model relies on the masked pixels of these images: yes, no, or undecided.
+
+        The pixels are replaced, and the fall of the logit margin of each image's target (an index or a name; by default
+        the predicted class) is averaged, in units of the model's mean margin over the images. `masks` is one mask for
+        all images or one for each, in the coordinates of the images that are passed. Which pixels come in depends on
+        what the images allow: those of an image predicted as another class (swap), of any other image (paste), or the
+        mean colour, in that order of certainty. The model relies on the pixels if the one-sided 95 % lower bound of
+        the mean fall lies above the intervention's bound, and does not if the upper bound lies below; it is undecided
+        in between, where the interventions contradict each other, and where the pixels right around the mask matter
+        about as much (docs/reliance.md). It costs about five forward passes an image.
+        Raises HeatmapError for malformed images, masks and targets, and for a model without a margin.
+        """
+        return reliance.reliance(self, images, masks, targets)
+
+    def assert_no_reliance(self, images: Sequence[Any], masks: Any, *, at_most: float | None = None) -> None:
+        """The model does not rely on the masked pixels of these images: `reliance(images, masks)` says no.
+
+        `at_most` is the mean fall of the margin that counts as reliance, in units of the model's mean margin, above 0
+        and up to 1; by default the bound that was measured for the intervention (docs/reliance.md).
+        Raises FocusError if the model relies on them; HeatmapError if that is undecided.
+        """
+        reliance.assert_no_reliance(self, images, masks, at_most=at_most)

@@ -102,6 +102,11 @@ class Heatmaps:
         return image if isinstance(image, Input) else self._reader.read(image)
 
     @property
+    def names(self) -> ClassNames:
+        """The names of the model's classes."""
+        return self._names
+
+    @property
     def layer(self) -> str:
         """The target layer in use, by its dotted name. Raises HeatmapError before the first image if it is not set."""
         return self._layer or self._chosen().choice.site.name

@@ -1,0 +1,95 @@
+"""How far replaced pixels move a model: falls of the logit margin, their mean over images, and what follows from it.
+
+The margin of a class is its logit less the highest other logit: positive exactly where the class is predicted. Falls
+are in the model's own units, its mean margin: at 1 the model is, in the mean, on the edge of another class.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import special
+
+from pytest_gradcam.errors import HeatmapError
+
+Floats = NDArray[np.float64]
+Intervention = Literal["swap", "paste", "colour", "inpaint"]
+
+# Every constant of the verdict on reliance. The bounds separate models of known truth: they were chosen on the tuning
+# half of the seeds of benchmarks/shortcuts and judged on the other half (docs/reliance.md).
+#: The mean fall of the margin, in units, above which a model relies on the replaced pixels.
+BOUNDS: dict[Intervention, float] = {"swap": 0.5, "paste": 0.4, "colour": 0.45, "inpaint": 0.4}
+#: Both ends of the interval are one-sided bounds of this confidence.
+CONFIDENCE = 0.95
+#: Falls agree by luck where there are few of them: their standard deviation counts as at least this, in units.
+SPREAD = 0.1
+#: One image has no spread: its fall may be this far, in units, from the mean over other images.
+SINGLE = 0.4
+#: Where the pixels around the mask move the margin by this share of what those in it do, its outline is doubtful ...
+OUTLINE = 0.9
+#: ... and so it is where they do so, and the mask itself moves it by this share of the bound: half of an artefact.
+PART = 0.5
+#: The mean heat above which the heatmap by itself would speak for reliance.
+MEAN_HEAT = 0.35
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over images, and its one-sided bounds; `p_value` is that of a mean at or below the bound it is held to."""
+
+    mean: float
+    lower: float
+    upper: float
+    p_value: float | None
+    count: int
+
+
+def margins(scores: NDArray[np.floating], classes: NDArray[np.intp], against: int | None = None) -> Floats:
+    """How far each row's class (N,) leads in scores (N, classes): over the best other class, or over `against`."""
+    rows, rest = np.arange(len(scores)), scores.astype(np.float64)
+    own = rest[rows, classes]
+    if against is not None:
+        return np.asarray(own - rest[:, against])
+    rest = rest.copy()
+    rest[rows, classes] = -np.inf
+    return np.asarray(own - rest.max(axis=1))
+
+
+def unit(scores: NDArray[np.floating]) -> float:
+    """The model's own unit: the mean lead of the predicted class. Raises HeatmapError if there is no lead to lose."""
+    if scores.shape[1] < 2:
+        raise HeatmapError(f"the model gives {scores.shape[1]} scores; expected at least two classes to choose between")
+    lead = float(margins(scores, scores.argmax(axis=1)).mean())
+    if not lead > 1e-6 * float(np.abs(scores).max()):
+        raise HeatmapError(
+            "the model scores its best two classes the same on every image, so there is no prediction that pixels "
+            "could move; check the weights"
+        )
+    return lead
+
+
+def estimate(falls: Floats, bound: float, *, independent: int | None = None) -> Estimate:
+    """The mean of falls (N,) with Student's t interval.
+
+    `independent` is the number of images that the falls are worth, where that is less than N.
+    """
+    count = len(falls) if independent is None else min(independent, len(falls))
+    mean = float(falls.mean())
+    if count < 2:
+        return Estimate(mean, mean - SINGLE, mean + SINGLE, None, len(falls))
+    error = max(float(falls.std(ddof=1)), SPREAD) / math.sqrt(count)
+    reach = float(special.stdtrit(count - 1, CONFIDENCE)) * error
+    return Estimate(
+        mean, mean - reach, mean + reach, float(special.stdtr(count - 1, (bound - mean) / error)), len(falls)
+    )
+
+
+def exceeds(found: Estimate, bound: float) -> bool | None:
+    """Whether the mean lies above the bound: None while the interval holds the bound."""
+    if found.lower > bound:
+        return True
+    return False if found.upper < bound else None

@@ -1,0 +1,105 @@
+"""A masked place in an image as the model sees it: what is there, and the same image with something else there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from pytest_gradcam.engine.inputs import Input
+from pytest_gradcam.errors import HeatmapError
+from pytest_gradcam.fills import Bools, Floats
+
+if TYPE_CHECKING:
+    from pytest_gradcam.engine.heatmaps import Heatmaps
+
+
+@dataclass(frozen=True)
+class Place:
+    """An image, its pixels float (C, H, W) in the model's units, the mask and the padding bool (H, W) in the view."""
+
+    one: Input
+    pixels: Floats
+    mask: Bools
+    padding: Bools
+
+    def at(self, mask: Bools) -> Place:
+        """Another place in the same image."""
+        return replace(self, mask=mask & ~self.padding)
+
+    def filled(self, fill: Callable[..., Floats], **how: Any) -> Input:
+        """The image with the place filled by a function of `fills`."""
+        changed = fill(self.pixels, self.mask, padding=self.padding, **how)
+        return replace(self.one, tensor=torch.from_numpy(changed).to(self.one.tensor.dtype))
+
+
+def read_place(explainer: Heatmaps, image: Any, mask: Any) -> Place:
+    """Raises HeatmapError for what is no image or no mask, and where nothing or nothing but the mask is in the view."""
+    one = explainer.read(image)
+    region = one.carry(mask)
+    padding = one.look()[1]
+    none = np.zeros(one.shape, bool) if padding is None else padding
+    pixels = region.pixels & ~none
+    if not pixels.any():
+        why = f"the preprocess kept 0 % of it: {region.seen}" if region.seen else "it has no pixel"
+        raise HeatmapError(f"the mask of {one.name} is empty in the view: {why}; check the mask")
+    if (pixels | none).all():
+        raise HeatmapError(
+            f"the mask of {one.name} covers the whole view, so nothing would be left; pass a smaller one"
+        )
+    return Place(one, one.tensor.detach().float().cpu().numpy(), pixels, none)
+
+
+def read_places(explainer: Heatmaps, images: Any, masks: Any) -> list[Place]:
+    """The images with one mask for all of them, or one each."""
+    several = as_images(images)
+    own = _one_each(masks)
+    if own is not None and len(own) != len(several):
+        raise HeatmapError(f"there are {len(own)} masks for {len(several)} images; expected one for all, or one each")
+    return [read_place(explainer, image, masks if own is None else own[i]) for i, image in enumerate(several)]
+
+
+def as_images(images: Any) -> list[Any]:
+    """The images as a list. Raises HeatmapError for a single one and for none."""
+    several = isinstance(images, Sequence) and not isinstance(images, (str, bytes))
+    if isinstance(images, (np.ndarray, torch.Tensor)):
+        several = images.ndim == 4 or (isinstance(images, np.ndarray) and images.ndim == 3 and images.shape[-1] != 3)
+    if not several:
+        raise HeatmapError(f"images={type(images).__name__} is one image; expected a list of them; pass [image]")
+    if not len(images):
+        raise HeatmapError("there are no images, so there is nothing to test; check how they were selected")
+    return list(images)
+
+
+def _one_each(masks: Any) -> list[Any] | None:
+    """The masks where there is one for each image; None where there is one for all."""
+    if isinstance(masks, (np.ndarray, torch.Tensor)):
+        return list(masks) if masks.ndim == 3 and masks.shape[-1] != 1 else None
+    # A list of lists is one mask, written out.
+    if isinstance(masks, (list, tuple)) and masks and not isinstance(masks[0], (list, tuple, int, float, bool)):
+        return None if isinstance(masks[0], np.ndarray) and masks[0].ndim == 1 else list(masks)
+    return None
+
+
+def scores_of(explainer: Heatmaps, inputs: Sequence[Input]) -> NDArray[np.float32]:
+    """The logits (N, classes). Raises HeatmapError if one is not finite."""
+    scores = explainer.predict(inputs)
+    if not np.isfinite(scores).all():
+        bad = inputs[int(np.argwhere(~np.isfinite(scores))[0][0])].name
+        raise HeatmapError(f"the model's scores for {bad} hold NaN or infinite values; check the weights")
+    return scores
+
+
+def ring(place: Place) -> Bools:
+    """The pixels right around the mask, about as many as in it; fewer where the view ends."""
+    from scipy.ndimage import distance_transform_edt
+
+    outside = ~(place.mask | place.padding)
+    distance = np.where(outside, distance_transform_edt(~place.mask), np.inf)
+    wanted = min(int(place.mask.sum()), int(outside.sum()) // 2)
+    reach = np.partition(distance.ravel(), max(0, wanted - 1))[max(0, wanted - 1)]
+    return np.asarray(distance <= max(1.0, float(reach)))

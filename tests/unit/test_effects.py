@@ -1,0 +1,62 @@
+"""Margins, their falls, and what may be said of their mean."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from pytest_gradcam import HeatmapError, effects
+
+
+def test_margins_are_leads_over_the_best_other_class():
+    scores = np.array([[3.0, 1.0, 2.0], [0.0, 5.0, 1.0]])
+    np.testing.assert_array_equal(effects.margins(scores, np.array([0, 0])), [1, -5])
+    np.testing.assert_array_equal(effects.margins(scores, np.array([0, 1]), against=1), [2, 0])
+    assert effects.unit(scores) == pytest.approx((1 + 4) / 2)
+
+
+@pytest.mark.parametrize("scores", [np.zeros((3, 4)), np.ones((2, 2)) * 1e9])
+def test_a_model_without_a_lead_has_no_unit(scores):
+    with pytest.raises(HeatmapError, match="scores its best two classes the same"):
+        effects.unit(scores)
+
+
+def test_one_score_is_no_choice():
+    with pytest.raises(HeatmapError, match="gives 1 scores; expected at least two"):
+        effects.unit(np.ones((3, 1)))
+
+
+def test_the_interval_and_the_p_value_are_students():
+    falls = np.random.default_rng(0).normal(0.7, 0.4, 12)
+    found = effects.estimate(falls, 0.5)
+    theirs = stats.ttest_1samp(falls, 0.5, alternative="greater")
+    assert found.p_value == pytest.approx(theirs.pvalue)
+    assert found.lower == pytest.approx(theirs.confidence_interval(0.95).low)
+    assert found.upper == pytest.approx(2 * found.mean - found.lower)
+    assert found.mean == pytest.approx(falls.mean())
+    assert found.count == 12
+
+
+def test_falls_that_agree_by_luck_count_as_spread():
+    found = effects.estimate(np.array([0.5, 0.5]), 0.4)
+    assert found.lower == pytest.approx(0.5 - stats.t.ppf(0.95, 1) * effects.SPREAD / np.sqrt(2))
+    assert effects.exceeds(found, 0.4) is None
+
+
+def test_images_that_hang_on_few_others_are_worth_less():
+    falls = np.linspace(0.4, 0.9, 20)
+    wide, narrow = effects.estimate(falls, 0.5, independent=4), effects.estimate(falls, 0.5)
+    assert wide.upper - wide.lower > 2 * (narrow.upper - narrow.lower)
+    assert wide.count == narrow.count == 20
+
+
+def test_one_image_has_a_fixed_reach_and_no_p_value():
+    found = effects.estimate(np.array([0.9]), 0.45)
+    assert (found.lower, found.upper, found.p_value) == (0.9 - effects.SINGLE, 0.9 + effects.SINGLE, None)
+
+
+@pytest.mark.parametrize(
+    ("lower", "upper", "verdict"), [(0.51, 0.9, True), (0.5, 0.9, None), (0.1, 0.49, False), (0.1, 0.5, None)]
+)
+def test_a_verdict_needs_the_whole_interval(lower, upper, verdict):
+    found = effects.Estimate((lower + upper) / 2, lower, upper, None, 5)
+    assert effects.exceeds(found, 0.5) is verdict
