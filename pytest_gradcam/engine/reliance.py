@@ -294,14 +294,14 @@ def _plan(places: Sequence[Place], classes: Indices, predicted: Indices) -> _Pla
     """The intervention that changes the place the most naturally, of those that the images allow."""
     if len(places) == 1:
         return _Plan("colour", "with one image there are no others to take pixels from")
-    found = arrange(places, predicted, lambda i, j: bool(predicted[j] != classes[i]))
-    if found.same:
+    swap = arrange(places, predicted, lambda i, j: bool(predicted[j] != classes[i]))
+    if swap.enough and not swap.same:
+        return _Plan("swap", "the images are predicted as different classes, and the place differs between them", swap)
+    paste = swap if swap.same else arrange(places, predicted, lambda i, j: True)
+    if paste.same:
         return _Plan("colour", "the place holds the same on the images, so other images would bring it back")
-    if found.enough:
-        return _Plan("swap", "the images are predicted as different classes, and the place differs between them", found)
-    found = arrange(places, predicted, lambda i, j: True)
-    if found.enough and not found.same:
-        return _Plan("paste", "too few images are predicted as another class", found)
+    if paste.enough:
+        return _Plan("paste", "too few images are predicted as another class", paste)
     return _Plan("colour", "too few images hold other pixels in the same place")
 
 
