@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pytest_gradcam import masks, metrics, perturbations, strategies
     from pytest_gradcam.engine.dense import Box, Region
     from pytest_gradcam.engine.explainer import Explainer
+    from pytest_gradcam.engine.feeding import Fed
     from pytest_gradcam.engine.reliance import Reliance
     from pytest_gradcam.engine.targets import Contrast
     from pytest_gradcam.heatmap import Heatmap
@@ -22,6 +23,7 @@ __all__ = [
     "Box",
     "Contrast",
     "Explainer",
+    "Fed",
     "FocusError",
     "GradcamWarning",
     "Heatmap",
@@ -39,6 +41,7 @@ __all__ = [
 _LAZY = {
     "Box": "pytest_gradcam.engine.dense",
     "Region": "pytest_gradcam.engine.dense",
+    "Fed": "pytest_gradcam.engine.feeding",
     "Reliance": "pytest_gradcam.engine.reliance",
     "Contrast": "pytest_gradcam.engine.targets",
     "Explainer": "pytest_gradcam.engine.explainer",

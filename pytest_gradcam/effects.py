@@ -93,3 +93,12 @@ def exceeds(found: Estimate, bound: float) -> bool | None:
     if found.lower > bound:
         return True
     return False if found.upper < bound else None
+
+
+def means(falls: Floats) -> tuple[Floats, Floats]:
+    """The mean over images (N, classes) of each class, and how far its two-sided 95 % t interval reaches."""
+    count = len(falls)
+    if count < 2:
+        return falls.mean(axis=0), np.full(falls.shape[1], np.inf)
+    reach = float(special.stdtrit(count - 1, 0.975)) / math.sqrt(count) * falls.std(axis=0, ddof=1)
+    return falls.mean(axis=0), reach

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from pytest_gradcam.engine import reliance
+from pytest_gradcam.engine import feeding, reliance
+from pytest_gradcam.engine.feeding import Fed
 from pytest_gradcam.engine.heatmaps import Heatmaps
 from pytest_gradcam.engine.reliance import Reliance
 from pytest_gradcam.engine.targets import Target
@@ -40,3 +41,15 @@ class Explainer(Heatmaps):
         Raises FocusError if the model relies on them; HeatmapError if that is undecided.
         """
         reliance.assert_no_reliance(self, images, masks, at_most=at_most)
+
+    def fed_by(self, images: Sequence[Any], mask: Any) -> list[Fed]:
+        """Which classes this place feeds, largest effect first: all of the model's classes, ranked.
+
+        The place is inpainted in every image; `effect` is the mean fall of the class's logit over the images, `interval`
+        its two-sided 95 % t interval (unbounded for one image). `mask` is one mask for all images or a list of one
+        each. A shortcut to a class that is never predicted shows here, and in no heatmap of a predicted class. What
+        comes first is a question for a look at the training images of that class, not a verdict: to rank a thousand
+        classes is to make a thousand comparisons.
+        Raises HeatmapError for malformed images and masks, and if inpainting moves no score.
+        """
+        return feeding.fed_by(self, images, mask)
