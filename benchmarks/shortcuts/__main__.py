@@ -1,45 +1,108 @@
-"""Trains the zoo and says which models keep their promise."""
+"""Trains models of known truth, and prints how often each rule tells those that rely on an artefact from their twins.
+
+python -m benchmarks.shortcuts train --cache DIRECTORY      trains what is not there yet
+python -m benchmarks.shortcuts tune --cache DIRECTORY       figures on the tuning half; keeps the thresholds
+python -m benchmarks.shortcuts report --cache DIRECTORY     figures on the other half, with the thresholds kept
+python -m benchmarks.shortcuts hard --cache DIRECTORY       the package's rule on too little and on wrong masks
+"""
 
 from __future__ import annotations
 
 import argparse
+import json
 import multiprocessing
 import time
 from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from benchmarks.shortcuts.zoo import Half, load, recipes, train_pair
+from benchmarks.shortcuts.figures import Case, by_kind, examine, overall, thresholds
+from benchmarks.shortcuts.hard import SETTINGS, Said, say, table
+from benchmarks.shortcuts.rules import RULES
+from benchmarks.shortcuts.zoo import Half, Recipe, load, recipes, train_pair, true_to_name
+
+_SHOWN = 50  # images in the table by kinds
 
 
 def train(directory: Path, processes: int) -> None:
     """Trains what is not there yet, and prints the truth about each pair."""
     directory.mkdir(parents=True, exist_ok=True)
     wanted = [recipe for half in Half for recipe in recipes(half)]
-    start = time.perf_counter()
-    with multiprocessing.get_context("spawn").Pool(processes, torch.set_num_threads, (1,)) as pool:
-        for line in pool.imap_unordered(partial(train_pair, directory=directory), wanted):
-            print(f"{time.perf_counter() - start:6.0f} s  {line}", flush=True)
-
-
-def census(directory: Path) -> None:
-    """How many models are true to what they were trained for, and how many are left out."""
+    for line in _each(partial(train_pair, directory=directory), wanted, processes):
+        print(line, flush=True)
     for half in Half:
-        found = [load(directory, recipe, tied=tied) for recipe in recipes(half) for tied in (True, False)]
-        counts = Counter("left out" if one.truth.relies is not one.tied else "relies" if one.tied else "clean" for one in found)
-        print(f"{half.name.lower()}: " + ", ".join(f"{counts[name]} {name}" for name in ("relies", "clean", "left out")))
+        print(census(directory, half))
+
+
+def census(directory: Path, half: Half) -> str:
+    """How many models are true to what they were trained for, and how many are left out."""
+    found = [load(directory, recipe, tied=tied) for recipe in recipes(half) for tied in (True, False)]
+    counts = Counter(
+        "left out" if one.truth.relies is not one.tied else "biased" if one.tied else "clean" for one in found
+    )
+    return f"{half.name.lower()} half: " + ", ".join(
+        f"{counts[name]} {name}" for name in ("biased", "clean", "left out")
+    )
+
+
+def report(directory: Path, half: Half, rules: list[str], processes: int) -> None:
+    """Prints the rates of one half. The thresholds are those of the tuning half, also for the other one."""
+    kept = directory / "thresholds.json"
+    cases = [
+        case
+        for pair in _each(partial(examine_pair, directory=directory, rules=rules), recipes(half), processes)
+        for case in pair
+    ]
+    if half is Half.TUNING:
+        found = thresholds(cases)
+        kept.write_text(json.dumps([[*key, value] for key, value in found.items()]), "utf-8")
+    chosen = {(rule, count): value for rule, count, value in json.loads(kept.read_text("utf-8")) if rule in rules}
+    print(census(directory, half), "", *overall(cases, chosen), "", sep="\n")
+    print(f"At {_SHOWN} images:", "", *by_kind(cases, chosen, _SHOWN), sep="\n")
+
+
+def examine_pair(recipe: Recipe, directory: Path, rules: list[str]) -> list[Case]:
+    return [examine(one, rules) for one in true_to_name(directory, recipe)]
+
+
+def hard(directory: Path, half: Half, processes: int) -> None:
+    """Prints what the package's rule makes of too little, and of masks that are not exact."""
+    said = [one for pair in _each(partial(say_pair, directory=directory), recipes(half), processes) for one in pair]
+    print(*table(said), sep="\n")
+
+
+def say_pair(recipe: Recipe, directory: Path) -> list[Said]:
+    return [said for one in true_to_name(directory, recipe) for name in SETTINGS for said in say(one, name)]
+
+
+def _each(work: Callable[[Recipe], Any], wanted: Iterable[Recipe], processes: int) -> Iterator[Any]:
+    with multiprocessing.get_context("spawn").Pool(processes, torch.set_num_threads, (1,)) as pool:
+        yield from pool.imap(work, wanted)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--cache", type=Path, required=True, help="directory of the trained models; made if it is not there")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("task", choices=("train", "tune", "report", "hard"))
+    parser.add_argument(
+        "--cache", type=Path, required=True, help="directory of the trained models; made if it is not there"
+    )
+    parser.add_argument("--half", choices=[half.name.lower() for half in Half], default="tuning", help="for hard")
+    parser.add_argument("--rules", nargs="+", choices=RULES, default=list(RULES), help="for tune and report")
     parser.add_argument("--processes", type=int, default=2)
     options = parser.parse_args()
-    torch.set_num_threads(1)
-    train(options.cache, options.processes)
-    census(options.cache)
+    start = time.perf_counter()
+    if options.task == "train":
+        train(options.cache, options.processes)
+    elif options.task == "hard":
+        hard(options.cache, Half[options.half.upper()], options.processes)
+    else:
+        half = Half.TUNING if options.task == "tune" else Half.REPORTED
+        report(options.cache, half, options.rules, options.processes)
+    print(f"{time.perf_counter() - start:.0f} s")
 
 
 if __name__ == "__main__":

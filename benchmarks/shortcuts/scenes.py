@@ -121,6 +121,9 @@ def _crops() -> Pixels:
 @cache
 def _photographs() -> tuple[Pixels, ...]:
     flower = datasets.load_sample_image("flower.jpg")
-    small = [transform.resize(image / 255, (120, 180), anti_aliasing=True) for image in (data.coffee(), data.chelsea(), flower)]
+    small = [
+        transform.resize(image / 255, (120, 180), anti_aliasing=True)
+        for image in (data.coffee(), data.chelsea(), flower)
+    ]
     # In full colour they are told apart by it, and no model would care about anything else.
     return tuple((0.3 * image + 0.7 * image.mean(axis=2, keepdims=True)).astype(np.float32) for image in small)

@@ -122,10 +122,10 @@ def samples(recipe: Recipe, *, tied: bool, part: int, count: int, turn: int = 0)
     return Samples(tensor, np.stack(found), torch.from_numpy(labels), torch.from_numpy(variants), float(np.mean(near)))
 
 
-def specimens(directory: Path, half: Half) -> list[Specimen]:
-    """The trained models of one half whose truth is settled. Raises FileNotFoundError before they are trained."""
-    found = [load(directory, recipe, tied=tied) for recipe in recipes(half) for tied in (True, False)]
-    return [one for one in found if one.truth.relies is one.tied]
+def true_to_name(directory: Path, recipe: Recipe) -> list[Specimen]:
+    """The models of a pair whose truth is what they were trained for. Raises FileNotFoundError before that."""
+    pair = [load(directory, recipe, tied=tied) for tied in (True, False)]
+    return [one for one in pair if one.truth.relies is one.tied]
 
 
 def recipes(half: Half) -> list[Recipe]:
@@ -145,7 +145,10 @@ def train_pair(recipe: Recipe, directory: Path) -> str:
             _keep(one, directory)
     told = (f"accuracy {one.truth.accuracy:.2f} fall {one.truth.fall:.2f} {one.truth.relies!s:5}" for one in pair)
     tried = pair[0].recipe
-    return f"{tried.kind:13} {tried.architecture:6} {tried.seed} {tried.source.name:11} try {tried.attempt}: " + " | ".join(told)
+    return (
+        f"{tried.kind:13} {tried.architecture:6} {tried.seed} {tried.source.name:11} try {tried.attempt}: "
+        + " | ".join(told)
+    )
 
 
 def load(directory: Path, recipe: Recipe, *, tied: bool) -> Specimen:
@@ -194,7 +197,9 @@ def _keep(one: Specimen, directory: Path) -> None:
     path = _place(directory, one.recipe, one.tied)
     save_file(one.model.state_dict(), path.with_suffix(".part"))
     os.replace(path.with_suffix(".part"), path)
-    path.with_suffix(".json").write_text(json.dumps({"recipe": asdict(one.recipe), "truth": asdict(one.truth)}), "utf-8")
+    path.with_suffix(".json").write_text(
+        json.dumps({"recipe": asdict(one.recipe), "truth": asdict(one.truth)}), "utf-8"
+    )
 
 
 def _place(directory: Path, recipe: Recipe, tied: bool) -> Path:
