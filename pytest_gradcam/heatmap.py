@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pytest_gradcam import bounds, evidence, images, masks, messages, metrics, overlay
+from pytest_gradcam import baselines, bounds, comparison, evidence, images, masks, messages, metrics, overlay
 from pytest_gradcam.bounds import Lift
 from pytest_gradcam.errors import GradcamWarning, HeatmapError, NoEvidenceError
 from pytest_gradcam.evidence import Record, Subject
+from pytest_gradcam.metrics import Similarity
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -147,6 +148,15 @@ class Heatmap:
         region, values = self._region(mask), self._evident()
         return metrics.iou(values, region.pixels, threshold=threshold)
 
+    def similarity(self, other: Heatmap, *, kind: Similarity = "spearman") -> float:
+        """How alike the grids of two heatmaps are: 1 if they are equal up to a positive factor.
+
+        `kind` is "spearman" (rank correlation) or "ssim", both in [-1, 1], or "iou" (of the parts above 0.2 x maximum),
+        in [0, 1]. Where the grids differ in size, the finer one is averaged over the cells of the coarser one.
+        Raises NoEvidenceError if either is zero or the same everywhere; HeatmapError if their views differ in aspect.
+        """
+        return comparison.similarity(self, other, kind=kind)
+
     @property
     def peak(self) -> Peak:
         """The place of the maximum. Raises NoEvidenceError if there is none."""
@@ -206,11 +216,31 @@ class Heatmap:
         check = Record(check="overlap", measure="IoU", bound=at_least, parameters={"threshold": threshold})
         self._judge(check, mask, lambda values, region: metrics.iou(values, region, threshold=threshold))
 
+    def assert_similar(self, other: Heatmap, *, at_least: float = 0.8, kind: Similarity = "spearman") -> None:
+        """The `similarity` to another heatmap is at least this (0 < at_least <= 1).
+
+        Raises FocusError if it is less; HeatmapError if the check cannot be decided.
+        """
+        comparison.assert_similar(self, other, at_least=at_least, kind=kind)
+
+    def assert_matches_baseline(self, *, at_least: float = 0.95, name: str | None = None) -> None:
+        """The `similarity` (rank correlation) to the heatmap kept beside the test is at least this (0 < at_least <= 1).
+
+        `pytest --gradcam-update` keeps this heatmap in `__gradcam__` beside the test's file, and checks nothing. A
+        test's baselines are told apart by their order, or by `name` (ASCII letters, digits, `_`, `-`, `.`).
+        Raises FocusError if it is less; HeatmapError if the check cannot be decided: there is no baseline, or it is of
+        another image, target, layer, method or grid; or outside a test, and under Hypothesis' @given.
+        """
+        baselines.assert_matches(self, at_least=at_least, name=name)
+
+    def record(self, check: Record) -> Record:
+        """The check with what it is about filled in: this heatmap's target, model, layer, image and sizes."""
+        (h, w), (height, width) = self.grid.shape, self._shape
+        return replace(check, **asdict(self.subject), grid=(h, w), view=(height, width))
+
     def _judge(self, check: Record, mask: Mask, figure: Callable[[NDArray[np.float32], BoolArray], float]) -> None:
         """Measure, compare with the bound, settle."""
-        (h, w), (height, width) = self.grid.shape, self._shape
-        record = replace(check, **asdict(self.subject), grid=(h, w), view=(height, width))
-        region = None
+        record, region = self.record(check), None
         try:
             record = bounds.settled(record)
             region = self._region(mask)

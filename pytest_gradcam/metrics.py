@@ -21,6 +21,7 @@ from pytest_gradcam.errors import HeatmapError, NoEvidenceError
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
+Similarity = Literal["spearman", "ssim", "iou"]
 
 
 def mass(heatmap: ArrayLike, mask: object) -> float:
@@ -125,7 +126,7 @@ def gini(heatmap: ArrayLike) -> float:
     return max(0.0, float((weight * heat).sum() / (heat.size * heat.sum())))
 
 
-def similarity(a: ArrayLike, b: ArrayLike, *, kind: Literal["spearman", "ssim", "iou"] = "spearman") -> float:
+def similarity(a: ArrayLike, b: ArrayLike, *, kind: Similarity = "spearman") -> float:
     """How alike two heatmaps of one shape are: 1 if they are equal up to a positive factor.
 
     `spearman` is the rank correlation with ties averaged, in [-1, 1]; `ssim` the structural similarity of the maps

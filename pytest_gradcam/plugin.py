@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
+from pytest_gradcam import locations
 from pytest_gradcam import settings as options
 from pytest_gradcam.errors import FocusError, HeatmapError, SettingsError
-from pytest_gradcam.running import running
+from pytest_gradcam.running import current, running
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -25,12 +26,17 @@ _SETTINGS = pytest.StashKey[options.Settings]()
 _MARKER = pytest.StashKey[Mapping[str, Any]]()
 _PACKAGE = Path(__file__).parent
 _PROPERTY = "gradcam"  # the name under which records travel in item.user_properties
+_WRITTEN, _ORPHAN = "gradcam_baseline_written", "gradcam_baseline_orphan"
+_ORPHANS = pytest.StashKey[dict[Path, list[Path]]]()
 _T = TypeVar("_T")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("gradcam", "Grad-CAM checks on vision models")
     for option in options.OPTIONS:
+        if option.switch:
+            group.addoption(option.flag, dest=option.ini, default=None, action="store_true", help=option.help)
+            continue
         group.addoption(option.flag, dest=option.ini, default=None, metavar=option.metavar, help=option.help)
         parser.addini(option.ini, option.help, type=option.ini_type, default=None)  # type: ignore[arg-type]
 
@@ -45,7 +51,7 @@ def pytest_configure(config: pytest.Config) -> None:
         options.reject_unknown(unknown)
         config.stash[_SETTINGS] = options.resolve(
             {option.name: config.getoption(option.ini) for option in options.OPTIONS},
-            {option.name: _from_ini(config, option) for option in options.OPTIONS},
+            {option.name: _from_ini(config, option) for option in options.OPTIONS if not option.switch},
         )
     except SettingsError as error:
         raise pytest.UsageError(str(error)) from None
@@ -62,7 +68,9 @@ def _from_ini(config: pytest.Config, option: options.Option) -> Any:
         raise SettingsError(f"{option.ini}: {error}") from None
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+@pytest.hookimpl(tryfirst=True)  # before any test is deselected
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    config.stash[_ORPHANS] = _orphans(config, items)
     for item in items:
         markers = list(item.iter_markers("gradcam"))
         try:
@@ -73,10 +81,35 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             raise pytest.UsageError(f"{item.nodeid}: {error}") from None
 
 
+def _orphans(config: pytest.Config, items: list[pytest.Item]) -> dict[Path, list[Path]]:
+    """The baselines of no test, by the test file beside which they lie; none unless whole files were collected."""
+    if config.getoption("lf", False) or any("::" in argument for argument in config.args):
+        return {}
+    tests: dict[Path, list[str]] = {}
+    for item in items:
+        tests.setdefault(item.path, []).append(_name(item))
+    return {file: locations.orphans(file, names) for file, names in tests.items()}
+
+
+def _name(item: pytest.Item) -> str:
+    """The test's id within its file."""
+    return item.nodeid.partition("::")[2]
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    for path in item.config.stash.get(_ORPHANS, {}).pop(item.path, ()):  # with the first test of the file that runs
+        item.user_properties.append((_ORPHAN, locations.shown(path)))
     with running(_Item(item)):
         return (yield)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """A test that runs again, as reruns of flaky ones do, begins with its first baseline again."""
+    test = current()
+    if test is not None:
+        test.baselines.clear()
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -97,8 +130,15 @@ class _Item:
 
     def __init__(self, item: pytest.Item) -> None:
         self.marker = item.stash.get(_MARKER, {})
+        self.path = item.path
+        self.name = _name(item)
+        self.updates = item.config.stash[_SETTINGS].update
+        self.baselines: list[str] = []
         self._item = item
         self._checks = 0
+
+    def wrote(self, path: Path) -> None:
+        self._item.user_properties.append((_WRITTEN, locations.shown(path)))
 
     def keep(self, record: Record, draw: Callable[[Record], Image]) -> Record:
         from pytest_gradcam import session
@@ -120,21 +160,28 @@ class _Item:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if terminalreporter.verbosity < 0:
         return
-    plain = [
-        value
-        for reports in terminalreporter.stats.values()
-        for report in reports
-        if getattr(report, "when", None) == "teardown"
-        for name, value in report.user_properties
-        if name == _PROPERTY
-    ]
-    if plain:
+    found = _properties(terminalreporter)
+    if found:
         from pytest_gradcam.evidence import Record
         from pytest_gradcam.report import terminal
 
         terminalreporter.section("gradcam")
-        for line in terminal.summary([Record.from_plain(record) for record in plain]):
+        records = [Record.from_plain(value) for name, value in found if name == _PROPERTY]
+        written, orphans = ([value for name, value in found if name == kind] for kind in (_WRITTEN, _ORPHAN))
+        for line in (*terminal.summary(records), *terminal.baselines(written, orphans)):
             terminalreporter.write_line(line)
+
+
+def _properties(terminalreporter: pytest.TerminalReporter) -> list[tuple[str, Any]]:
+    """What the tests of the run left for its end, name and value."""
+    return [
+        (name, value)
+        for reports in terminalreporter.stats.values()
+        for report in reports
+        if getattr(report, "when", None) == "teardown"
+        for name, value in report.user_properties
+        if name in (_PROPERTY, _WRITTEN, _ORPHAN)
+    ]
 
 
 @pytest.fixture(scope="session")

@@ -11,15 +11,28 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from PIL.Image import Image
 
     from pytest_gradcam.evidence import Record
 
 
 class Test(Protocol):
-    """What its checks know of a test: what its gradcam markers say, and where to keep a record."""
+    """What its checks know of a test: what its gradcam markers say, and where to keep a record.
+
+    `path` is its file and `name` its id within that file; `baselines` are the labels of those that it has compared
+    with so far, and `updates` says that it writes them instead.
+    """
 
     marker: Mapping[str, Any]
+    path: Path
+    name: str
+    updates: bool
+    baselines: list[str]
+
+    def wrote(self, path: Path) -> None:
+        """Have the end of the run say that this baseline was written."""
 
     def keep(self, record: Record, draw: Callable[[Record], Image]) -> Record:
         """The record as it was kept: with the test's id and, where one was drawn, the picture's path."""

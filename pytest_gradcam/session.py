@@ -10,6 +10,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pytest_gradcam import locations
 from pytest_gradcam.errors import GradcamWarning, SettingsError
 from pytest_gradcam.evidence import Record
 from pytest_gradcam.running import current
@@ -42,7 +43,7 @@ def keep(
     except OSError as error:  # a full disk must not turn one verdict into another
         warnings.warn(f"the picture {path} could not be written: {error}", GradcamWarning, stacklevel=2)
         return record
-    return replace(record, picture=_shown(path))
+    return replace(record, picture=locations.shown(path))
 
 
 def build_model(settings: Settings) -> Any:
@@ -127,8 +128,3 @@ def _file_name(test_id: str) -> str:
     """A file name that says which test it is and that no other test shares."""
     readable = re.sub(r"[^\w.\[\]-]+", "-", test_id.rpartition("/")[2]).strip("-")
     return f"{readable[:80]}-{sha256(test_id.encode()).hexdigest()[:8]}"
-
-
-def _shown(path: Path) -> str:
-    """The path from the working directory where it lies below it."""
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

@@ -41,6 +41,7 @@ class Option(NamedTuple):
     metavar: str
     ini_type: str = "string"
     marker: bool = False
+    switch: bool = False  # takes no value, and is for one run: the command line only
 
     @property
     def ini(self) -> str:
@@ -73,6 +74,10 @@ def _one_of(known: tuple[str, ...]) -> Callable[[str, Any], str]:
         return str(value)
 
     return parse
+
+
+def _switch(name: str, value: Any) -> bool:
+    return bool(value)
 
 
 def _model(name: str, value: Any) -> str:
@@ -125,6 +130,7 @@ OPTIONS = (
     Option("cache", _one_of(("on", "off")), "keep heatmaps in pytest's cache directory: on, off [on]", "WHEN"),
     Option("report", _text, "directory for the pictures [gradcam-report]", "DIR"),
     Option("pictures", _one_of(PICTURES), "checks that leave a picture: failed, all, none [failed]", "WHICH"),
+    Option("update", _switch, "write baselines in place of checking against them", "", switch=True),
 )
 _BY_NAME = {option.name: option for option in OPTIONS}
 #: What @pytest.mark.gradcam(...) takes; `target` is a matter of one test and has no option.
@@ -146,6 +152,7 @@ class Settings:
     cache: str = "on"
     report: str = "gradcam-report"
     pictures: str = "failed"
+    update: bool = False
 
 
 def resolve(command_line: Mapping[str, Any], ini: Mapping[str, Any]) -> Settings:
@@ -180,7 +187,10 @@ def resolve_marker(layers: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
 
 def reject_unknown(ini_keys: Iterable[str]) -> None:
     """Raises SettingsError for the first ini key that is ours by its prefix and that we do not know."""
-    known = [option.ini for option in OPTIONS]
+    known = [option.ini for option in OPTIONS if not option.switch]
     for key in sorted(ini_keys):
+        for option in OPTIONS:
+            if option.switch and key == option.ini:
+                raise SettingsError(f"{key} is for one run, not for every run; give {option.flag} on the command line")
         if key.startswith("gradcam_") and key not in known:
             raise SettingsError(f"{key} is not an option; expected one of {', '.join(known)}{nearest(key, known)}")

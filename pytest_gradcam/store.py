@@ -59,7 +59,7 @@ class Store:
         if not self._usable:
             return
         try:
-            self._write(self._path(key), content)
+            _write(self._path(key), content)
         except OSError as error:
             self._usable = False
             warnings.warn(
@@ -92,12 +92,6 @@ class Store:
                 with suppress(OSError):
                     path.unlink()
 
-    def _write(self, path: Path, content: bytes) -> None:
-        with suppress(FileNotFoundError):
-            _replace(path, content)
-            return
-        _replace(path, content)  # once more: another process had cleared the directory just then
-
     def _files(self) -> Iterator[tuple[float, int, Path]]:
         """Time of last use, size and path of each file of ours; another process may delete any of them meanwhile."""
         for suffix in (_SUFFIX, files.PARTIAL):
@@ -124,6 +118,21 @@ def read(path: Path) -> Entry | None:
         return _decode(content)
     except Exception:  # whatever a foreign file with a valid seal makes the parsers raise, it is no entry
         return None
+
+
+def write(path: Path, entry: Entry) -> None:
+    """The file holds the entry, whole, or is what it was.
+
+    Raises OSError if the disk cannot be written to, and as `Store.put` does.
+    """
+    _write(path, _encode(entry))
+
+
+def _write(path: Path, content: bytes) -> None:
+    with suppress(FileNotFoundError):
+        _replace(path, content)
+        return
+    _replace(path, content)  # once more: another process had cleared the directory just then
 
 
 def _encode(entry: Entry) -> bytes:

@@ -11,8 +11,20 @@ PACKAGE = Path(pytest_gradcam.__file__).parent
 
 #: From the bottom up: a module imports from its own layer and from those below it.
 LAYERS = (
-    ("bounds", "errors", "evidence", "files", "messages", "running", "settings"),
-    ("effects", "fills", "heatmap", "images", "masks", "metrics", "overlay", "perturbations", "store"),
+    ("bounds", "errors", "evidence", "files", "locations", "messages", "running", "settings"),
+    (
+        "baselines",
+        "comparison",
+        "effects",
+        "fills",
+        "heatmap",
+        "images",
+        "masks",
+        "metrics",
+        "overlay",
+        "perturbations",
+        "store",
+    ),
     ("engine",),
     ("strategies",),
     ("report",),
