@@ -20,12 +20,13 @@ from numpy.typing import NDArray
 from pytest_gradcam import bounds, comparison, evidence, locations, store
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.evidence import Record, Subject
+from pytest_gradcam.metrics import Similarity
 from pytest_gradcam.running import Test, current
 
 if TYPE_CHECKING:
     from pytest_gradcam.heatmap import Heatmap
 
-KIND = "spearman"
+KIND: Similarity = "spearman"
 _THUMBNAIL = 16  # pixels a side
 _SHADE = 3  # of 255, by which a pixel of the thumbnail may differ: decoders and resizers round differently
 _SAME = 1e-3  # of the maximum, by which a heatmap may differ and its file be left alone: machines round differently
@@ -53,7 +54,7 @@ class Baseline:
         """The kept heatmap, on the view of another one."""
         from pytest_gradcam.heatmap import Heatmap
 
-        return Heatmap(self.grid, self.view, lambda: (like.view, None), subject=self.subject)
+        return Heatmap(self.grid, like.values.shape, lambda: (like.view, None), subject=self.subject)
 
 
 def assert_matches(heatmap: Heatmap, *, at_least: float, name: str | None) -> None:
@@ -116,7 +117,11 @@ def _circumstances(heatmap: Heatmap, kept: Baseline) -> Iterator[tuple[str, str]
     if now.score is not None and then.score is not None:
         yield "then", f"the score was {then.score:.4g}"
     versions = _versions()
-    others = [f"{name} {was}, now {versions.get(name, '')}" for name, was in kept.versions.items() if was != versions.get(name)]
+    others = [
+        f"{name} {was}, now {versions.get(name, '')}"
+        for name, was in kept.versions.items()
+        if was != versions.get(name)
+    ]
     if others:
         yield "versions", "; ".join(others)
 
@@ -129,7 +134,9 @@ def _update(heatmap: Heatmap, test: Test, path: Path) -> None:
     try:
         store.write(path, _entry(heatmap, path))
     except OSError as error:
-        raise HeatmapError(f"the baseline {locations.shown(path)} cannot be written ({error}); make its folder writable") from None
+        raise HeatmapError(
+            f"the baseline {locations.shown(path)} cannot be written ({error}); make its folder writable"
+        ) from None
     test.wrote(path)
 
 

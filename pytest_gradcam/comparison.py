@@ -77,10 +77,13 @@ def draw(one: Heatmap, other: Heatmap | None, captions: tuple[str, str], record:
     lines = [f"{label:<11}{phrase}" for label, phrase in messages.rows(record) if label != "picture"]
     panels = [overlay.Panel(one.view, one.values)]
     if isinstance(other, Heatmap) and _comparable(one, other):
-        this, that = (_scaled(part) for part in (one.values, resize(other.grid, one.values.shape)))
-        named = zip(captions, (this, that), strict=True)
-        changes = (("missing here", that - this), ("new here", this - that))
-        panels = [overlay.Panel(one.view, heat.clip(0), caption=text, top=1) for text, heat in (*named, *changes)]
+        this, that = _scaled(one.values), _scaled(resize(other.grid, one.values.shape))
+        panels = [
+            overlay.Panel(one.view, this, caption=captions[0], top=1),
+            overlay.Panel(other.view, _scaled(other.values), caption=captions[1], top=1),
+            overlay.Panel(one.view, (that - this).clip(0), caption="missing here", top=1),
+            overlay.Panel(one.view, (this - that).clip(0), caption="new here", top=1),
+        ]
     return overlay.draw_panels(panels, title=title, lines=lines)
 
 
