@@ -9,6 +9,7 @@ from importlib import import_module
 
 #: Each is a module with a docstring, which is its help, `arguments(parser)` and `run(options) -> exit status`.
 COMMANDS = {
+    "calibrate": "pytest_gradcam.report.calibrate",
     "merge": "pytest_gradcam.report.merge",
     "verify": "pytest_gradcam.report.manifest",
 }

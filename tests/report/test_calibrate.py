@@ -1,0 +1,106 @@
+"""Bounds proposed from a known-good run: by hand, as a property, and each way in which there is none."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_gradcam.__main__ import main
+from pytest_gradcam.evidence import Record
+from pytest_gradcam.report import Report, Run, calibrate, write
+
+
+def record(figure, *, test="test_a.py::test_x", check="focus_within", direction="at_least", **others):
+    measure = others.pop("measure", "relevance mass")
+    others = {"bound": 0.5, "outcome": "passed"} | others
+    return Record(check=check, measure=measure, figure=figure, direction=direction, test=test, **others)
+
+
+def propose(*records, **others):
+    [proposal] = calibrate.propose(records, **others)
+    return proposal
+
+
+@pytest.mark.parametrize(
+    ("figures", "others", "text"),
+    [
+        ([0.8] * 10, {}, "at_least=0.72"),  # a tenth
+        ([0.4, 0.8] * 5, {}, "at_least=0.2"),  # the standard deviation is 0.2
+        ([0.05] * 10, {}, "at_least=0.04"),  # at least 0.01
+        ([0.02] * 10, {"direction": "at_most"}, "at_most=0.03"),
+        ([0.123] * 10, {"direction": "at_most"}, "at_most=0.14"),
+        ([3.0] * 10, {"check": "peak_within", "measure": "distance", "direction": "at_most"}, "tolerance=4"),
+        ([0.0] * 10, {"check": "peak_within", "measure": "distance", "direction": "at_most"}, "tolerance=1"),
+        ([40.0] * 10, {"check": "peak_within", "measure": "distance", "direction": "at_most"}, "tolerance=44"),
+        ([2.0] * 10, {"measure": "lift"}, "at_least=masks.lift(1.8)"),
+        ([2.0] * 10, {"measure": "lift", "direction": "at_most"}, "at_most=masks.lift(2.2)"),
+        ([0.008] * 10, {}, "no bound"),
+        ([0.95] * 10, {"direction": "at_most"}, "no bound"),
+    ],
+)
+def test_by_hand(figures, others, text):
+    assert propose(*(record(f, **others) for f in figures)).text == text
+
+
+@given(st.lists(st.floats(0.001, 0.999), min_size=1, max_size=20), st.sampled_from(["at_least", "at_most"]))
+def test_the_run_that_it_rests_on_keeps_the_bound_by_the_margin(figures, direction):
+    proposal = propose(*(record(f, direction=direction) for f in figures))
+    if proposal.bound is None:
+        return
+    assert 0 < proposal.bound < 1
+    worst = min(figures) if direction == "at_least" else max(figures)
+    room = worst - proposal.bound if direction == "at_least" else proposal.bound - worst
+    assert room >= proposal.margin * (1 - 1e-6)
+    assert room <= proposal.margin + 0.1 * max(proposal.bound, 0.01)
+
+
+def test_one_for_each_check_of_each_function():
+    proposals = calibrate.propose(
+        [
+            *(record(0.8, test=f"test_a.py::test_x[{i}]") for i in range(12)),
+            record(0.5, check="overlap", measure="IoU"),
+            record(0.6, test="test_a.py::test_y"),
+        ]
+    )
+    assert sorted((p.test, p.check, len(p.figures)) for p in proposals) == [
+        ("test_a.py::test_x", "focus_within", 12),
+        ("test_a.py::test_x", "overlap", 1),
+        ("test_a.py::test_y", "focus_within", 1),
+    ]
+    text = "\n".join(calibrate.lines(proposals))
+    assert "test_a.py::test_x\n  focus_within       at_least=0.72            12 figures 0.8, margin 0.08\n" in text
+    assert "few: the worst of 1 says little about the next run; take 10 images or more" in text
+    assert text.endswith("and 0.01 (distances: 1 px)")
+
+
+def test_a_run_that_is_not_good_is_refused_unless_told():
+    run = [record(0.8), record(0.1, outcome="failed"), record(None, outcome="no evidence")]
+    with pytest.raises(ValueError, match="2 of 3 checks did not pass, the first of them focus_within in test_a"):
+        calibrate.propose(run)
+    proposal = propose(*run, despite_failures=True)
+    assert proposal.figures == (0.8,)
+    assert "2 that did not pass, or have no figure, are left out" in proposal.notes
+
+
+@pytest.mark.parametrize("run", [[], [record(None)], [record(0.5, bound=None)]])
+def test_a_run_without_figures_is_refused(run):
+    with pytest.raises(ValueError, match="nothing to rest a bound on"):
+        calibrate.propose(run)
+
+
+def test_a_bound_that_chance_would_keep_says_so():
+    run = [record(0.9, mask_area=area) for area in (0.1, 0.82, 0.9)]
+    assert any("chance alone would keep it on 2 of 3 masks" in note for note in propose(*run).notes)
+    assert not any("chance" in note for note in propose(record(0.9, mask_area=0.5)).notes)
+
+
+def test_the_command(tmp_path, capsys):
+    run = Run(id="1", checks=tuple(record(0.8, test=f"test_a.py::test_x[{i}]") for i in range(10)))
+    write.write(Report((run,)), tmp_path)
+    assert main(["calibrate", str(tmp_path / "evidence.json")]) == 0
+    assert "  focus_within       at_least=0.72            10 figures 0.8, margin 0.08\n" in capsys.readouterr().out
+
+    write.write(Report((Run(id="1", checks=(record(0.4, outcome="failed"), record(0.008))),)), tmp_path)
+    assert main(["calibrate", str(tmp_path)]) == 2
+    assert "1 of 2 checks did not pass" in capsys.readouterr().err
+    assert main(["calibrate", str(tmp_path), "--despite-failures"]) == 1
+    assert "no bound" in capsys.readouterr().out
