@@ -7,6 +7,7 @@ are in the model's own units, its mean margin: at 1 the model is, in the mean, o
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
+from pytest_gradcam import bounds
 from pytest_gradcam.errors import HeatmapError
 
 Floats = NDArray[np.float64]
@@ -33,6 +35,8 @@ SINGLE = 0.4
 OUTLINE = 0.9
 #: ... and so it is where they do so, and the mask itself moves it by this share of the bound: half of an artefact.
 PART = 0.5
+#: In one image, control regions of the mask's shape may cost this share of what the mask does; more is the edges' doing.
+YARDSTICK = 0.5
 #: The mean heat above which the heatmap by itself would speak for reliance.
 MEAN_HEAT = 0.35
 
@@ -46,6 +50,15 @@ class Estimate:
     upper: float
     p_value: float | None
     count: int
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One fill of one image: the fall of the margin, and the mean fall in control regions, None if there are none."""
+
+    label: str
+    fall: float
+    control: float | None
 
 
 def margins(scores: NDArray[np.floating], classes: NDArray[np.intp], against: int | None = None) -> Floats:
@@ -93,6 +106,51 @@ def exceeds(found: Estimate, bound: float) -> bool | None:
     if found.lower > bound:
         return True
     return False if found.upper < bound else None
+
+
+def moved(trials: Sequence[Trial], keeps: Callable[[float], bool]) -> bool:
+    """Whether the margin falls with every fill, further than in the controls (True), or with none (False).
+
+    `keeps` says of a fall whether it counts as none. Raises HeatmapError where the fills disagree, or where the controls
+    do not set the mask apart from any other region.
+    """
+    still = [trial for trial in trials if keeps(trial.fall)]
+    falling = [trial for trial in trials if not keeps(trial.fall)]
+    if not falling:
+        return False
+    if still:
+        raise HeatmapError(
+            f"the fills disagree: the margin falls by {_listed(falling)}, but by {_listed(still)}; one of them may make "
+            "the image unnatural, or paint the cue back: look at the picture, pass others=, or use reliance() on a set of "
+            "images"
+        )
+    for trial in trials:
+        if trial.control is None:
+            raise HeatmapError(
+                "the mask covers more than half of the view and its shape fits nowhere else, so nothing says whether any "
+                "change of this size would move the prediction; pass a smaller mask, of the part that matters"
+            )
+        if trial.control > YARDSTICK * trial.fall:
+            raise HeatmapError(
+                f"replacing the same shape elsewhere, or all the rest where it fits nowhere, costs {trial.control:.2f} units, "
+                f"the mask {trial.fall:.2f} ({trial.label}): any change of this size moves the prediction; pass a smaller "
+                "mask, or use reliance() on a set of images"
+            )
+    return True
+
+
+def _listed(trials: Sequence[Trial]) -> str:
+    return " and ".join(f"{trial.fall:.2f} units ({trial.label})" for trial in trials)
+
+
+def margin_bound(name: str, bound: object) -> float:
+    """The bound on a fall of the margin. Raises HeatmapError unless it is above 0 and up to 1 unit."""
+    if not bounds.finite(bound) or not 0 < bound <= 1:  # type: ignore[operator]
+        raise HeatmapError(
+            f"{name}={bound!r} cannot decide anything; expected a fall of the margin above 0 and up to 1, in units of the "
+            "model's own lead: at 1 the prediction is lost"
+        )
+    return float(bound)  # type: ignore[arg-type]
 
 
 def means(falls: Floats) -> tuple[Floats, Floats]:

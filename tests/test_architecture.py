@@ -15,6 +15,7 @@ LAYERS = (
     (
         "baselines",
         "comparison",
+        "controls",
         "effects",
         "fills",
         "heatmap",

@@ -66,7 +66,7 @@ def arrange(places: Sequence[Place], classes: NDArray[np.intp], allowed: Callabl
             loan = _loan(places, i, alike[:_LENDERS])
             loans += [] if loan is None else [loan]
     first = list({loan.to: loan for loan in reversed(loans)}.values())
-    checked = [_same(places[loan.to], loan.content) for loan in first[:: max(1, len(first) // _PAIRS)]]
+    checked = [hold_the_same(places[loan.to], loan.content) for loan in first[:: max(1, len(first) // _PAIRS)]]
     return Loans(loans, count, bool(checked) and float(np.mean(checked)) > 0.5)
 
 
@@ -113,8 +113,8 @@ def _moved(pixels: Floats, mask: Bools, down: int, right: int) -> tuple[Floats, 
     return pixels[:, rows, columns], mask[rows, columns] & inside
 
 
-def _same(place: Place, content: Floats) -> bool:
-    """Whether the place holds these pixels already, or the same mark on other ground."""
+def hold_the_same(place: Place, content: Floats) -> bool:
+    """Whether the place of the image holds what it holds in `content` (C, H, W), or the same mark on other ground."""
     one, two = place.pixels[:, place.mask], content[:, place.mask]
     span = max(float(np.ptp(place.pixels)), float(np.ptp(content)))
     if float(np.sqrt(np.mean((one - two) ** 2))) < _ALIKE * span:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from pytest_gradcam.engine import feeding, reliance
+from pytest_gradcam.engine import feeding, interventions, reliance
 from pytest_gradcam.engine.feeding import Fed
 from pytest_gradcam.engine.heatmaps import Heatmaps
 from pytest_gradcam.engine.reliance import Reliance
@@ -17,6 +17,33 @@ class Explainer(Heatmaps):
 
     The arguments are those of `Heatmaps`. The model is given back as it was after every call.
     """
+
+    def assert_ignores(
+        self, image: Any, mask: Any, *, target: Target = None, others: Sequence[Any] = (), at_most: float = 0.4
+    ) -> None:
+        """Replacing the masked pixels leaves the prediction: the margin of the target falls by at most this.
+
+        The margin is the lead of the target's logit over the best other class (over the other class of a `Contrast`).
+        A fall of 1 is the lead that the model's first class has over the second: in this image or, where `others` are
+        passed, in the mean over it and up to ten of them, images of the same size for the model. The pixels take one
+        colour, are inpainted and, where others are passed, filled with theirs, of another class if there are such: these
+        decide, and have to agree. Blur and noise are for information. Control regions of the mask's size and shape
+        elsewhere say what any change of this size does. One call scores 32 images at the most.
+        One image is not certain: `reliance` on a set of images is (docs/interventions.md).
+        Raises FocusError if the margin falls by more with every fill; HeatmapError if the fills disagree, if a control
+        region costs more than half as much or fits nowhere, and for malformed images, masks and bounds (0 < at_most <= 1).
+        """
+        interventions.assert_ignores(self, image, mask, target=target, others=others, at_most=at_most)
+
+    def assert_relies_on(
+        self, image: Any, mask: Any, *, target: Target = None, others: Sequence[Any] = (), at_least: float = 0.5
+    ) -> None:
+        """Replacing the masked pixels costs the prediction: the margin of the target falls by at least this.
+
+        Arguments, units, fills and controls are those of `assert_ignores`; 0 < at_least <= 1, and at 1 the lead is lost.
+        Raises FocusError if the margin falls by less with every fill; HeatmapError if that cannot be decided.
+        """
+        interventions.assert_relies_on(self, image, mask, target=target, others=others, at_least=at_least)
 
     def reliance(self, images: Sequence[Any], masks: Any, targets: Sequence[Target] | None = None) -> Reliance:
         """Whether the model relies on the masked pixels of these images: yes, no, or undecided.

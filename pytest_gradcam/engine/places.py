@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from pytest_gradcam import fills
 from pytest_gradcam.engine.inputs import Input
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.fills import Bools, Floats
@@ -94,12 +95,16 @@ def scores_of(explainer: Heatmaps, inputs: Sequence[Input]) -> NDArray[np.float3
     return scores
 
 
-def ring(place: Place) -> Bools:
-    """The pixels right around the mask, about as many as in it; fewer where the view ends."""
-    from scipy.ndimage import distance_transform_edt
+def common_level(places: Sequence[Place]) -> Floats:
+    """The mean colour (C,) of the images; of one image the middle of its range, since its own mean keeps its cue."""
+    if len(places) == 1:
+        return fills.middle(places[0].pixels)
+    return np.asarray(np.mean([place.pixels[:, ~place.padding].mean(axis=1) for place in places], axis=0), np.float32)
 
-    outside = ~(place.mask | place.padding)
-    distance = np.where(outside, distance_transform_edt(~place.mask), np.inf)
-    wanted = min(int(place.mask.sum()), int(outside.sum()) // 2)
-    reach = np.partition(distance.ravel(), max(0, wanted - 1))[max(0, wanted - 1)]
-    return np.asarray(distance <= max(1.0, float(reach)))
+
+def heat_of(explainer: Heatmaps, one: Input, target: int) -> NDArray[np.float32] | None:
+    """The heatmap's values (H, W); None where there is no layer to read one at."""
+    try:
+        return explainer.batch([one], [target])[0].values
+    except HeatmapError:
+        return None

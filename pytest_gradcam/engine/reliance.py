@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_gradcam import effects, evidence, fills, messages, metrics, overlay
+from pytest_gradcam import controls, effects, evidence, fills, messages, metrics, overlay
 from pytest_gradcam.effects import Estimate, Intervention
 from pytest_gradcam.engine.donors import Loans, arrange
 from pytest_gradcam.engine.inputs import Input
-from pytest_gradcam.engine.places import Place, read_places, ring, scores_of
-from pytest_gradcam.engine.targets import resolve
+from pytest_gradcam.engine.places import Place, common_level, heat_of, read_places, scores_of
+from pytest_gradcam.engine.targets import lead_of
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.evidence import Record
 
@@ -118,7 +118,7 @@ def assert_no_reliance(explainer: Heatmaps, images: Any, masks: Any, *, at_most:
     found: list[Reliance] = []
 
     def measure(check: Record) -> Record:
-        checked = None if at_most is None else _checked(at_most)
+        checked = None if at_most is None else effects.margin_bound("at_most", at_most)
         found.append(reliance(explainer, images, masks, at_most=checked))
         return _record(check, found[0])
 
@@ -151,16 +151,6 @@ def _advice(found: Reliance) -> str:
         "look at the picture: if the mask holds nothing of the object, break the tie between these pixels and the class "
         "in the training data (crop or cover them, or mix them over the classes) and train again"
     )
-
-
-def _checked(at_most: Any) -> float:
-    number = isinstance(at_most, (int, float, np.number)) and not isinstance(at_most, bool)
-    if not number or not 0 < at_most <= 1:  # NaN is neither
-        raise HeatmapError(
-            f"at_most={at_most!r} cannot decide anything; expected a fall of the margin above 0 and up to 1, in units of "
-            "the model's mean margin; leave it out for the bound that fits the intervention"
-        )
-    return float(at_most)
 
 
 def _units(fall: float) -> str:
@@ -201,11 +191,11 @@ def _trial(explainer: Heatmaps, places: list[Place], targets: Any) -> _Trial:
     before = scores_of(explainer, inputs)
     classes = _classes(explainer, before, targets)
     unit, lead = effects.unit(before), effects.margins(before, classes)
-    plan, level = _plan(places, classes, before.argmax(axis=1)), _level(places)
+    plan, level = _plan(places, classes, before.argmax(axis=1)), common_level(places)
     removal: list[_Plan] = [_Plan("colour", "")] + ([_Plan("inpaint", "")] if plan.intervention == "colour" else [])
     groups = [
         plan.changes(places, level),
-        _once(plan.changes([place.at(ring(place)) for place in places], level)),
+        _once(plan.changes([place.at(controls.around(place.mask, place.padding)) for place in places], level)),
         *(one.changes(places, level) for one in removal),
     ]
     rest = [places[0].at(~places[0].mask).filled(fills.colour, level=level)] if len(places) == 1 else []
@@ -313,26 +303,12 @@ def _classes(explainer: Heatmaps, scores: NDArray[np.float32], targets: Any) -> 
     if isinstance(targets, str) or not hasattr(targets, "__len__") or len(targets) != len(scores):
         count = 1 if isinstance(targets, str) or not hasattr(targets, "__len__") else len(targets)
         raise HeatmapError(f"there are {count} targets for {len(scores)} images; expected one per image, in a list")
-    return np.array([class_of(explainer, target, row) for target, row in zip(targets, scores, strict=True)])
-
-
-def class_of(explainer: Heatmaps, target: Any, row: NDArray[np.float32]) -> int:
-    """The class index of a target, for one image's scores (classes,)."""
-    goal = resolve(target, explainer.names)
-    if goal.function is not None or goal.against is not None:
-        raise HeatmapError(f"target={target!r} has no margin; expected None, a class index or a class name")
-    index = int(row.argmax()) if goal.index is None else goal.index
-    if not -len(row) <= index < len(row):
-        raise HeatmapError(f"the target {index} is out of range; expected an index from 0 to {len(row) - 1}")
-    return index % len(row)
-
-
-def _level(places: Sequence[Place]) -> fills.Floats:
-    """The mean colour (C,) of the images; of one image the middle of its range, since its own mean keeps its cue."""
-    if len(places) == 1:
-        return fills.middle(places[0].pixels)
-    means = [place.pixels[:, ~place.padding].mean(axis=1) for place in places]
-    return np.asarray(np.mean(means, axis=0), np.float32)
+    leads = [lead_of(target, row, explainer.names) for target, row in zip(targets, scores, strict=True)]
+    if any(lead.against is not None for lead in leads):
+        raise HeatmapError(
+            "a Contrast has no margin over all other classes; expected class indices or names as targets"
+        )
+    return np.array([lead.index for lead in leads])
 
 
 def _once(changes: list[tuple[int, Input]]) -> list[tuple[int, Input]]:
@@ -375,9 +351,6 @@ def _draw(
         score = scores_of(explainer, [place.one, changed])[:, classes[i]]
         caption = f"replaced: {name} {score[0]:.3g} to {score[1]:.3g}"
         panels.append(overlay.Panel(changed.look()[0], mask=place.mask, caption=caption))
-        try:
-            heat = explainer.batch([place.one], [int(classes[i])])[0].values
-        except HeatmapError:
-            heat = None
+        heat = heat_of(explainer, place.one, int(classes[i]))
         panels.append(overlay.Panel(place.one.look()[0], heat, place.mask, caption=f"heatmap of {name}"))
     return overlay.draw_panels(panels, title=title, lines=lines)

@@ -6,9 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from pytest_gradcam import effects
 from pytest_gradcam.engine.dense import Box, Region
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.evidence import Subject
@@ -113,6 +116,32 @@ class Scores:
 
     row: Tensor
     temperature: float = 1.0
+
+
+@dataclass(frozen=True)
+class Lead:
+    """How far one class leads: over the best other class, or over the class `against`."""
+
+    index: int
+    against: int | None = None
+
+    def of(self, scores: NDArray[np.float32]) -> effects.Floats:
+        """The margins (N,) in scores (N, classes)."""
+        return effects.margins(scores, np.full(len(scores), self.index), self.against)
+
+
+def lead_of(target: Target, row: NDArray[np.float32], names: ClassNames) -> Lead:
+    """The lead that a target asks for, of one image's scores (classes,); by default that of the predicted class.
+
+    Raises HeatmapError for a target that is no class.
+    """
+    if isinstance(target, (Box, Region)) or (callable(target) and not isinstance(target, Contrast)):
+        raise HeatmapError(
+            f"target={target!r} has no margin over other classes; expected None, a class index, a class name or a Contrast"
+        )
+    goal, scores = resolve(target, names), torch.from_numpy(row)
+    against = None if goal.against is None else _within(goal.against, scores)
+    return Lead(int(row.argmax()) if goal.index is None else _within(goal.index, scores), against)
 
 
 def resolve(target: Target, names: ClassNames) -> Goal:

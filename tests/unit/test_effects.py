@@ -60,3 +60,28 @@ def test_one_image_has_a_fixed_reach_and_no_p_value():
 def test_a_verdict_needs_the_whole_interval(lower, upper, verdict):
     found = effects.Estimate((lower + upper) / 2, lower, upper, None, 5)
     assert effects.exceeds(found, 0.5) is verdict
+
+
+def trials(*falls, control=0.0):
+    return [effects.Trial(label, fall, control) for label, fall in zip(("colour", "inpainted"), falls, strict=False)]
+
+
+def test_what_all_fills_do_is_a_verdict():
+    assert effects.moved(trials(0.6, 0.9), lambda fall: fall <= 0.4) is True
+    assert effects.moved(trials(0.4, -2), lambda fall: fall <= 0.4) is False
+    assert effects.moved(trials(0.1, 0.2, control=None), lambda fall: fall <= 0.4) is False  # needs no control
+
+
+def test_fills_that_disagree_are_no_verdict():
+    with pytest.raises(HeatmapError, match=r"falls by 0.60 units \(colour\), but by 0.30 units \(inpainted\)"):
+        effects.moved(trials(0.6, 0.3), lambda fall: fall <= 0.4)
+
+
+@pytest.mark.parametrize(("control", "verdict"), [(0.3, True), (0.31, None), (None, None)])
+def test_a_control_may_cost_half_as_much(control, verdict):
+    if verdict:
+        assert effects.moved(trials(0.6, 0.9, control=control), lambda fall: fall <= 0.4) is True
+        return
+    reason = "covers more than half of the view" if control is None else "costs 0.31 units, the mask 0.60"
+    with pytest.raises(HeatmapError, match=reason):
+        effects.moved(trials(0.6, 0.9, control=control), lambda fall: fall <= 0.4)

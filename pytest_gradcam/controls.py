@@ -1,0 +1,42 @@
+"""Regions to compare a masked place with: of its size and shape elsewhere, and right around it."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage, signal
+
+Bools = NDArray[np.bool_]
+
+
+def elsewhere(mask: Bools, forbidden: Bools, *, count: int = 2) -> list[Bools]:
+    """Up to `count` copies of the mask moved to where nothing is forbidden, as far as can be from it and each other.
+
+    None where the shape fits nowhere else. The choice hangs on the mask and on what is forbidden alone.
+    """
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    home = np.array([rows[0], columns[0]])
+    shape = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    overlap = signal.correlate((mask | forbidden).astype(np.float64), shape.astype(np.float64), "valid", "fft")
+    free = np.argwhere(overlap < 0.5)  # counts, but for the rounding of the transform
+    taken: list[NDArray[np.intp]] = [home]
+    found: list[Bools] = []
+    while len(free) and len(found) < count:
+        distance = np.min([np.hypot(*(free - place).T) for place in taken], axis=0)
+        top, left = free[int(distance.argmax())]
+        if found and distance.max() < 1:
+            break
+        control = np.zeros_like(mask)
+        control[top : top + shape.shape[0], left : left + shape.shape[1]] = shape
+        found.append(control)
+        taken.append(np.array([top, left]))
+    return found
+
+
+def around(mask: Bools, forbidden: Bools) -> Bools:
+    """The pixels right around the mask that are not forbidden: about as many as in it, and half of those at the most."""
+    outside = ~(mask | forbidden)
+    distance = np.where(outside, ndimage.distance_transform_edt(~mask), np.inf)
+    wanted = max(1, min(int(mask.sum()), int(outside.sum()) // 2))
+    reach = float(np.partition(distance.ravel(), wanted - 1)[wanted - 1])
+    return np.asarray(distance <= max(1.0, reach))
