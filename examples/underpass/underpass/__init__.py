@@ -1,0 +1,1 @@
+"""Frames of pedestrian underpasses as a surveillance camera records them, with exact masks, from nothing but a seed."""
