@@ -12,6 +12,7 @@ from pytest_gradcam.errors import FocusError, GradcamWarning, HeatmapError, NoEv
 
 if TYPE_CHECKING:
     from pytest_gradcam import masks, metrics, perturbations, strategies
+    from pytest_gradcam.curves import Robustness
     from pytest_gradcam.engine.dense import Box, Region
     from pytest_gradcam.engine.explainer import Explainer
     from pytest_gradcam.engine.feeding import Fed
@@ -31,6 +32,7 @@ __all__ = [
     "NoEvidenceError",
     "Region",
     "Reliance",
+    "Robustness",
     "SettingsError",
     "masks",
     "metrics",
@@ -44,6 +46,7 @@ _LAZY = {
     "Fed": "pytest_gradcam.engine.feeding",
     "Reliance": "pytest_gradcam.engine.reliance",
     "Contrast": "pytest_gradcam.engine.targets",
+    "Robustness": "pytest_gradcam.curves",
     "Explainer": "pytest_gradcam.engine.explainer",
     "Heatmap": "pytest_gradcam.heatmap",
 }

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from PIL.Image import Image
 
@@ -50,7 +51,6 @@ def draw_panels(panels: Sequence[Panel], *, title: str = "", lines: Sequence[str
     """An RGB picture of the panels in rows, under a title and over lines of text."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
-    from PIL import Image
 
     across = 2 if len(panels) in (2, 4) else min(len(panels), _ACROSS)
     down = -(-len(panels) // across)
@@ -60,19 +60,26 @@ def draw_panels(panels: Sequence[Panel], *, title: str = "", lines: Sequence[str
     size = (across * _PANEL_INCHES + 1.2, down * tall + caption + 0.7)
     figure = Figure(figsize=size, dpi=100, layout="constrained")
     canvas = FigureCanvasAgg(figure)
-    figure.suptitle(_plain(title), fontsize=11, wrap=True)
+    figure.suptitle(plain(title), fontsize=11, wrap=True)
     places = figure.subplots(down, across, squeeze=False).ravel()
     for axes in places:
         axes.set_axis_off()
     for axes, panel in zip(places, panels, strict=False):
         _show(figure, axes, panel)
-    figure.supxlabel(_plain("\n".join(lines)), fontsize=8.5, family="monospace", x=0.02, ha="left")
+    figure.supxlabel(plain("\n".join(lines)), fontsize=8.5, family="monospace", x=0.02, ha="left")
+    return rendered(canvas)
+
+
+def rendered(canvas: FigureCanvasAgg) -> Image:
+    """The figure on the canvas as an RGB picture."""
+    from PIL import Image
+
     canvas.draw()
     return Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3].copy())
 
 
 def _show(figure: Figure, axes: Axes, panel: Panel) -> None:
-    axes.set_title(_plain(panel.caption), fontsize=9)
+    axes.set_title(plain(panel.caption), fontsize=9)
     if panel.heat is None:
         axes.imshow(panel.view)
     else:
@@ -90,6 +97,6 @@ def _heat(figure: Figure, axes: Axes, view: NDArray[np.uint8], values: NDArray[n
     figure.colorbar(heat, ax=axes, label="relevance", shrink=0.9)
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """The text with its dollar signs escaped: matplotlib reads what stands between two of them as mathematics."""
     return text.replace("$", r"\$")

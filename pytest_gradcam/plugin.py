@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
-from pytest_gradcam import locations
+from pytest_gradcam import locations, properties
 from pytest_gradcam import settings as options
 from pytest_gradcam.errors import FocusError, HeatmapError, SettingsError
 from pytest_gradcam.running import current, running
@@ -79,6 +79,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.stash[_MARKER] = options.resolve_marker(mark.kwargs for mark in reversed(markers))
         except SettingsError as error:
             raise pytest.UsageError(f"{item.nodeid}: {error}") from None
+        if isinstance(item, pytest.Function) and "gradcam" in item.fixturenames:
+            properties.suit(item.obj, item.config.stash[_SETTINGS].examples)
 
 
 def _orphans(config: pytest.Config, items: list[pytest.Item]) -> dict[Path, list[Path]]:
@@ -102,6 +104,15 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
         item.user_properties.append((_ORPHAN, locations.shown(path)))
     with running(_Item(item)):
         return (yield)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_call() -> Generator[None, object, object]:
+    try:
+        return (yield)
+    finally:
+        if isinstance(test := current(), _Item):
+            test.tries.close()
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -134,6 +145,7 @@ class _Item:
         self.name = _name(item)
         self.updates = item.config.stash[_SETTINGS].update
         self.baselines: list[str] = []
+        self.tries = properties.Tries(self._keep, item.nodeid)
         self._item = item
         self._checks = 0
 
@@ -141,6 +153,10 @@ class _Item:
         self._item.user_properties.append((_WRITTEN, locations.shown(path)))
 
     def keep(self, record: Record, draw: Callable[[Record], Image]) -> Record:
+        example = properties.example()
+        return self._keep(record, draw) if example is None else self.tries.add(example, record, draw)
+
+    def _keep(self, record: Record, draw: Callable[[Record], Image]) -> Record:
         from pytest_gradcam import session
 
         config = self._item.config

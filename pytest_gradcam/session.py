@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -101,14 +101,26 @@ def build_explainer(
     kept = cache.open_cache(cache_directory) if settings.cache == "on" else None
 
     class MarkedExplainer(Explainer):
+        def wanted(self, target: Target) -> Target:
+            return _marker().get("target") if target is None else target
+
         def __call__(
             self, image: Any, target: Target = None, *, layer: str | None = None, method: str | None = None
         ) -> Heatmap:
-            test = current()
-            marker = test.marker if test else {}
-            return super().__call__(
-                image,
-                marker.get("target") if target is None else target,
+            return self.batch([image], [target], layer=layer, method=method)[0]
+
+        def batch(
+            self,
+            images: Sequence[Any],
+            targets: Sequence[Target] | None = None,
+            *,
+            layer: str | None = None,
+            method: str | None = None,
+        ) -> list[Heatmap]:
+            marker = _marker()
+            return super().batch(
+                images,
+                [self.wanted(target) for target in ([None] * len(images) if targets is None else targets)],
                 layer=layer or marker.get("layer"),
                 method=method or marker.get("method"),
             )
@@ -122,6 +134,12 @@ def build_explainer(
         batch_size=settings.batch_size,
         cache=kept,
     )
+
+
+def _marker() -> Mapping[str, Any]:
+    """What the markers of the running test say."""
+    test = current()
+    return test.marker if test else {}
 
 
 def _file_name(test_id: str) -> str:

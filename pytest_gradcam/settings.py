@@ -128,6 +128,13 @@ OPTIONS = (
     Option("device", _device, "auto, cpu, cuda, cuda:0, mps [auto: CUDA, then MPS, then CPU]", "NAME"),
     Option("batch_size", _count, "images in one forward pass at the most [16]", "N", ini_type="int"),
     Option("cache", _one_of(("on", "off")), "keep heatmaps in pytest's cache directory: on, off [on]", "WHEN"),
+    Option(
+        "examples",
+        _count,
+        "examples that Hypothesis tries in a test with @given and gradcam, unless it has @settings of its own [25]",
+        "N",
+        ini_type="int",
+    ),
     Option("report", _text, "directory for the pictures [gradcam-report]", "DIR"),
     Option("pictures", _one_of(PICTURES), "checks that leave a picture: failed, all, none [failed]", "WHICH"),
     Option("update", _switch, "write baselines in place of checking against them", "", switch=True),
@@ -150,6 +157,7 @@ class Settings:
     device: str = "auto"
     batch_size: int = 16
     cache: str = "on"
+    examples: int = 25
     report: str = "gradcam-report"
     pictures: str = "failed"
     update: bool = False

@@ -11,11 +11,12 @@ PACKAGE = Path(pytest_gradcam.__file__).parent
 
 #: From the bottom up: a module imports from its own layer and from those below it.
 LAYERS = (
-    ("bounds", "errors", "evidence", "files", "locations", "messages", "running", "settings"),
+    ("bounds", "errors", "evidence", "files", "locations", "messages", "properties", "running", "settings"),
     (
         "baselines",
         "comparison",
         "controls",
+        "curves",
         "effects",
         "fills",
         "heatmap",
@@ -43,7 +44,7 @@ OWNERS = {
     "safetensors": ("engine",),
     "pytest": ("plugin",),
     "_pytest": (),
-    "hypothesis": ("strategies",),
+    "hypothesis": ("properties", "strategies"),
     "quantus": (),
 }
 

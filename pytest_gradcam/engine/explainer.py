@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
-from pytest_gradcam.engine import feeding, interventions, reliance
+from pytest_gradcam.engine import feeding, interventions, reliance, robustness, stability
 from pytest_gradcam.engine.feeding import Fed
 from pytest_gradcam.engine.heatmaps import Heatmaps
 from pytest_gradcam.engine.reliance import Reliance
 from pytest_gradcam.engine.targets import Target
+
+if TYPE_CHECKING:
+    from pytest_gradcam.curves import Robustness
+    from pytest_gradcam.perturbations import Kind, Perturbation
 
 
 class Explainer(Heatmaps):
@@ -80,3 +84,73 @@ class Explainer(Heatmaps):
         Raises HeatmapError for malformed images and masks, and if inpainting moves no score.
         """
         return feeding.fed_by(self, images, mask)
+
+    def assert_stable(
+        self,
+        image: Any,
+        perturbation: Perturbation | Iterable[Perturbation],
+        *,
+        target: Target = None,
+        mask: Any = None,
+        same_class: bool = True,
+        score_within: float | None = None,
+        mass_at_least: float | None = None,
+        similarity_at_least: float | None = None,
+    ) -> None:
+        """What is said to survive survives this perturbation of the image, or each of these.
+
+        `image` is a path, PIL image or uint8 array, not a tensor; `perturbation` from `pytest_gradcam.perturbations`.
+        Explained is `target`, by default the class that is predicted for the original. At least one must be asked for:
+        `same_class`, that the model predicts the same class (on unless turned off);
+        `score_within`, how far the target's score may move, up or down, in its own units (logits of a classifier), > 0;
+        `mass_at_least`, the share of the heatmap in `mask` (in the coordinates of the image), which moves as the image
+        does (relevance mass, Arras et al. 2022), in (0, 1];
+        `similarity_at_least`, the rank correlation (Spearman) of the heatmap with that of the original, moved as the
+        image is, over the pixels that the original showed, in (0, 1].
+        Raises FocusError if one breaks; HeatmapError if none does and one cannot be decided: a mask that was moved out
+        of the view, a heatmap that holds no evidence, a bound that cannot decide anything.
+        """
+        stability.assert_stable(
+            self,
+            image,
+            perturbation,
+            target=target,
+            mask=mask,
+            same_class=same_class,
+            score_within=score_within,
+            mass_at_least=mass_at_least,
+            similarity_at_least=similarity_at_least,
+        )
+
+    def robustness(
+        self,
+        image: Any,
+        kind: str | type[Kind] | Callable[[float], Perturbation],
+        *,
+        severities: Iterable[float] = robustness.SEVERITIES,
+        target: Target = None,
+        mask: Any = None,
+        same_class: bool = True,
+        score_within: float | None = None,
+        mass_at_least: float | None = None,
+        similarity_at_least: float | None = None,
+    ) -> Robustness:
+        """Score, mass, similarity and predicted class at each severity of a kind, and where a bound breaks first.
+
+        `kind` is a name or class of `pytest_gradcam.perturbations`, or a callable from a severity to a perturbation;
+        `severities` rise, in [0, 1]. The bounds and the other arguments are those of `assert_stable`; a figure is
+        measured whether it is bounded or not, the mass where there is a mask.
+        Raises HeatmapError for malformed arguments; a figure that cannot be measured at a severity is None there.
+        """
+        return robustness.robustness(
+            self,
+            image,
+            kind,
+            severities=severities,
+            target=target,
+            mask=mask,
+            same_class=same_class,
+            score_within=score_within,
+            mass_at_least=mass_at_least,
+            similarity_at_least=similarity_at_least,
+        )

@@ -9,8 +9,8 @@ from __future__ import annotations
 import random
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -24,12 +24,16 @@ from pytest_gradcam.engine.guard import random_states_kept
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.heatmap import Region
 from pytest_gradcam.images import Picture
+from pytest_gradcam.perturbations.movement import Placement
 
 Preprocess = Callable[[Image.Image], Tensor]
 BoolArray = NDArray[np.bool_]
 FloatArray = NDArray[np.float32]
+_Key = TypeVar("_Key")
+_Made = TypeVar("_Made")
 
 _SIZES = 16  # image sizes whose probes are kept
+_MASKS = 16  # masks whose places in the view are kept: a search asks for the same one again and again
 _RERUNS = 8  # a preprocess that flips half of the images agrees with itself this often once in 256 tries
 
 
@@ -54,6 +58,8 @@ class Frames:
         self._preprocess = preprocess
         self._mode = "L" if grey else "RGB"
         self._probes: OrderedDict[tuple[int, int], Probe] = OrderedDict()
+        self._placements: OrderedDict[tuple[int, int], Placement] = OrderedDict()
+        self._regions: OrderedDict[tuple[tuple[int, int], bytes], Region] = OrderedDict()
         self._steady = False
 
     def tensor(self, picture: Picture) -> Tensor:
@@ -81,6 +87,15 @@ class Frames:
     def carry(self, picture: Picture, mask: Any) -> Region:
         """The mask, given in the image's coordinates, in those of the view."""
         pixels = masks.as_mask(mask, shape=picture.shape)
+        key = (picture.shape, np.packbits(pixels).tobytes())
+        found = _remembered(self._regions, key, _MASKS, lambda: self._carried(picture, pixels))
+        return replace(found, pixels=found.pixels.copy())
+
+    def placement(self, picture: Picture) -> Placement:
+        """Where the view lies in the image. Raises HeatmapError if no resizing, cropping and turning explains it."""
+        return _remembered(self._placements, picture.shape, _SIZES, lambda: self._placed(picture.shape))
+
+    def _carried(self, picture: Picture, pixels: BoolArray) -> Region:
         if not pixels.any() or pixels.all():  # decided without the preprocess: nothing, or nothing but the mask
             return Region(np.full(self._probe(picture.shape).padding.shape, pixels.any()))
         probe = self._probe(picture.shape)
@@ -92,12 +107,7 @@ class Frames:
         return Region(inside, "" if inside.any() else self._extent(probe, picture.shape))
 
     def _probe(self, shape: tuple[int, int]) -> Probe:
-        if shape not in self._probes:
-            self._probes[shape] = self._new_probe(shape)
-        self._probes.move_to_end(shape)
-        while len(self._probes) > _SIZES:
-            self._probes.popitem(last=False)
-        return self._probes[shape]
+        return _remembered(self._probes, shape, _SIZES, lambda: self._new_probe(shape))
 
     def _new_probe(self, shape: tuple[int, int]) -> Probe:
         black, white = (self._painted(np.full(shape, level, np.uint8)) for level in (0, 255))
@@ -116,20 +126,45 @@ class Frames:
         seen: BoolArray = probe.share(out).mean(axis=0) >= 0.5
         return seen
 
+    def _placed(self, shape: tuple[int, int]) -> Placement:
+        probe = self._probe(shape)
+        seen = binary_erosion(~probe.padding, np.ones((3, 3)))  # along the outline, resizing mixes with what is beside
+        y, x = np.nonzero(seen)
+        pixels = np.column_stack([x, y, np.ones(len(x))])
+        places = np.column_stack([place[seen] for place in self._places(probe, shape)])
+        fitted = np.asarray(np.linalg.lstsq(pixels, places, rcond=None)[0].T, np.float64)
+        # 8-bit ramps give the place to one level of 255; a pixel of the view is what a heatmap can be told apart by.
+        allowed = np.array(shape[::-1]) / 255 + np.abs(fitted[:, :2]).sum(axis=1)
+        if len(x) < 3 or (np.abs(pixels @ fitted.T - places) > allowed).any() or _flat(fitted):
+            raise HeatmapError(
+                "a heatmap cannot follow a geometric perturbation through this preprocess: where its pixels come from "
+                "cannot be told; expected resizing, cropping, padding and flipping. Leave similarity_at_least out, or "
+                "draw from kinds that move no pixel"
+            )
+        return Placement(shape, fitted)
+
     def _extent(self, probe: Probe, shape: tuple[int, int]) -> str:
-        """Which part of the image the view shows, in words: ramps along both axes tell."""
-        height, width = shape
+        """Which part of the image the view shows, in words."""
         ends = []
+        for place in self._places(probe, shape):
+            seen = place[~probe.padding]
+            ends += [round(max(0.0, float(seen.min()))), round(float(seen.max()))]
+        height, width = shape
+        return (
+            f"the view shows x {ends[0]} to {ends[1]} and y {ends[2]} to {ends[3]} of the {width} x {height} px image"
+        )
+
+    def _places(self, probe: Probe, shape: tuple[int, int]) -> list[FloatArray]:
+        """x and y in the image of each pixel of the view, each (H, W): ramps along both axes tell."""
+        height, width = shape
+        places = []
         for ramp, length in (
             (np.linspace(0, 255, width)[None, :], width),
             (np.linspace(0, 255, height)[:, None], height),
         ):
             out = self._painted(np.broadcast_to(ramp, shape).round().astype(np.uint8))
-            place = probe.share(out).mean(axis=0)[~probe.padding] * (length - 1)
-            ends += [round(max(0.0, float(place.min()))), round(float(place.max()))]
-        return (
-            f"the view shows x {ends[0]} to {ends[1]} and y {ends[2]} to {ends[3]} of the {width} x {height} px image"
-        )
+            places.append(probe.share(out).mean(axis=0) * (length - 1))
+        return places
 
     def _painted(self, grey: NDArray[np.uint8]) -> FloatArray:
         with random_states_kept():
@@ -153,6 +188,21 @@ class Frames:
                     "repeated; pass the transforms of evaluation, not those of training"
                 )
         self._steady = True
+
+
+def _remembered(kept: OrderedDict[_Key, _Made], key: _Key, limit: int, make: Callable[[], _Made]) -> _Made:
+    """What is kept under the key, made where it is missing; the `limit` most recently used stay."""
+    if key not in kept:
+        kept[key] = make()
+    kept.move_to_end(key)
+    while len(kept) > limit:
+        kept.popitem(last=False)
+    return kept[key]
+
+
+def _flat(affine: NDArray[np.float64]) -> bool:
+    """Whether the affine map (2, 3) loses a direction, so that nothing can be mapped back."""
+    return bool(abs(np.linalg.det(affine[:, :2])) < 1e-9)
 
 
 def display(tensor: Tensor) -> NDArray[np.uint8]:

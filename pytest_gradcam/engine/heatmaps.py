@@ -101,6 +101,13 @@ class Heatmaps:
         """
         return image if isinstance(image, Input) else self._reader.read(image)
 
+    def __repr__(self) -> str:
+        return f"<Explainer of {describe(self._network)}>"
+
+    def wanted(self, target: Target) -> Target:
+        """What a call explains that names this target."""
+        return target
+
     @property
     def names(self) -> ClassNames:
         """The names of the model's classes."""
@@ -247,6 +254,8 @@ class Heatmaps:
         print_ = self._prints.current()
         return [
             cache_key(print_, one.tensor, layer=layer, method=method, target=(goal, self._names_identity))
+            if one.lasting
+            else None
             for one, goal in zip(ready, goals, strict=True)
         ]
 

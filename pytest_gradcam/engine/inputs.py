@@ -14,6 +14,7 @@ from pytest_gradcam import images, masks
 from pytest_gradcam.engine.frames import Frames, Preprocess, display
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.heatmap import Region, View
+from pytest_gradcam.perturbations.movement import Placement
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,8 @@ class Input:
     show: Callable[[Tensor], View]
     carry: Callable[[Any], Region]
     size: tuple[int, int] | None = None  # (H, W) of the picture before the preprocess, if there was one
+    place: Callable[[], Placement] | None = None  # where the view lies in that picture
+    lasting: bool = True  # whether its heatmaps are worth keeping: the tries of a search are not
 
     def look(self) -> View:
         """The image as the model sees it."""
@@ -56,7 +59,7 @@ class Reader:
             )
         tensor = frames.tensor(picture)
         show, carry = partial(frames.view, picture), partial(frames.carry, picture)
-        return Input(tensor, picture.name, show, carry, picture.shape)
+        return Input(tensor, picture.name, show, carry, picture.shape, partial(frames.placement, picture))
 
 
 def batches(inputs: Sequence[Input], size: int) -> list[list[int]]:

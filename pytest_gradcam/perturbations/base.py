@@ -50,6 +50,22 @@ class Perturbation:
             moved = part.move(moved)
         return moved
 
+    @property
+    def moves(self) -> bool:
+        """Whether it moves pixels, so that a mask or a heatmap has to follow."""
+        return any(part.moves for part in self)
+
+    def origins(self, places: Values, shape: tuple[int, int]) -> Values:
+        """Where in the original of this shape (H, W) the changed image's content at each place (N, 2) was.
+
+        Places are x and y in pixels of the image, whole numbers at the pixels' centres; NaN for content that came in.
+        """
+        places = _inside(np.asarray(places, np.float64), shape)
+        for part in reversed(tuple(self)):
+            if part.moves:
+                places = _inside(part.origin(places, shape), shape)
+        return places
+
     def __or__(self, other: Perturbation) -> Perturbation:
         if not isinstance(other, Perturbation):
             return NotImplemented
@@ -90,9 +106,17 @@ class Kind(Perturbation):
         changed = self._apply(image)
         return changed if changed.dtype == np.uint8 else levels(changed)
 
+    @property
+    def moves(self) -> bool:
+        return False
+
     def move(self, mask: Mask) -> Mask:
         """The mask after the change; only a geometric kind moves it."""
         return mask
+
+    def origin(self, places: Values, shape: tuple[int, int]) -> Values:
+        """Where the content at each place (N, 2) was before the change, also outside of the image."""
+        return places
 
     def _apply(self, image: Pixels) -> Values:
         """The changed values on the scale 0-255, of any float type or uint8, for a severity above 0."""
@@ -155,6 +179,17 @@ def centred(image: Values) -> tuple[Values, Values]:
     x = np.arange(width, dtype=np.float32)[None] - (width - 1) / 2
     y = np.arange(height, dtype=np.float32)[:, None] - (height - 1) / 2
     return x / side(image), y / side(image)
+
+
+def _inside(places: Values, shape: tuple[int, int]) -> Values:
+    """The places (N, 2), NaN where they lie outside of an image of this shape."""
+    return np.where(inside(places, shape)[:, None], places, np.nan)
+
+
+def inside(places: Values, shape: tuple[int, int]) -> Mask:
+    """Whether each place (N, 2), x and y, lies in an image of this shape (H, W); NaN lies nowhere."""
+    (x, y), (height, width) = places.T, shape
+    return np.asarray((x >= -0.5) & (x <= width - 0.5) & (y >= -0.5) & (y <= height - 0.5))
 
 
 class _Printer(Protocol):

@@ -9,27 +9,39 @@ from __future__ import annotations
 import numpy as np
 from skimage.transform import warp
 
-from pytest_gradcam.perturbations.base import Kind, Mask, Pixels, Values, frozen, side
+from pytest_gradcam.perturbations.base import Kind, Mask, Pixels, Values, frozen
 
 
-class _Projective(Kind):
+class _Moving(Kind):
+    """A change of the view."""
+
+    @property
+    def moves(self) -> bool:
+        return self.severity > 0
+
+
+class _Projective(_Moving):
     """A projective change of coordinates, sampled bilinearly."""
 
     def move(self, mask: Mask) -> Mask:
         if self.severity == 0:
             return mask
-        return np.asarray(_sampled(mask, self._inverse(mask), "constant") > 0.5)
+        return np.asarray(_sampled(mask, self._inverse(mask.shape), "constant") > 0.5)
+
+    def origin(self, places: Values, shape: tuple[int, int]) -> Values:
+        seen = np.column_stack([places, np.ones(len(places))]) @ self._inverse(shape).T
+        return np.asarray(seen[:, :2] / seen[:, 2:])
 
     def _apply(self, image: Pixels) -> Values:
-        return _sampled(image, self._inverse(image), "symmetric")
+        return _sampled(image, self._inverse(image.shape), "symmetric")
 
-    def _inverse(self, image: Values) -> Values:
+    def _inverse(self, shape: tuple[int, ...]) -> Values:
         """From a place in the changed image to the one it shows: 3 x 3, on pixels (x, y, 1)."""
-        height, width = image.shape[:2]
+        height, width = shape[:2]
         centre = np.array([[1, 0, (width - 1) / 2], [0, 1, (height - 1) / 2], [0, 0, 1]])
-        return np.asarray(centre @ self._about_centre(image) @ np.linalg.inv(centre))
+        return np.asarray(centre @ self._about_centre(width, height) @ np.linalg.inv(centre))
 
-    def _about_centre(self, image: Values) -> Values:
+    def _about_centre(self, width: int, height: int) -> Values:
         """The same 3 x 3 matrix, on pixels measured from the image's centre."""
         raise NotImplementedError
 
@@ -40,8 +52,8 @@ class shift(_Projective):
 
     angle: float = 0
 
-    def _about_centre(self, image: Values) -> Values:
-        distance = 0.25 * side(image) * self.severity
+    def _about_centre(self, width: int, height: int) -> Values:
+        distance = 0.25 * min(width, height) * self.severity
         cos, sin = np.cos(np.deg2rad(self.angle)), np.sin(np.deg2rad(self.angle))
         return np.array([[1, 0, -distance * cos], [0, 1, distance * sin], [0, 0, 1]])
 
@@ -52,7 +64,7 @@ class rotate(_Projective):
 
     clockwise: bool = False
 
-    def _about_centre(self, image: Values) -> Values:
+    def _about_centre(self, width: int, height: int) -> Values:
         angle = np.deg2rad(-45 if self.clockwise else 45) * self.severity
         cos, sin = np.cos(angle), np.sin(angle)
         return np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]])
@@ -64,7 +76,7 @@ class zoom(_Projective):
 
     out: bool = False
 
-    def _about_centre(self, image: Values) -> Values:
+    def _about_centre(self, width: int, height: int) -> Values:
         factor = 2.0 ** (self.severity if self.out else -self.severity)
         return np.diag([factor, factor, 1])
 
@@ -78,14 +90,13 @@ class perspective(_Projective):
 
     angle: float = 0
 
-    def _about_centre(self, image: Values) -> Values:
-        height, width = image.shape[:2]
+    def _about_centre(self, width: int, height: int) -> Values:
         slant = 0.6 * self.severity * np.array([np.cos(np.deg2rad(self.angle)), -np.sin(np.deg2rad(self.angle))])
         return np.array([[1, 0, 0], [0, 1, 0], [slant[0] / width, slant[1] / height, 1]])
 
 
 @frozen
-class flip(Kind):
+class flip(_Moving):
     """Mirrored left to right inside a central band of `severity` times the width: 1 mirrors the whole image.
 
     A mirrored image has no natural degrees; the band gives the search something to shrink. `flip(1)` is the plain flip.
@@ -94,15 +105,24 @@ class flip(Kind):
     def move(self, mask: Mask) -> Mask:
         return self._mirrored(mask)
 
+    def origin(self, places: Values, shape: tuple[int, int]) -> Values:
+        width, edge = shape[1], self._edge(shape[1])
+        x, y = places.T
+        mirrored = (x >= edge - 0.5) & (x <= width - edge - 0.5)
+        return np.column_stack([np.where(mirrored, width - 1 - x, x), y])
+
     def _apply(self, image: Pixels) -> Values:
         return self._mirrored(image)
 
     def _mirrored(self, array: Values) -> Values:
-        width = array.shape[1]
-        edge = round(width * (1 - self.severity) / 2)
+        width, edge = array.shape[1], self._edge(array.shape[1])
         changed = array.copy()
         changed[:, edge : width - edge] = array[:, edge : width - edge][:, ::-1]
         return changed
+
+    def _edge(self, width: int) -> int:
+        """How many columns on either side stay where they are."""
+        return round(width * (1 - self.severity) / 2)
 
 
 def _sampled(array: Values, inverse: Values, beyond: str) -> Values:

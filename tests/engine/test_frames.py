@@ -231,3 +231,57 @@ def test_the_random_states_are_left_alone():
 def test_a_preprocess_that_returns_something_else(preprocess, words):
     with pytest.raises(HeatmapError, match=words):
         frames_of(preprocess).tensor(read(np.full((4, 5, 3), 7, np.uint8)))
+
+
+class TestPlacement:
+    """Where the view lies in its image, for heatmaps that follow a movement."""
+
+    @pytest.mark.parametrize("size", [(300, 451), (640, 480), (2000, 1500)])
+    @pytest.mark.parametrize(("pipeline", "height", "width", "crop"), [(V1, None, None, 224), (V2, 200, 300, 160)])
+    def test_it_is_the_arithmetic_of_resize_and_crop(self, pipeline, height, width, crop, size):
+        picture = read(np.zeros((*size, 3), np.uint8))
+        if height is None:
+            height, width = (int(256 * side / min(size)) for side in size)
+        left, top = round((width - crop) / 2), round((height - crop) / 2)
+        x, y = size[1] / width, size[0] / height
+        expected = [[x, 0, (left + 0.5) * x - 0.5], [0, y, (top + 0.5) * y - 0.5]]
+        placed = Frames(pipeline, grey=False).placement(picture)
+        assert placed.shape == size
+        corners = np.array([[0, 0, 1], [crop - 1, 0, 1], [0, crop - 1, 1]]).T
+        assert np.abs((placed.to_image - expected) @ corners).max() < 0.5 * max(x, y)  # half a pixel of the view
+
+    def test_padding_does_not_mislead_it(self):
+        picture = read(np.zeros((60, 160), np.uint8))
+        placed = Frames(letterbox, grey=True).placement(picture)  # scaled by 0.8 into 128 x 48 at y 24
+        assert np.abs(placed.to_image - [[1.25, 0, 0.125], [0, 1.25, 1.25 * -23.5 - 0.5]]).max() < 1
+
+    def test_a_flip_and_a_turn_are_followed(self):
+        turned = v1.Compose([lambda image: ImageOps.mirror(image).rotate(90, expand=True), v1.ToTensor()])
+        placed = Frames(turned, grey=True).placement(read(np.zeros((50, 80), np.uint8)))
+        # The view's top left pixel is the mirrored image's top right one, which is the image's top left one.
+        assert np.abs(placed.to_image - [[0, 1, 0], [1, 0, 0]]).max() < 0.3
+
+    def test_what_no_affine_map_explains_is_refused(self):
+        def bent(image):
+            array = np.asarray(image, np.float32)
+            return torch.from_numpy(np.concatenate([array[:30], array[10:50]]).copy())[None] / 255
+
+        with pytest.raises(HeatmapError, match="cannot follow a geometric perturbation"):
+            Frames(bent, grey=True).placement(read(np.zeros((60, 80), np.uint8)))
+
+
+def test_a_mask_is_carried_once():
+    runs = []
+
+    def counted(image):
+        runs.append(image)
+        return v1.functional.to_tensor(image)
+
+    frames, picture = Frames(counted, grey=True), read(np.zeros((20, 30), np.uint8))
+    mask = masks.box((20, 30), (2, 3, 9, 8))
+    first = frames.carry(picture, mask).pixels
+    count = len(runs)
+    first[:] = False  # the caller's own copy
+    assert np.array_equal(frames.carry(picture, mask.copy()).pixels, mask)
+    assert len(runs) == count
+    assert not np.array_equal(frames.carry(picture, ~mask).pixels, mask)

@@ -1,0 +1,140 @@
+"""What must survive a perturbation: demands on a trial, each with its figure, its bound and its words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from pytest_gradcam.bounds import finite
+from pytest_gradcam.engine.trials import Trial
+from pytest_gradcam.errors import HeatmapError
+from pytest_gradcam.messages import number, percent
+
+
+@dataclass(frozen=True)
+class Demand:
+    """One figure of a trial and the bound that it has to keep."""
+
+    bound: float
+
+    label: ClassVar[str]
+    measure: ClassVar[str]
+    direction: ClassVar[Literal["at_least", "at_most"]] = "at_least"
+
+    def figure(self, trial: Trial) -> float:
+        """What is bounded. Raises HeatmapError if it cannot be measured."""
+        raise NotImplementedError
+
+    def holds(self, figure: float) -> bool:
+        return figure >= self.bound if self.direction == "at_least" else figure <= self.bound
+
+    def finding(self, trial: Trial, figure: float) -> str:
+        """The figure against the bound, after the words 'under such a perturbation'."""
+        raise NotImplementedError
+
+    def phrase(self, trial: Trial, figure: float) -> str:
+        """Before, after, and what was expected."""
+        raise NotImplementedError
+
+
+class SameClass(Demand):
+    label, measure = "class", "the predicted class is kept"
+
+    def figure(self, trial: Trial) -> float:
+        return float(trial.keeps_class)
+
+    def finding(self, trial: Trial, figure: float) -> str:
+        before, after = trial.before.subject, trial.after.subject
+        return (
+            f"the model predicts {after.predicted!r} ({after.predicted_index}), no longer {before.predicted!r} "
+            f"({before.predicted_index}); expected the same class"
+        )
+
+    def phrase(self, trial: Trial, figure: float) -> str:
+        before, after = trial.before.subject.predicted, trial.after.subject.predicted
+        return f"{before!r} before, {after!r} after; expected the same"
+
+
+class ScoreWithin(Demand):
+    label, measure, direction = "score", "change of the score", "at_most"
+
+    def figure(self, trial: Trial) -> float:
+        return trial.score_change
+
+    def finding(self, trial: Trial, figure: float) -> str:
+        return (
+            f"the score of {trial.before.target!r} changes by {number(figure, unlike=self.bound)}; "
+            f"expected at most {number(self.bound)}"
+        )
+
+    def phrase(self, trial: Trial, figure: float) -> str:
+        change, bound = number(figure, unlike=self.bound), number(self.bound)
+        before, after = trial.before.score, trial.after.score
+        return f"{before:.4g} before, {after:.4g} after, a change of {change}; expected at most {bound}"
+
+
+class MassAtLeast(Demand):
+    label, measure = "mass", "relevance mass in the moved mask"
+
+    def figure(self, trial: Trial) -> float:
+        _ = trial.mass_before  # what shall survive has to be there
+        return trial.mass
+
+    def finding(self, trial: Trial, figure: float) -> str:
+        return (
+            f"{percent(figure, unlike=self.bound)} of the attention for {trial.after.target!r} lies inside the mask; "
+            f"expected at least {percent(self.bound)}"
+        )
+
+    def phrase(self, trial: Trial, figure: float) -> str:
+        before, after = percent(trial.mass_before), percent(figure, unlike=self.bound)
+        return f"{before} of it in the mask before, {after} after; expected at least {percent(self.bound)}"
+
+
+class SimilarityAtLeast(Demand):
+    label, measure = "similarity", "similarity of the heatmaps"
+
+    def figure(self, trial: Trial) -> float:
+        return trial.similarity
+
+    def finding(self, trial: Trial, figure: float) -> str:
+        return (
+            f"the heatmap for {trial.after.target!r} has a rank correlation of {number(figure, unlike=self.bound)} "
+            f"with that of the original; expected at least {number(self.bound)}"
+        )
+
+    def phrase(self, trial: Trial, figure: float) -> str:
+        return f"rank correlation {number(figure, unlike=self.bound)}; expected at least {number(self.bound)}"
+
+
+def demands(
+    *,
+    same_class: bool,
+    score_within: float | None,
+    mass_at_least: float | None,
+    similarity_at_least: float | None,
+) -> Sequence[Demand]:
+    """The demands that were made, in this order. Raises HeatmapError for a bound that cannot decide anything."""
+    made: list[Demand] = [SameClass(1.0)] if _flag(same_class) else []
+    if score_within is not None:
+        made.append(ScoreWithin(_bound("score_within", score_within, "a number above 0, in units of the score")))
+    for name, value, kind in (
+        ("mass_at_least", mass_at_least, MassAtLeast),
+        ("similarity_at_least", similarity_at_least, SimilarityAtLeast),
+    ):
+        if value is not None:
+            made.append(kind(_bound(name, value, "a number above 0 and up to 1", highest=1)))
+    return made
+
+
+def _flag(same_class: bool) -> bool:
+    if not isinstance(same_class, bool):
+        raise HeatmapError(f"same_class={same_class!r} is no truth value; expected True or False")
+    return same_class
+
+
+def _bound(name: str, value: float, expected: str, *, highest: float | None = None) -> float:
+    if not finite(value) or value <= 0 or (highest is not None and value > highest):
+        raise HeatmapError(f"{name}={value!r} cannot decide anything; expected {expected}")
+    return float(value)
