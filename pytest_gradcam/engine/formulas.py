@@ -1,4 +1,4 @@
-"""pytorch-grad-cam's formulas, run on activations and gradients that our engine captured."""
+"""pytorch-grad-cam's formulas, on activations and gradients that our engine captured."""
 
 from __future__ import annotations
 
@@ -20,17 +20,16 @@ from pytest_gradcam.errors import HeatmapError
 
 FloatArray = NDArray[np.float32]
 
-#: Each method and the class that holds its formula. FinerCAM is Grad-CAM of the score that `finer` makes, ShapleyCAM
-#: is Grad-CAM with what `shapley_gradient` gives in place of the gradient.
+#: The methods whose formula is `mean_weighted`. FinerCAM is Grad-CAM of the score that `finer` makes, ShapleyCAM is
+#: Grad-CAM with what `shapley_gradient` gives in place of the gradient.
+MEAN_WEIGHTED = ("gradcam", "finercam", "shapleycam")
+#: Each other method and the class that holds its formula.
 _CLASSES = {
-    "gradcam": "GradCAM",
     "gradcam++": "GradCAMPlusPlus",
     "gradcamelementwise": "GradCAMElementWise",
     "hirescam": "HiResCAM",
     "layercam": "LayerCAM",
     "xgradcam": "XGradCAM",
-    "finercam": "GradCAM",
-    "shapleycam": "GradCAM",
     "eigencam": "EigenCAM",
     "eigengradcam": "EigenGradCAM",
     "segeigencam": "SegEigenCAM",
@@ -39,8 +38,8 @@ _CLASSES = {
     "randomcam": "RandomCAM",
 }
 #: The methods of this file, and those among them whose map depends on the target.
-METHODS = tuple(_CLASSES)
-NEEDS_GRADIENTS = frozenset(_CLASSES) - {"eigencam", "kpcacam", "fem", "randomcam"}
+METHODS = (*MEAN_WEIGHTED, *_CLASSES)
+NEEDS_GRADIENTS = frozenset(METHODS) - {"eigencam", "kpcacam", "fem", "randomcam"}
 
 # They draw from NumPy's global generator: the weights of RandomCAM, the start vector of kernel PCA's eigensolver.
 _RANDOM = ("randomcam", "kpcacam")
@@ -50,6 +49,16 @@ _UNDECIDED = 0.05  # a correlation that tells no sign
 # where the summands cancel, and 1e-2 or more (their range: 5e-4) in networks where they do not.
 _CANCELLED, _FLAT = 2e-3, 1e-4
 _MOST_SIMILAR = 3  # classes that FinerCAM compares with, as in the library
+
+
+def mean_weighted(activations: Tensor, gradients: Tensor) -> Tensor:
+    """Grad-CAM's maps (n, h, w) of gradients (n, C, h, w), signed and not normalised (Selvaraju et al., ICCV 2017).
+
+    `activations` are (n, C, h, w), or (1, C, h, w) of the one image of all gradients. The library's formula on PyTorch's
+    threads, in a fourth of the time.
+    """
+    weights = gradients.float().mean((2, 3), keepdim=True)
+    return (weights * activations.float()).sum(1)
 
 
 def grids(method: str, activations: FloatArray, gradients: FloatArray | None) -> FloatArray:

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from pytest_gradcam import masks
 from pytest_gradcam.engine.guard import random_states_kept
+from pytest_gradcam.engine.tensors import all_finite
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.heatmap import Region
 from pytest_gradcam.images import Picture
@@ -71,7 +72,7 @@ class Frames:
             drew = not _same_marks(before, _random_marks())
             if not self._steady:
                 self._check_steady(image, out, reruns=_RERUNS if drew else 1)
-        if not torch.isfinite(out).all():
+        if not all_finite(out):
             raise HeatmapError(f"the preprocess makes NaN or infinite values of {picture.name}; check both")
         return out
 

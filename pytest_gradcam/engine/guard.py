@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -29,10 +29,11 @@ def untouched(model: nn.Module) -> Iterator[None]:
     Afterwards, also after an exception, its training flags, requires_grad flags, grads and buffers and the global
     random states are what they were.
     """
+    modules = modules_of(model)
     with ExitStack() as stack:
         stack.enter_context(random_states_kept())
         for freeze in (_flags, _parameters, _buffers):
-            stack.callback(freeze(model))
+            stack.callback(freeze(modules))
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.compiler.set_stance("force_eager"))  # hooks do not reach into compiled code
         stack.enter_context(torch.enable_grad())
@@ -98,21 +99,38 @@ def _bare(*_arguments: Any, **_options: Any) -> Iterator[None]:
     yield
 
 
-def _flags(model: nn.Module) -> Restore:
-    kept = [(module, module.training) for module in model.modules()]
+def modules_of(model: nn.Module) -> list[nn.Module]:
+    """All modules of the model, each once: `model.modules()`, whose nested generators cost more than a small layer."""
+    found, open_ = {id(model): model}, [model]
+    while open_:
+        for child in open_.pop()._modules.values():
+            if child is not None and id(child) not in found:
+                found[id(child)] = child
+                open_.append(child)
+    return list(found.values())
+
+
+def parameters_of(modules: Iterable[nn.Module]) -> list[nn.Parameter]:
+    """All parameters of these modules themselves, each once."""
+    found = {id(own): own for module in modules for own in module._parameters.values() if own is not None}
+    return list(found.values())
+
+
+def _flags(modules: Sequence[nn.Module]) -> Restore:
+    kept = [(module, module.training) for module in modules]
     # Not model.eval(): a user's override of train() may do more than set flags.
-    _set_flags((module, False) for module, _ in kept)
+    _set_flags((module, False) for module in modules)
     return lambda: _set_flags(kept)
 
 
-def _set_flags(flags: Any) -> None:
+def _set_flags(flags: Iterable[tuple[nn.Module, bool]]) -> None:
     for module, training in flags:
         if module.training != training:
             module.training = training
 
 
-def _parameters(model: nn.Module) -> Restore:
-    kept = [(parameter, parameter.requires_grad, parameter.grad) for parameter in model.parameters()]
+def _parameters(modules: Sequence[nn.Module]) -> Restore:
+    kept = [(parameter, parameter.requires_grad, parameter.grad) for parameter in parameters_of(modules)]
     for parameter, requires_grad, _ in kept:
         if requires_grad:
             parameter.requires_grad_(False)
@@ -127,17 +145,19 @@ def _parameters(model: nn.Module) -> Restore:
     return restore
 
 
-def _buffers(model: nn.Module) -> Restore:
-    kept = [
-        (module, name, buffer, buffer.detach().clone(), _changes(buffer))
-        for module in model.modules()
-        for name, buffer in module._buffers.items()
-        if buffer is not None
-    ]
+def _buffers(modules: Sequence[nn.Module]) -> Restore:
+    with torch.no_grad():
+        kept = [
+            (module, name, buffer, buffer.clone(), _changes(buffer))
+            for module in modules
+            for name, buffer in module._buffers.items()
+            if buffer is not None
+        ]
 
     def restore() -> None:
         for module, name, buffer, value, changes in kept:
-            module._buffers[name] = buffer
+            if module._buffers.get(name) is not buffer:
+                module._buffers[name] = buffer
             if _changes(buffer) != changes:
                 with torch.no_grad():
                     buffer.copy_(value)

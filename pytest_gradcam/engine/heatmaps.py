@@ -20,7 +20,7 @@ from pytest_gradcam.engine.dense import Box, Region
 from pytest_gradcam.engine.detection import explain_box
 from pytest_gradcam.engine.fingerprint import Fingerprints
 from pytest_gradcam.engine.frames import Preprocess
-from pytest_gradcam.engine.guard import forward, untouched
+from pytest_gradcam.engine.guard import forward, modules_of, parameters_of, untouched
 from pytest_gradcam.engine.inputs import Input, Reader, batches, stack
 from pytest_gradcam.engine.layers import Candidate, Choice, choose
 from pytest_gradcam.engine.maps import make
@@ -325,7 +325,7 @@ def _in_view(target: Box, one: Input) -> Box:
 
 def describe(model: nn.Module) -> str:
     """The model in one phrase."""
-    count = sum(parameter.numel() for parameter in model.parameters())
+    count = sum(parameter.numel() for parameter in parameters_of(modules_of(model)))
     return f"{type(model).__name__} ({count / 1e6:.3g} M parameters)"
 
 

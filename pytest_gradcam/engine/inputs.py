@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from pytest_gradcam import images, masks
 from pytest_gradcam.engine.frames import Frames, Preprocess, display
+from pytest_gradcam.engine.tensors import all_finite
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.heatmap import Region, View
 from pytest_gradcam.perturbations.movement import Placement
@@ -85,7 +86,7 @@ def _ready(tensor: Tensor) -> Input:
             f"a {tensor.dtype} tensor of shape {tuple(tensor.shape)} is no model input; expected a float tensor "
             "(C, H, W) of one image" + ("; use batch() for several" if tensor.ndim == 4 else "")
         )
-    if not torch.isfinite(tensor).all():
+    if not all_finite(tensor):
         raise HeatmapError("the input tensor holds NaN or infinite values; check how it was made")
     own = tensor.detach().clone()
     height, width = own.shape[1:]

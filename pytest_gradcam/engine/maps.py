@@ -18,6 +18,7 @@ from pytest_gradcam.engine.capture import Captured, capture, gradient
 from pytest_gradcam.engine.guard import forward
 from pytest_gradcam.engine.sites import Site
 from pytest_gradcam.engine.targets import Goal, class_scores, per_image
+from pytest_gradcam.engine.tensors import all_finite
 from pytest_gradcam.errors import HeatmapError
 
 
@@ -38,7 +39,8 @@ def make(model: nn.Module, inputs: Tensor, site: Site, goals: Sequence[Goal], me
     with formulas.differentiable_twice() if method == "shapleycam" else nullcontext():
         captured = capture(model, inputs, site)
     one_image = len(inputs) == 1
-    outputs = [per_image(captured.output, 0 if one_image else i, len(inputs)) for i in range(len(goals))]
+    outputs = [per_image(captured.output, i, len(inputs)) for i in range(len(inputs))]
+    outputs = outputs * len(goals) if one_image else outputs
     scores = [goal.score(output) for goal, output in zip(goals, outputs, strict=True)]
     _check_finite(model, inputs, site, activations=captured.activations, scores=torch.stack(scores).detach())
     if method in driven.METHODS:
@@ -48,19 +50,25 @@ def make(model: nn.Module, inputs: Tensor, site: Site, goals: Sequence[Goal], me
     explained = [_finer(*pair) for pair in zip(goals, outputs, strict=True)] if method == "finercam" else scores
     slopes = None
     if method in formulas.NEEDS_GRADIENTS:
-        gradients = _gradients(captured, explained, method, one_image=one_image)
+        gradients = _gradients(captured, explained, method, one_image=one_image, at_once=batch_size)
         _check_finite(model, inputs, site, gradients=gradients)
+        if method in formulas.MEAN_WEIGHTED:
+            return Maps(_array(formulas.mean_weighted(captured.activations, gradients)), outputs, scores)
         slopes = _array(gradients)
     activations = _array(captured.activations)
     each_activations = np.broadcast_to(activations, (len(goals), *activations.shape[1:]))
     return Maps(formulas.grids(method, each_activations, slopes), outputs, scores)
 
 
-def _gradients(captured: Captured, scores: Sequence[Tensor], method: str, *, one_image: bool) -> Tensor:
-    """(n, C, h, w): one backward pass for all images, or one for each score of the one image."""
+def _gradients(captured: Captured, scores: Sequence[Tensor], method: str, *, one_image: bool, at_once: int) -> Tensor:
+    """(n, C, h, w): of each image's own score, or of all scores of the one image, so many of them at once."""
     by = formulas.shapley_gradient if method == "shapleycam" else gradient
-    groups = [[score] for score in scores] if one_image else [scores]
-    return torch.cat([captured.gradients(group, by=by) for group in groups])
+    if not one_image:
+        return captured.gradients(scores, by=by)
+    if by is not gradient:
+        return torch.cat([captured.gradients([score], by=by) for score in scores])
+    groups = [scores[first : first + at_once] for first in range(0, len(scores), at_once)]
+    return torch.cat([captured.gradients_of_one_image(group) for group in groups])
 
 
 def _finer(goal: Goal, output: Any) -> Tensor:
@@ -72,7 +80,7 @@ def _finer(goal: Goal, output: Any) -> Tensor:
 
 def _check_finite(model: nn.Module, inputs: Tensor, site: Site, **named: Tensor) -> None:
     for what, tensor in named.items():
-        if not torch.isfinite(tensor).all():
+        if not all_finite(tensor):
             first = _first_not_finite(model, inputs)
             raise HeatmapError(
                 f"the {what} of the model hold NaN or infinite values"

@@ -1,7 +1,8 @@
-"""Digests of tensors, and whether a tensor still holds the numbers that it held."""
+"""What a tensor holds: finite numbers or not, their digest, and whether they are still the numbers that it held."""
 
 from __future__ import annotations
 
+import math
 from hashlib import sha256
 
 import torch
@@ -13,6 +14,11 @@ _SAMPLES = 8192  # values of a tensor that are compared, at the most: one per ro
 Stamp = tuple[int, int | None]
 
 _known = WeakIdKeyDictionary()  # of tensors that are alive: (their state, their digest)
+
+
+def all_finite(tensor: Tensor) -> bool:
+    """Whether no value is NaN or infinite. A finite sum says so for a small part of what looking at each value costs."""
+    return math.isfinite(tensor.sum()) or bool(tensor.isfinite().all())
 
 
 def digest(tensor: Tensor) -> str | None:
