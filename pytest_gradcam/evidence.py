@@ -56,7 +56,8 @@ class Record(Subject):
     check's own figures say it (the checks on one heatmap leave it to `messages`); `details` are a label and a phrase
     each; `advice` is what to do next. `test` is the test's id and `number` the place of the check in it, from 1;
     `duration` the seconds since the test began or kept its check before, drawing not counted; `test_outcome` how the
-    whole test came out. `picture` is its path from the working directory; in a report, from the report's directory.
+    whole test came out. `picture` is its path from the working directory; in a report, from the report's directory;
+    `unpictured` says why a picture that was wanted could not be written.
     """
 
     check: str
@@ -85,6 +86,7 @@ class Record(Subject):
     requirements: tuple[str, ...] = ()
     duration: float | None = None
     picture: str | None = None
+    unpictured: str = ""
     version: int = VERSION
 
     def to_plain(self) -> dict[str, Any]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import os
 from dataclasses import dataclass
+from functools import cached_property
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +22,19 @@ _DEEP = {"I", "I;16", "I;16L", "I;16B", "I;16N", "F"}  # Pillow would clip these
 
 @dataclass(frozen=True)
 class Picture:
-    """An image of mode RGB or L, and what to call it in a message."""
+    """An image of mode RGB or L, what to call it in a message, and the digest of its file if it has one."""
 
     pil: Image.Image
     name: str
+    file_digest: str = ""
+
+    @cached_property
+    def digest(self) -> str:
+        """A SHA-256 of the file, as sha256sum prints it; without a file, of the pixels, and it says so."""
+        if self.file_digest:
+            return self.file_digest
+        header = f"{self.pil.mode} {self.pil.width} {self.pil.height} ".encode()
+        return f"sha256 of the pixels {sha256(header + self.pil.tobytes()).hexdigest()}"
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -60,7 +71,8 @@ def png(image: Image.Image) -> bytes:
 
 def _read_file(path: Path) -> Picture:
     try:
-        with Image.open(path) as opened:
+        content = path.read_bytes()
+        with Image.open(io.BytesIO(content)) as opened:
             _refuse(opened, str(path))
             opened.load()
             turned = ImageOps.exif_transpose(opened)
@@ -70,7 +82,7 @@ def _read_file(path: Path) -> Picture:
         raise HeatmapError(f"{path} is not an image file that Pillow can read; pass a PNG or JPEG file") from None
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise HeatmapError(f"the image file {path} cannot be read ({error}); check that it is whole") from None
-    return Picture(_eight_bit(turned, str(path)), str(path))
+    return Picture(_eight_bit(turned, str(path)), str(path), f"sha256 {sha256(content).hexdigest()}")
 
 
 def _read_pil(image: Image.Image) -> Picture:

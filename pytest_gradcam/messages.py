@@ -26,10 +26,10 @@ def number(value: float, *, unlike: float | None = None, unit: str = "") -> str:
 def headline(record: Record) -> str:
     """What was measured against what was expected, in one sentence."""
     figure, bound = record.figure, record.bound
-    if figure is None or bound is None:
-        return f"{record.check} could not be decided: {record.reason}"
     if record.finding:
         return record.finding
+    if figure is None or bound is None:
+        return f"{record.check} could not be decided: {record.reason}"
     whose = f"attention for {record.target!r}" if record.target else "attention"
     limit = f"expected {record.direction.replace('_', ' ')}"
     if record.measure == "lift":
@@ -54,6 +54,15 @@ def _lift_headline(record: Record, figure: float, bound: float, whose: str, limi
     )
 
 
+def brief(record: Record) -> str:
+    """The figure against the bound, or why there is none, in one line."""
+    figure, bound = record.figure, record.bound
+    if figure is None or bound is None:
+        return record.reason.splitlines()[0] if record.reason else ""
+    say = percent if record.measure == "relevance mass" else number
+    return f"{say(figure, unlike=bound)}, expected {record.direction.replace('_', ' ')} {say(bound, unlike=figure)}"
+
+
 def rows(record: Record) -> list[tuple[str, str]]:
     """The figures and circumstances of a check, a label and a phrase each; what is not known is left out."""
     known = [
@@ -72,7 +81,7 @@ def rows(record: Record) -> list[tuple[str, str]]:
 
 def failure(record: Record) -> str:
     """The whole message of a check that failed."""
-    return _compose(headline(record), [*rows(record), ("try", _advice(record))])
+    return _compose(headline(record), [*rows(record), ("try", advice(record))])
 
 
 def undecided(record: Record) -> str:
@@ -127,7 +136,8 @@ def _layer(record: Record) -> str:
     return f"{layer}grid {height} x {width} on a view of {tall} x {wide} px{method}"
 
 
-def _advice(record: Record) -> str:
+def advice(record: Record) -> str:
+    """What to do next about a check that failed."""
     if record.advice:
         return record.advice
     look = "look at the picture" if record.picture else "look at heatmap.overlay(mask)"

@@ -5,14 +5,18 @@ Nothing here may import numpy or torch: pytest loads this module in every run wh
 
 from __future__ import annotations
 
+import json
+import time
 from collections.abc import Callable, Generator, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
+from unittest import SkipTest
 
 import pytest
 
-from pytest_gradcam import locations, properties
+from pytest_gradcam import attachments, locations, properties, requirements
 from pytest_gradcam import settings as options
+from pytest_gradcam.controller import ORPHAN, PROPERTY, WRITTEN, Controller
 from pytest_gradcam.errors import FocusError, HeatmapError, SettingsError
 from pytest_gradcam.running import current, running
 
@@ -24,10 +28,10 @@ if TYPE_CHECKING:
 
 _SETTINGS = pytest.StashKey[options.Settings]()
 _MARKER = pytest.StashKey[Mapping[str, Any]]()
+_REQUIREMENTS = pytest.StashKey[tuple[str, ...]]()
 _PACKAGE = Path(__file__).parent
-_PROPERTY = "gradcam"  # the name under which records travel in item.user_properties
-_WRITTEN, _ORPHAN = "gradcam_baseline_written", "gradcam_baseline_orphan"
 _ORPHANS = pytest.StashKey[dict[Path, list[Path]]]()
+_NO_FAILURE = (pytest.skip.Exception, pytest.xfail.Exception, SkipTest)
 _T = TypeVar("_T")
 
 
@@ -45,6 +49,9 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", f"gradcam({', '.join(f'{key}=...' for key in options.MARKER_KEYS)}): for the heatmaps of this test"
     )
+    config.addinivalue_line(
+        "markers", "gradcam_requirement(name, ...): what the evidence of this test speaks to (docs/trustworthy-ai.md)"
+    )
     # Private, and the only way to keys that nobody registered; without it pytest's own warning stays.
     unknown: Iterable[str] = getattr(config, "_get_unknown_ini_keys", tuple)()
     try:
@@ -55,6 +62,8 @@ def pytest_configure(config: pytest.Config) -> None:
         )
     except SettingsError as error:
         raise pytest.UsageError(str(error)) from None
+    if not hasattr(config, "workerinput"):  # pytest-xdist's mark of a worker
+        config.pluginmanager.register(Controller(config, config.stash[_SETTINGS]), "gradcam-controller")
 
 
 def _from_ini(config: pytest.Config, option: options.Option) -> Any:
@@ -77,6 +86,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             if any(mark.args for mark in markers):
                 raise SettingsError("@pytest.mark.gradcam takes keywords only")
             item.stash[_MARKER] = options.resolve_marker(mark.kwargs for mark in reversed(markers))
+            item.stash[_REQUIREMENTS] = _requirements(item)
         except SettingsError as error:
             raise pytest.UsageError(f"{item.nodeid}: {error}") from None
         if isinstance(item, pytest.Function) and "gradcam" in item.fixturenames:
@@ -98,11 +108,22 @@ def _name(item: pytest.Item) -> str:
     return item.nodeid.partition("::")[2]
 
 
+def _requirements(item: pytest.Item) -> tuple[str, ...]:
+    """What the closest marker says. Raises SettingsError for one that says nothing, or nothing known."""
+    marker = item.get_closest_marker("gradcam_requirement")
+    if marker is None:
+        return ()
+    if marker.kwargs or not marker.args:
+        raise SettingsError("@pytest.mark.gradcam_requirement takes the names of requirements")
+    return requirements.resolve(marker.args)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     for path in item.config.stash.get(_ORPHANS, {}).pop(item.path, ()):  # with the first test of the file that runs
-        item.user_properties.append((_ORPHAN, locations.shown(path)))
-    with running(_Item(item)):
+        item.user_properties.append((ORPHAN, locations.shown(path)))
+    test = item.stash[_TEST] = _Item(item)
+    with running(test):
         return (yield)
 
 
@@ -123,13 +144,25 @@ def pytest_runtest_setup() -> None:
         test.baselines.clear()
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtest_makereport(call: pytest.CallInfo[None]) -> None:
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """An error of ours is shown at the user's line: its message says what our own frames would."""
-    if call.excinfo is not None and _is_ours(call.excinfo):
-        for entry in call.excinfo.traceback:
-            if Path(entry.path).is_relative_to(_PACKAGE):
-                entry.frame.raw.f_globals["__tracebackhide__"] = _is_ours
+    test = item.stash[_TEST]
+    if call.excinfo is not None:
+        if _is_ours(call.excinfo):
+            for entry in call.excinfo.traceback:
+                if Path(entry.path).is_relative_to(_PACKAGE):
+                    entry.frame.raw.f_globals["__tracebackhide__"] = _is_ours
+        if call.when != "teardown" and not isinstance(call.excinfo.value, _NO_FAILURE):
+            test.ended_by(call.excinfo.value)
+    report = yield
+    if test.pictures and item.config.pluginmanager.hasplugin("html"):
+        extras = [extra for extra in map(attachments.html_extra, test.pictures) if extra is not None]
+        vars(report)["extras"] = [*getattr(report, "extras", []), *extras]
+    test.pictures.clear()
+    return report
 
 
 def _is_ours(excinfo: pytest.ExceptionInfo[BaseException]) -> bool:
@@ -146,11 +179,14 @@ class _Item:
         self.updates = item.config.stash[_SETTINGS].update
         self.baselines: list[str] = []
         self.tries = properties.Tries(self._keep, item.nodeid)
+        self.pictures: list[str] = []  # of the phase that runs
         self._item = item
         self._checks = 0
+        self._failed = False
+        self._since = time.perf_counter()
 
     def wrote(self, path: Path) -> None:
-        self._item.user_properties.append((_WRITTEN, locations.shown(path)))
+        self._item.user_properties.append((WRITTEN, locations.shown(path)))
 
     def keep(self, record: Record, draw: Callable[[Record], Image]) -> Record:
         example = properties.example()
@@ -168,36 +204,36 @@ class _Item:
             check=self._checks,
             settings=config.stash[_SETTINGS],
             root=config.rootpath,
+            requirements=self._item.stash.get(_REQUIREMENTS, ()),
+            duration=time.perf_counter() - self._since,
         )
-        self._item.user_properties.append((_PROPERTY, kept.to_plain()))
+        self._item.user_properties.append((PROPERTY, json.dumps(kept.to_plain())))
+        self._failed |= kept.outcome != "passed"
+        if kept.picture:
+            self.pictures.append(kept.picture)
+            if config.pluginmanager.hasplugin("allure_listener"):
+                attachments.to_allure(kept.picture, kept.check)
+        self._since = time.perf_counter()
         return kept
 
+    def ended_by(self, error: BaseException) -> None:
+        """A test with the fixture that ends otherwise than by a check of ours leaves a record that says why."""
+        told = self._failed and isinstance(error, (FocusError, HeatmapError, BaseExceptionGroup))
+        if told or "gradcam" not in getattr(self._item, "fixturenames", ()):
+            return
+        from pytest_gradcam import session
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    if terminalreporter.verbosity < 0:
-        return
-    found = _properties(terminalreporter)
-    if found:
-        from pytest_gradcam.evidence import Record
-        from pytest_gradcam.report import terminal
-
-        terminalreporter.section("gradcam")
-        records = [Record.from_plain(value) for name, value in found if name == _PROPERTY]
-        written, orphans = ([value for name, value in found if name == kind] for kind in (_WRITTEN, _ORPHAN))
-        for line in (*terminal.summary(records), *terminal.baselines(written, orphans)):
-            terminalreporter.write_line(line)
+        self._checks += 1
+        record = session.broken(
+            error,
+            test_id=self._item.nodeid,
+            check=self._checks,
+            requirements=self._item.stash.get(_REQUIREMENTS, ()),
+        )
+        self._item.user_properties.append((PROPERTY, json.dumps(record.to_plain())))
 
 
-def _properties(terminalreporter: pytest.TerminalReporter) -> list[tuple[str, Any]]:
-    """What the tests of the run left for its end, name and value."""
-    return [
-        (name, value)
-        for reports in terminalreporter.stats.values()
-        for report in reports
-        if getattr(report, "when", None) == "teardown"
-        for name, value in report.user_properties
-        if name in (_PROPERTY, _WRITTEN, _ORPHAN)
-    ]
+_TEST = pytest.StashKey[_Item]()
 
 
 @pytest.fixture(scope="session")

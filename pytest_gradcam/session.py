@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -10,9 +11,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_gradcam import locations
+from pytest_gradcam import files, locations
 from pytest_gradcam.errors import GradcamWarning, SettingsError
 from pytest_gradcam.evidence import Record
+from pytest_gradcam.requirements import of_check
 from pytest_gradcam.running import current
 from pytest_gradcam.settings import Settings
 
@@ -30,20 +32,45 @@ def keep(
     check: int,
     settings: Settings,
     root: Path,
+    requirements: tuple[str, ...] = (),
+    duration: float | None = None,
 ) -> Record:
     """The record with the test's id and, if the settings want one of it, a picture on disk."""
-    record = replace(record, test=test_id)
+    record = replace(
+        record,
+        test=test_id,
+        number=check,
+        requirements=requirements or of_check(record.check),
+        duration=duration,
+    )
     wanted = settings.pictures == "all" or (settings.pictures == "failed" and record.outcome != "passed")
     if not wanted:
         return record
-    path = root / settings.report / "pictures" / f"{_file_name(test_id)}-{check}-{record.check}.png"
+    name = f"{_file_name(test_id)}-{check}-{record.check}.png"
+    path = root / settings.directory / "pictures" / name
+    content = io.BytesIO()
+    draw(record).save(content, "png")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draw(record).save(path)
-    except OSError as error:  # a full disk must not turn one verdict into another
-        warnings.warn(f"the picture {path} could not be written: {error}", GradcamWarning, stacklevel=2)
-        return record
+        files.replace(path, content.getvalue())
+    except OSError as error:  # a full disk must not turn one verdict into another, so the summary says it
+        return replace(record, unpictured=str(error))
     return replace(record, picture=locations.shown(path))
+
+
+def broken(error: BaseException, *, test_id: str, check: int, requirements: tuple[str, ...] = ()) -> Record:
+    """The record of a test that ended before a check of it had a verdict."""
+    first = next(iter(str(error).strip().splitlines()), "")
+    reason = f"the test ended with {type(error).__name__}" + (f": {first}" if first else "")
+    return Record(
+        check="test",
+        measure="",
+        outcome="failed" if isinstance(error, AssertionError) else "invalid",
+        reason=reason,
+        finding=reason,
+        test=test_id,
+        number=check,
+        requirements=requirements,
+    )
 
 
 def build_model(settings: Settings) -> Any:

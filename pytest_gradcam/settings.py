@@ -135,7 +135,13 @@ OPTIONS = (
         "N",
         ini_type="int",
     ),
-    Option("report", _text, "directory for the pictures [gradcam-report]", "DIR"),
+    Option(
+        "report",
+        _text,
+        "write a report to this directory: evidence.json, index.html and more, beside the pictures "
+        "[pictures only, in gradcam-report]",
+        "DIR",
+    ),
     Option("pictures", _one_of(PICTURES), "checks that leave a picture: failed, all, none [failed]", "WHICH"),
     Option("update", _switch, "write baselines in place of checking against them", "", switch=True),
 )
@@ -158,9 +164,14 @@ class Settings:
     batch_size: int = 16
     cache: str = "on"
     examples: int = 25
-    report: str = "gradcam-report"
+    report: str | None = None
     pictures: str = "failed"
     update: bool = False
+
+    @property
+    def directory(self) -> str:
+        """Where pictures go, and the report if one is wanted."""
+        return self.report or "gradcam-report"
 
 
 def resolve(command_line: Mapping[str, Any], ini: Mapping[str, Any]) -> Settings:

@@ -11,7 +11,19 @@ PACKAGE = Path(pytest_gradcam.__file__).parent
 
 #: From the bottom up: a module imports from its own layer and from those below it.
 LAYERS = (
-    ("bounds", "errors", "evidence", "files", "locations", "messages", "properties", "running", "settings"),
+    (
+        "attachments",
+        "bounds",
+        "errors",
+        "evidence",
+        "files",
+        "locations",
+        "messages",
+        "properties",
+        "requirements",
+        "running",
+        "settings",
+    ),
     (
         "baselines",
         "comparison",
@@ -32,6 +44,7 @@ LAYERS = (
     ("report",),
     ("__main__",),
     ("session",),
+    ("controller",),
     ("plugin",),
 )
 HEIGHT = {name: height for height, names in enumerate(LAYERS) for name in names}
@@ -42,7 +55,7 @@ OWNERS = {
     "timm": ("engine",),
     "pytorch_grad_cam": ("engine",),
     "safetensors": ("engine",),
-    "pytest": ("plugin",),
+    "pytest": ("controller", "plugin"),
     "_pytest": (),
     "hypothesis": ("properties", "strategies"),
     "quantus": (),

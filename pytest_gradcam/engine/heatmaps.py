@@ -18,9 +18,10 @@ from pytest_gradcam.engine.cache import HeatmapCache, Key, identity
 from pytest_gradcam.engine.cache import key as cache_key
 from pytest_gradcam.engine.dense import Box, Region
 from pytest_gradcam.engine.detection import explain_box
-from pytest_gradcam.engine.fingerprint import Fingerprints
+from pytest_gradcam.engine.fingerprint import Fingerprint, Fingerprints
 from pytest_gradcam.engine.frames import Preprocess
-from pytest_gradcam.engine.guard import forward, modules_of, parameters_of, untouched
+from pytest_gradcam.engine.guard import forward, untouched
+from pytest_gradcam.engine.identity import Identity, about, describe
 from pytest_gradcam.engine.inputs import Input, Reader, batches, stack
 from pytest_gradcam.engine.layers import Candidate, Choice, choose
 from pytest_gradcam.engine.maps import make
@@ -87,6 +88,8 @@ class Heatmaps:
         self._reader = Reader(preprocess, self._network)
         self._cache = cache
         self._prints = Fingerprints(self._network)
+        self._identity = Identity(self._network)
+        self._who = Subject()
         self._names_identity = identity(self._names.pairs)
         self._choices: OrderedDict[Any, _Chosen] = OrderedDict()
         self._asked: tuple[Input, Goal, str | None] | None = None
@@ -107,6 +110,11 @@ class Heatmaps:
     def wanted(self, target: Target) -> Target:
         """What a call explains that names this target."""
         return target
+
+    def subject(self, image: Any) -> Subject:
+        """What a record says of the model and of an image, whatever is asked about them."""
+        print_ = None if self._cache is None else self._prints.current()
+        return about(Subject(method=self.method), self._identity.model(print_), self.read(image))
 
     @property
     def names(self) -> ClassNames:
@@ -206,12 +214,10 @@ class Heatmaps:
             target=self._names.name(found.label),
             target_index=found.label,
             score=found.score,
-            model=describe(self._network),
             layer=found.layer,
             method=found.method,
-            image=one.name,
         )
-        return Heatmap(found.grid, one.shape, one.look, subject=subject, carry=one.carry)
+        return Heatmap(found.grid, one.shape, one.look, subject=about(subject, self.subject(one), one), carry=one.carry)
 
     def _heatmaps(
         self,
@@ -226,7 +232,9 @@ class Heatmaps:
         how, named = self.method if method is None else _known_method(method), layer or self._layer
         if ready:
             self._asked = (ready[-1], goals[-1], named)
-        keys = self._keys(ready, goals, named, how)
+        print_ = None if self._cache is None else self._prints.current()  # outside the guard, which changes it
+        self._who = self._identity.model(print_)
+        keys = self._keys(print_, ready, goals, named, how)
         made = {place: found for place, key in enumerate(keys) if (found := self._kept(key, ready[place]))}
         missing = [place for place in range(len(ready)) if place not in made]
         for places in self._groups(missing, ready, goals, len(missing) if shared else self._batch_size):
@@ -247,11 +255,17 @@ class Heatmaps:
             for indices in batches([ready[place] for place in alike], size):
                 yield [alike[i] for i in indices]
 
-    def _keys(self, ready: Sequence[Input], goals: Sequence[Goal], layer: str | None, method: str) -> list[Key | None]:
-        """What the heatmaps are kept under. Taken outside the guard, which changes what the model's print shows."""
+    def _keys(
+        self,
+        print_: Fingerprint | None,
+        ready: Sequence[Input],
+        goals: Sequence[Goal],
+        layer: str | None,
+        method: str,
+    ) -> list[Key | None]:
+        """What the heatmaps are kept under."""
         if self._cache is None:
             return [None] * len(ready)
-        print_ = self._prints.current()
         return [
             cache_key(print_, one.tensor, layer=layer, method=method, target=(goal, self._names_identity))
             if one.lasting
@@ -263,7 +277,7 @@ class Heatmaps:
         found = self._cache.get(key) if self._cache is not None else None
         if found is None:
             return None
-        subject = replace(found.subject, image=one.name)  # the same pixels may come from another file
+        subject = about(found.subject, self._who, one)  # the same pixels may come from another file
         return Heatmap(found.grid, one.shape, one.look, subject=subject, carry=one.carry)
 
     def _explain_batch(
@@ -274,16 +288,10 @@ class Heatmaps:
             inputs = stack(group[:1] if shared else group, self._network)
             chosen = self._site(inputs, goals[0], layer)
             maps = make(self._network, inputs, chosen.choice.site, goals, how, batch_size=self._batch_size)
-        made, model = [], describe(self._network)
+        made = []
         for one, goal, output, score, grid in zip(group, goals, maps.outputs, maps.scores, maps.grids, strict=True):
-            subject = replace(
-                goal.subject(output, score, self._names),
-                model=model,
-                layer=chosen.choice.site.name,
-                method=how,
-                image=one.name,
-            )
-            made.append(Heatmap(grid, one.shape, one.look, subject=subject, carry=one.carry))
+            subject = replace(goal.subject(output, score, self._names), layer=chosen.choice.site.name, method=how)
+            made.append(Heatmap(grid, one.shape, one.look, subject=about(subject, self._who, one), carry=one.carry))
         return made, chosen.steady
 
     def _chosen(self) -> _Chosen:
@@ -321,12 +329,6 @@ def _in_view(target: Box, one: Input) -> Box:
     if not len(rows):
         raise HeatmapError(f"box={target.box} lies outside of what the preprocess shows the model; check the box")
     return Box(target.label, (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1))
-
-
-def describe(model: nn.Module) -> str:
-    """The model in one phrase."""
-    count = sum(parameter.numel() for parameter in parameters_of(modules_of(model)))
-    return f"{type(model).__name__} ({count / 1e6:.3g} M parameters)"
 
 
 def _several(wanted: Any) -> list[Any]:

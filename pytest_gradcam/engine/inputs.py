@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from pytest_gradcam import images, masks
 from pytest_gradcam.engine.frames import Frames, Preprocess, display
-from pytest_gradcam.engine.tensors import all_finite
+from pytest_gradcam.engine.tensors import all_finite, digest
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.heatmap import Region, View
 from pytest_gradcam.perturbations.movement import Placement
@@ -29,6 +29,7 @@ class Input:
     size: tuple[int, int] | None = None  # (H, W) of the picture before the preprocess, if there was one
     place: Callable[[], Placement] | None = None  # where the view lies in that picture
     lasting: bool = True  # whether its heatmaps are worth keeping: the tries of a search are not
+    identify: Callable[[], str] = str  # a digest of what the user passed, for the record
 
     def look(self) -> View:
         """The image as the model sees it."""
@@ -60,7 +61,8 @@ class Reader:
             )
         tensor = frames.tensor(picture)
         show, carry = partial(frames.view, picture), partial(frames.carry, picture)
-        return Input(tensor, picture.name, show, carry, picture.shape, partial(frames.placement, picture))
+        place = partial(frames.placement, picture)
+        return Input(tensor, picture.name, show, carry, picture.shape, place, identify=lambda: picture.digest)
 
 
 def batches(inputs: Sequence[Input], size: int) -> list[list[int]]:
@@ -95,6 +97,7 @@ def _ready(tensor: Tensor) -> Input:
         f"tensor {width}x{height}",
         lambda tensor: (display(tensor), None),
         lambda mask: Region(masks.as_mask(mask, shape=(height, width))),
+        identify=lambda: f"sha256 of the tensor {digest(own) or 'unknown'}",
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,13 @@ class Report:
         """The checks of all runs, by test and place in the test: the order in which they ran leaves no trace."""
         checks = [record for run in self.runs for record in run.checks]
         return tuple(sorted(checks, key=lambda record: (record.test, record.number)))
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema of evidence.json."""
+    text = resources.files(__package__).joinpath("evidence.schema.json").read_text("utf-8")
+    found: dict[str, Any] = json.loads(text)
+    return found
 
 
 def load(path: str | Path) -> Report:

@@ -4,26 +4,71 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
-from pytest_gradcam.evidence import Outcome, Record
+from pytest_gradcam import messages
+from pytest_gradcam.evidence import Record
+from pytest_gradcam.report.order import OUTCOMES, worst_first
 
-_ORDER: tuple[Outcome, ...] = ("failed", "invalid", "no evidence", "passed")
+_WORST = 10
 _PICTURES = 50
 
 
-def summary(records: Sequence[Record]) -> Iterator[str]:
-    """How many checks came out how, and where their pictures are; nothing for no records."""
-    if not records:
+def summary(records: Sequence[Record], *, report: str | None = None, verbosity: int = 0) -> Iterator[str]:
+    """How many checks came out how, the worst of them, where the pictures are and the report, if there is one.
+
+    Nothing for a quiet run, or one without checks and report; a line for each check of a verbose one.
+    """
+    if verbosity < 0 or not (records or report):
         return
-    counts = Counter(record.outcome for record in records)
-    yield f"{len(records)} checks: " + ", ".join(
-        f"{counts[outcome]} {outcome}" for outcome in _ORDER if counts[outcome]
-    )
-    pictured = sorted((r for r in records if r.picture), key=lambda record: _ORDER.index(record.outcome))
-    for record in pictured[:_PICTURES]:
-        yield f"{record.outcome:<11} {record.check:<13} {record.picture}"
-    if len(pictured) > _PICTURES:
-        yield f"... and {len(pictured) - _PICTURES} more pictures beside them"
+    yield counts(records)
+    if verbosity > 0:
+        yield from (f"{record.test} {_line(record, record.picture or '')}".rstrip() for record in records)
+    else:
+        yield from _worst(worst_first(records))
+    if report:
+        yield f"report: {Path(report) / 'index.html'}"
+
+
+def warnings(records: Sequence[Record], directory: str, problem: str) -> Iterator[str]:
+    """One line if the disk does not hold what it should."""
+    missing = [record for record in records if record.unpictured]
+    if problem:
+        yield f"WARNING: the report in {directory} could not be written: {problem}; the tests' outcomes stand"
+    elif missing:
+        yield (
+            f"WARNING: {len(missing)} pictures could not be written to {directory}: {missing[0].unpictured}; "
+            "the tests' outcomes stand"
+        )
+
+
+def counts(records: Sequence[Record]) -> str:
+    """'3 checks: 1 failed, 2 passed'."""
+    found = Counter(record.outcome for record in records)
+    told = ", ".join(f"{found[outcome]} {outcome}" for outcome in OUTCOMES if found[outcome])
+    return f"{len(records)} checks" + (f": {told}" if told else "")
+
+
+def _worst(records: Sequence[Record]) -> Iterator[str]:
+    """The worst checks that did not pass, and whatever else has a picture."""
+    bad = [record for record in records if record.outcome != "passed"]
+    shown = bad[:_WORST] + [record for record in records if record.picture and record not in bad[:_WORST]]
+    yield from (_line(record, record.picture or record.test) for record in shown[: _WORST + _PICTURES])
+    if len(shown) > _WORST + _PICTURES:
+        yield f"... and {len(shown) - _WORST - _PICTURES} more pictures beside them"
+    unseen = len([record for record in bad[_WORST:] if not record.picture])
+    if unseen:
+        yield f"... and {unseen} more that did not pass; -v lists them all"
+
+
+def _line(record: Record, place: str) -> str:
+    """Outcome, check, figure and bound, and where to look."""
+    expected = f" ({record.test_outcome})" if record.outcome != "passed" and _expected(record) else ""
+    return f"{record.outcome:<11} {record.check:<13} {messages.brief(record)}{expected}  {place}"
+
+
+def _expected(record: Record) -> bool:
+    return record.test_outcome in ("passed", "xfailed")
 
 
 def baselines(written: Sequence[str], orphans: Sequence[str]) -> Iterator[str]:

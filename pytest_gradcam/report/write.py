@@ -7,7 +7,8 @@ from pathlib import Path
 
 from pytest_gradcam import files
 from pytest_gradcam.evidence import VERSION
-from pytest_gradcam.report import manifest
+from pytest_gradcam.report import figures, manifest, markdown, page
+from pytest_gradcam.report.coverage import NOTICE, coverage
 from pytest_gradcam.report.document import EVIDENCE, JOURNAL, Report
 
 
@@ -17,9 +18,14 @@ def write(report: Report, directory: Path) -> None:
     Each file appears whole, the manifest last. Raises OSError if the disk cannot be written to.
     """
     before = manifest.names(directory)
-    written = {EVIDENCE: evidence(report)}
+    written = {
+        EVIDENCE: evidence(report),
+        "metrics.json": json.dumps(figures.flat(report.records), indent=1),
+        "summary.md": markdown.summary(report.records),
+        "index.html": page.render(report),
+    }
     for name, text in written.items():
-        files.replace(directory / name, text.encode())
+        files.replace(directory / name, text.encode(errors="replace"))
     pictures = sorted({record.picture for record in report.records if record.picture})
     present = [name for name in pictures if (directory / name).is_file()]
     manifest.write(directory, [*written, *present])
@@ -28,10 +34,24 @@ def write(report: Report, directory: Path) -> None:
     (directory / JOURNAL).unlink(missing_ok=True)
 
 
+def attempt(report: Report, directory: Path) -> str:
+    """Write the report; why that failed, or an empty string."""
+    try:
+        write(report, directory)
+    except OSError as error:
+        return str(error)
+    return ""
+
+
 def evidence(report: Report) -> str:
     """evidence.json."""
-    plain = {"version": VERSION, "runs": [run.to_plain() for run in report.runs]}
-    return json.dumps(plain, ensure_ascii=False, allow_nan=False, indent=1)
+    plain = {
+        "version": VERSION,
+        "notice": NOTICE,
+        "requirements": [requirement.to_plain() for requirement in coverage(report.records)],
+        "runs": [run.to_plain() for run in report.runs],
+    }
+    return json.dumps(plain, allow_nan=False)
 
 
 def _remove(directory: Path, name: str) -> None:

@@ -38,9 +38,14 @@ SUBJECT = Subject(
     predicted="pedestrian",
     predicted_index=1,
     model="Net (0.1 M parameters)",
+    model_class="nets.Net",
+    parameter_count=100_000,
+    weights="0123",
+    device="cpu",
     layer="features",
     method="gradcam",
     image="underpass.png",
+    image_digest="sha256 4567",
 )
 SCALE = 1.0
 

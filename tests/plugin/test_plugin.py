@@ -1,6 +1,6 @@
 """The plugin end to end, as a user's repository would run it."""
 
-import ast
+import json
 import xml.etree.ElementTree as ElementTree
 
 import pytest
@@ -28,7 +28,7 @@ FAILS = """
 def records(project):
     """The records in the JUnit file of the last run."""
     properties = ElementTree.parse(project.path / "junit.xml").iter("property")
-    return [ast.literal_eval(p.get("value")) for p in properties if p.get("name") == "gradcam"]
+    return [json.loads(p.get("value")) for p in properties if p.get("name") == "gradcam"]
 
 
 def test_a_check_that_passes(colour_project):
@@ -71,12 +71,14 @@ def test_which_checks_leave_a_picture(colour_project, which, count):
     assert len(list(colour_project.path.glob("out/pictures/*.png"))) == count
 
 
-def test_a_picture_that_cannot_be_written_changes_no_verdict(colour_project):
+def test_pictures_that_cannot_be_written_change_no_verdict_and_are_said_once(colour_project):
     (colour_project.path / "gradcam-report").write_text("a file where the directory should be")
-    colour_project.makepyfile(FAILS)
-    result = colour_project.runpytest_inprocess("-W", "default")
-    result.assert_outcomes(failed=1, warnings=1)
-    result.stdout.fnmatch_lines(["*FocusError*", "*GradcamWarning: the picture * could not be written*"])
+    colour_project.makepyfile(test_a=PASSES, test_b=FAILS)
+    result = colour_project.runpytest_inprocess("-W", "error", "--gradcam-pictures=all")
+    result.assert_outcomes(passed=1, failed=1)
+    told = [line for line in result.outlines if "could not be written" in line]
+    assert len(told) == 1
+    assert told[0].startswith("WARNING: 2 pictures could not be written to gradcam-report: ")
 
 
 @pytest.mark.parametrize("workers", [[], ["-n", "0"], ["-n", "2"]])

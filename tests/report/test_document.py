@@ -87,7 +87,7 @@ class TestManifest:
     def test_what_was_written_is_verified(self, tmp_path, capsys):
         write(Report((run(with_picture(tmp_path, "a.png", b"picture")),)), tmp_path)
         assert main(["verify", str(tmp_path)]) == 0
-        assert "2 files are as written" in capsys.readouterr().out
+        assert "files are as written" in capsys.readouterr().out
 
     @pytest.mark.parametrize(
         ("change", "words"),

@@ -1,0 +1,85 @@
+"""Which model and which image a record is about: what an auditor can compare with a weights file and a photograph."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from hashlib import sha256
+from itertools import chain
+
+import torch
+from torch import nn
+
+from pytest_gradcam.engine.fingerprint import Fingerprint
+from pytest_gradcam.engine.inputs import Input
+from pytest_gradcam.engine.tensors import remembered_digest
+from pytest_gradcam.evidence import Subject
+from pytest_gradcam.running import current
+
+_OF_THE_MODEL = ("model", "model_class", "parameter_count", "weights", "device")
+
+
+def describe(model: nn.Module) -> str:
+    """The model in one phrase."""
+    return f"{type(model).__name__} ({_count(model) / 1e6:.3g} M parameters)"
+
+
+def weights_digest(model: nn.Module) -> str:
+    """A SHA-256 over name and digest of every parameter and buffer, by name; empty if one has no bytes of its own.
+
+    A tensor's own digest is a SHA-256 over its type, its shape and its bytes.
+    """
+    tensors = chain(model.named_parameters(remove_duplicate=False), model.named_buffers(remove_duplicate=False))
+    found = sha256()
+    for name, tensor in sorted(tensors, key=lambda pair: pair[0]):
+        digest = remembered_digest(tensor)
+        if digest is None:
+            return ""
+        found.update(f"{name} {digest}\n".encode())
+    return found.hexdigest()
+
+
+class Identity:
+    """What is said of one model at any moment. Digests are taken in a test only, where a record may keep them."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._model = model
+        self._known: tuple[Fingerprint, bool, Subject] | None = None
+
+    def model(self, print_: Fingerprint | None) -> Subject:
+        """The model. While the print is the object that it was at the last call, nothing is looked at again."""
+        kept = current() is not None
+        if self._known and self._known[0] is print_ and self._known[1] == kept:
+            return self._known[2]
+        kind = type(self._model)
+        subject = Subject(
+            model=describe(self._model),
+            model_class=f"{kind.__module__}.{kind.__qualname__}",
+            parameter_count=_count(self._model),
+            weights=weights_digest(self._model) if kept else "",
+            device=_device(self._model),
+        )
+        self._known = (print_, kept, subject) if print_ else None
+        return subject
+
+
+def about(subject: Subject, model: Subject, image: Input) -> Subject:
+    """The subject with what `Identity.model` said of the model, and with the image."""
+    return replace(
+        subject,
+        **{name: getattr(model, name) for name in _OF_THE_MODEL},
+        image=image.name,
+        image_digest=image.identify() if current() is not None else "",
+    )
+
+
+def _count(model: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def _device(model: nn.Module) -> str:
+    """Where the model computes, and on which kind of GPU."""
+    for parameter in model.parameters():
+        if parameter.device.type == "cuda":
+            return f"{parameter.device} {torch.cuda.get_device_name(parameter.device)}"
+        return str(parameter.device)
+    return ""

@@ -1,0 +1,33 @@
+"""metrics.json: flat numbers, as DVC and MLflow read them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from statistics import fmean
+
+from pytest_gradcam.evidence import Record
+from pytest_gradcam.report.order import OUTCOMES
+
+
+def flat(records: Sequence[Record]) -> dict[str, float]:
+    """Counts by outcome, and for every kind of check its counts and the mean, least and largest of its figures."""
+    numbers = dict(_counts("checks", records))
+    for check, group in groupby(sorted(records, key=lambda record: record.check), lambda record: record.check):
+        numbers |= dict(_of_check(check, list(group)))
+    return numbers
+
+
+def _of_check(check: str, records: Sequence[Record]) -> Iterator[tuple[str, float]]:
+    yield from _counts(check, records)
+    figures = [record.figure for record in records if record.figure is not None]
+    if figures:
+        yield f"{check}.figure_mean", fmean(figures)
+        yield f"{check}.figure_min", min(figures)
+        yield f"{check}.figure_max", max(figures)
+
+
+def _counts(prefix: str, records: Sequence[Record]) -> Iterator[tuple[str, float]]:
+    yield f"{prefix}.count", len(records)
+    for outcome in OUTCOMES:
+        yield f"{prefix}.{outcome.replace(' ', '_')}", sum(record.outcome == outcome for record in records)
