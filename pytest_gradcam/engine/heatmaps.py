@@ -44,6 +44,7 @@ from pytest_gradcam.settings import METHODS, nearest
 
 _CHOICES = 32  # remembered choices of a layer: one per input shape and named layer
 _Key = TypeVar("_Key", bound=Hashable)
+_Subject = TypeVar("_Subject", bound=Subject)
 
 
 @dataclass(frozen=True)
@@ -111,10 +112,10 @@ class Heatmaps:
         """What a call explains that names this target."""
         return target
 
-    def subject(self, image: Any) -> Subject:
-        """What a record says of the model and of an image, whatever is asked about them."""
+    def identified(self, subject: _Subject, image: Any = None) -> _Subject:
+        """The subject, or record, with all that is said of the model, and of the image if it is about one."""
         print_ = None if self._cache is None else self._prints.current()
-        return about(Subject(method=self.method), self._identity.model(print_), self.read(image))
+        return about(subject, self._identity.model(print_), None if image is None else self.read(image))
 
     @property
     def names(self) -> ClassNames:
@@ -217,7 +218,7 @@ class Heatmaps:
             layer=found.layer,
             method=found.method,
         )
-        return Heatmap(found.grid, one.shape, one.look, subject=about(subject, self.subject(one), one), carry=one.carry)
+        return Heatmap(found.grid, one.shape, one.look, subject=self.identified(subject, one), carry=one.carry)
 
     def _heatmaps(
         self,

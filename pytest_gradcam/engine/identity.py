@@ -5,22 +5,25 @@ from __future__ import annotations
 from dataclasses import replace
 from hashlib import sha256
 from itertools import chain
+from typing import TypeVar
 
 import torch
 from torch import nn
 
 from pytest_gradcam.engine.fingerprint import Fingerprint
+from pytest_gradcam.engine.guard import modules_of, parameters_of
 from pytest_gradcam.engine.inputs import Input
 from pytest_gradcam.engine.tensors import remembered_digest
 from pytest_gradcam.evidence import Subject
 from pytest_gradcam.running import current
 
+_Subject = TypeVar("_Subject", bound=Subject)
 _OF_THE_MODEL = ("model", "model_class", "parameter_count", "weights", "device")
 
 
 def describe(model: nn.Module) -> str:
     """The model in one phrase."""
-    return f"{type(model).__name__} ({_count(model) / 1e6:.3g} M parameters)"
+    return _phrase(model, _count(model))
 
 
 def weights_digest(model: nn.Module) -> str:
@@ -50,11 +53,11 @@ class Identity:
         kept = current() is not None
         if self._known and self._known[0] is print_ and self._known[1] == kept:
             return self._known[2]
-        kind = type(self._model)
+        kind, count = type(self._model), _count(self._model)
         subject = Subject(
-            model=describe(self._model),
+            model=_phrase(self._model, count),
             model_class=f"{kind.__module__}.{kind.__qualname__}",
-            parameter_count=_count(self._model),
+            parameter_count=count,
             weights=weights_digest(self._model) if kept else "",
             device=_device(self._model),
         )
@@ -62,18 +65,20 @@ class Identity:
         return subject
 
 
-def about(subject: Subject, model: Subject, image: Input) -> Subject:
-    """The subject with what `Identity.model` said of the model, and with the image."""
-    return replace(
-        subject,
-        **{name: getattr(model, name) for name in _OF_THE_MODEL},
-        image=image.name,
-        image_digest=image.identify() if current() is not None else "",
-    )
+def about(subject: _Subject, model: Subject, image: Input | None) -> _Subject:
+    """The subject with what `Identity.model` said of the model, and with the image if it is about one."""
+    subject = replace(subject, **{name: getattr(model, name) for name in _OF_THE_MODEL})
+    if image is None:
+        return subject
+    return replace(subject, image=image.name, image_digest=image.identify() if current() is not None else "")
+
+
+def _phrase(model: nn.Module, count: int) -> str:
+    return f"{type(model).__name__} ({count / 1e6:.3g} M parameters)"
 
 
 def _count(model: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in model.parameters())
+    return sum(parameter.numel() for parameter in parameters_of(modules_of(model)))
 
 
 def _device(model: nn.Module) -> str:

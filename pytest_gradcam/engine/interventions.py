@@ -12,11 +12,9 @@ from numpy.typing import NDArray
 from pytest_gradcam import controls, effects, evidence, fills, messages, overlay
 from pytest_gradcam.effects import Trial
 from pytest_gradcam.engine.donors import hold_the_same
-from pytest_gradcam.engine.heatmaps import describe
 from pytest_gradcam.engine.inputs import Input
 from pytest_gradcam.engine.places import Place, common_level, heat_of, read_place, scores_of
 from pytest_gradcam.engine.targets import Lead, lead_of
-from pytest_gradcam.engine.wrappers import unwrap
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.evidence import Record
 
@@ -207,7 +205,7 @@ def _described(explainer: Heatmaps, check: Record, found: _Findings) -> Record:
     rows = [(_LABELS[fill], _phrase(explainer, found, fill)) for fill in _LABELS if found.at_mask(fill)]
     few = "the image's own lead" if not found.beside else f"the mean lead over {1 + found.beside} images"
     return replace(
-        check,
+        explainer.identified(check, found.place.one),
         target=names.name(index) + against,
         target_index=index,
         score=float(row[index]),
@@ -215,8 +213,6 @@ def _described(explainer: Heatmaps, check: Record, found: _Findings) -> Record:
         classes=len(row),
         predicted=names.name(predicted),
         predicted_index=predicted,
-        model=describe(unwrap(explainer.model)),
-        image=found.place.one.name,
         view=found.place.one.shape,
         mask_area=float(found.place.mask.mean()),
         details=(

@@ -130,6 +130,7 @@ def assert_no_reliance(explainer: Heatmaps, images: Any, masks: Any, *, at_most:
         return found[0].picture
 
     check = Record(check="no_reliance", measure="fall of the margin", bound=at_most, direction="at_most")
+    check = explainer.identified(check)
     evidence.judge(check, measure, draw)
 
 
