@@ -7,11 +7,13 @@ site, and backward runs from the score to it and no further.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from pytest_gradcam.engine.guard import forward
 from pytest_gradcam.engine.layers import Site
@@ -42,7 +44,8 @@ class Captured:
     def gradients(self, scores: Sequence[Tensor], *, by: Differentiate = gradient) -> Tensor:
         """The gradient (B, C, h, w) of the scores' sum: of each image's own score, since images do not mix."""
         total = torch.stack([score.float() for score in scores]).sum()
-        grad = by(total, self.leaf) if total.requires_grad else None
+        with self._multiplication():
+            grad = by(total, self.leaf) if total.requires_grad else None
         if grad is None:
             raise HeatmapError(
                 f"the score does not depend on layer {self.site.name} by any gradient; expected a differentiable path. "
@@ -56,11 +59,33 @@ class Captured:
             stacked = torch.stack([score.float() for score in scores])
             each = torch.eye(len(scores), device=stacked.device)
             try:
-                found = torch.autograd.grad(stacked, self.leaf, each, retain_graph=True, is_grads_batched=True)[0]
+                with self._multiplication():
+                    found = torch.autograd.grad(stacked, self.leaf, each, retain_graph=True, is_grads_batched=True)[0]
                 return self.site.spatial(found.flatten(0, 1))
             except RuntimeError:  # something in the model's backward pass that cannot be batched, or no path at all
                 pass
         return torch.cat([self.gradients([score]) for score in scores])
+
+    def _multiplication(self) -> AbstractContextManager[object]:
+        """How the backward pass multiplies: without the rows of zeros, where there may be many."""
+        return _RowsOfZerosSkipped() if self.site.prefix and self.leaf.device.type == "cpu" else nullcontext()
+
+
+class _RowsOfZerosSkipped(TorchDispatchMode):
+    """Inside, rows of zeros are not multiplied with: where a class token is read, all other tokens' gradient is zero.
+
+    That is nearly all of the gradient in the last block of a transformer, up to its attention.
+    """
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if func is torch.ops.aten.mm.default:
+            left, right = args
+            rows = left.any(1).nonzero()[:, 0]
+            if 2 * len(rows) < len(left):
+                return left.new_zeros(len(left), right.shape[1]).index_copy_(0, rows, left[rows] @ right)
+        return func(*args, **(kwargs or {}))
 
 
 def capture(model: nn.Module, inputs: Tensor, site: Site) -> Captured:

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+from torchvision.models.vision_transformer import VisionTransformer
 
 from pytest_gradcam import Explainer, HeatmapError
 from pytest_gradcam.engine.capture import capture
@@ -77,3 +79,35 @@ def test_scores_without_a_path_to_the_site_are_refused():
             captured.gradients_of_one_image(apart)
         with pytest.raises(HeatmapError, match="does not depend on layer 1 by any gradient"):
             captured.gradients_of_one_image(list(torch.ones(3)))
+
+
+def class_token_transformer():
+    torch.manual_seed(0)
+    model = VisionTransformer(64, 8, 2, 4, 32, 128, num_classes=10).eval()
+    nn.init.normal_(model.heads.head.weight)
+    return model, Site("encoder.layers.encoder_layer_0", 0, (), "BNC", (8, 8), 1)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_the_class_tokens_gradient_is_that_of_plain_autograd(count):
+    """And where one token of 65 has a gradient, most of the last block's products are left out."""
+    model, site = class_token_transformer()
+    with untouched(model):
+        captured = capture(model, torch.randn(count, 3, 64, 64), site)
+        total = captured.output[:, 1].sum()
+        with FlopCounterMode(display=False) as plain:
+            expected = torch.autograd.grad(total, captured.leaf, retain_graph=True)[0]
+        with FlopCounterMode(display=False) as ours:
+            found = captured.gradients(list(captured.output[:, 1]))
+    assert expected.abs().max() > 0
+    np.testing.assert_allclose(found, site.spatial(expected), atol=1e-6 * float(expected.abs().max()))
+    ours, plain = (counter.get_flop_counts()["Global"][torch.ops.aten.mm] for counter in (ours, plain))
+    assert ours < 0.3 * plain  # what is left is the way from keys and values to the tokens, 3 of 12 parts
+
+
+def test_ten_classes_of_a_class_token_transformer():
+    model, _ = class_token_transformer()
+    explainer, image = Explainer(model), torch.randn(3, 64, 64)
+    for target, heatmap in explainer.compare(image, range(10)).items():
+        alone = explainer(image, target).grid
+        np.testing.assert_allclose(heatmap.grid, alone, atol=1e-4 * alone.max())
