@@ -87,3 +87,7 @@ def test_the_attention_keeps_off_the_context(gradcam, name, target, context, at_
 def test_a_disk_brake_is_seen_in_the_wheel(gradcam):
     photograph = "motorcycle_left.png"
     gradcam(photo(photograph), "disk brake").assert_peak_within(region(photograph, "front wheel"), tolerance=16)
+
+
+def test_the_attention_on_the_cat_is_what_it_was(gradcam):
+    gradcam(photo("chelsea.png"), "Egyptian cat").assert_matches_baseline()
