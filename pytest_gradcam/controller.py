@@ -32,6 +32,10 @@ class Controller:
         self._places: dict[str, tuple[str, int]] = {}
         self._baselines: list[tuple[str, str]] = []
 
+    def records(self) -> tuple[Record, ...]:
+        """The checks so far, by test and place in the test."""
+        return self._collector.records if self._collector else ()
+
     def pytest_sessionstart(self) -> None:
         if self._settings.report is not None and not self._config.option.collectonly:
             self._collect(self._directory)
@@ -65,7 +69,7 @@ class Controller:
             return
         from pytest_gradcam.report import github, terminal
 
-        records, problem = (self._collector.records, self._collector.problem) if self._collector else ((), "")
+        records, problem = self.records(), self._collector.problem if self._collector else ""
         verbosity = terminalreporter.verbosity
         report = None if problem else self._settings.report
         lines = list(terminal.summary(records, report=report, verbosity=verbosity))

@@ -60,10 +60,24 @@ def pytest_configure(config: pytest.Config) -> None:
             {option.name: config.getoption(option.ini) for option in options.OPTIONS},
             {option.name: _from_ini(config, option) for option in options.OPTIONS if not option.switch},
         )
+        if not hasattr(config, "workerinput"):  # pytest-xdist's mark of a worker
+            _register(config, config.stash[_SETTINGS])
     except SettingsError as error:
         raise pytest.UsageError(str(error)) from None
-    if not hasattr(config, "workerinput"):  # pytest-xdist's mark of a worker
-        config.pluginmanager.register(Controller(config, config.stash[_SETTINGS]), "gradcam-controller")
+
+
+def _register(config: pytest.Config, settings: options.Settings) -> None:
+    """The plugins of the process that sees all tests."""
+    controller = Controller(config, settings)
+    config.pluginmanager.register(controller, "gradcam-controller")
+    if settings.compare is not None and not config.option.collectonly:
+        from pytest_gradcam.ratchet import Ratchet
+
+        old = next(
+            (path for path in (Path(settings.compare), config.rootpath / settings.compare) if path.exists()), None
+        )
+        ratchet = Ratchet(old or Path(settings.compare), settings.fail_on_regression, controller.records)
+        config.pluginmanager.register(ratchet, "gradcam-ratchet")
 
 
 def _from_ini(config: pytest.Config, option: options.Option) -> Any:

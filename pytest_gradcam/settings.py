@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -76,6 +77,16 @@ def _one_of(known: tuple[str, ...]) -> Callable[[str, Any], str]:
     return parse
 
 
+def _limit(name: str, value: Any) -> float:
+    try:
+        share = float(value)
+    except (TypeError, ValueError):
+        share = math.nan
+    if not 0 <= share < math.inf or isinstance(value, bool):
+        raise SettingsError(f"{name} = {value!r} is no share; expected a number of at least 0, 0.05 for 5 percent")
+    return share
+
+
 def _switch(name: str, value: Any) -> bool:
     return bool(value)
 
@@ -143,6 +154,15 @@ OPTIONS = (
         "DIR",
     ),
     Option("pictures", _one_of(PICTURES), "checks that leave a picture: failed, all, none [failed]", "WHICH"),
+    Option("compare", _text, "a report, or its evidence.json, of an earlier run to compare this one with", "FILE"),
+    Option(
+        "fail_on_regression",
+        _limit,
+        "exit status 1 if a check that passed in the run compared with does not now, or the mean of a check's figures "
+        "got worse by more than this share of its bound: 0.05 for 5 percent",
+        "SHARE",
+        ini_type="float",
+    ),
     Option("update", _switch, "write baselines in place of checking against them", "", switch=True),
 )
 _BY_NAME = {option.name: option for option in OPTIONS}
@@ -166,6 +186,8 @@ class Settings:
     examples: int = 25
     report: str | None = None
     pictures: str = "failed"
+    compare: str | None = None
+    fail_on_regression: float | None = None
     update: bool = False
 
     @property
@@ -185,6 +207,10 @@ def resolve(command_line: Mapping[str, Any], ini: Mapping[str, Any]) -> Settings
             values[option.name] = option.parse(option.flag, command_line[option.name])
         elif ini.get(option.name) is not None:
             values[option.name] = option.parse(option.ini, ini[option.name])
+    if "fail_on_regression" in values and "compare" not in values:
+        raise SettingsError(
+            f"{_BY_NAME['fail_on_regression'].flag} needs a run to compare with; give {_BY_NAME['compare'].flag} too"
+        )
     return Settings(**values)
 
 

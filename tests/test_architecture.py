@@ -44,7 +44,7 @@ LAYERS = (
     ("report",),
     ("__main__",),
     ("session",),
-    ("controller",),
+    ("controller", "ratchet"),
     ("plugin",),
 )
 HEIGHT = {name: height for height, names in enumerate(LAYERS) for name in names}
@@ -55,7 +55,7 @@ OWNERS = {
     "timm": ("engine",),
     "pytorch_grad_cam": ("engine",),
     "safetensors": ("engine",),
-    "pytest": ("controller", "plugin"),
+    "pytest": ("controller", "plugin", "ratchet"),
     "_pytest": (),
     "hypothesis": ("properties", "strategies"),
     "quantus": (),

@@ -71,6 +71,25 @@ def test_unknown_ini_keys_of_ours_are_rejected_and_others_ignored():
         reject_unknown(["gradcam_modle"])
 
 
+def test_a_switch_is_no_ini_key():
+    with pytest.raises(SettingsError, match="gradcam_update is for one run, not for every run; give --gradcam-update"):
+        reject_unknown(["gradcam_update"])
+
+
+@pytest.mark.parametrize("value", ["5 %", "-0.1", "nan", "inf", True, ""])
+def test_a_limit_that_is_no_share(value):
+    with pytest.raises(
+        SettingsError, match="--gradcam-fail-on-regression = .* is no share; expected a number of at least 0"
+    ):
+        resolve({"fail_on_regression": value, "compare": "a"}, {})
+
+
+def test_a_gate_needs_a_run_to_compare_with():
+    with pytest.raises(SettingsError, match="needs a run to compare with; give --gradcam-compare too"):
+        resolve({"fail_on_regression": "0.05"}, {})
+    assert resolve({"fail_on_regression": "0.05"}, {"compare": "a"}).fail_on_regression == 0.05
+
+
 def test_every_method_has_a_formula():
     from pytest_gradcam.engine import driven, formulas
 
