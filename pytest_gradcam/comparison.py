@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 Grid = NDArray[np.float32]
 
-_ROUNDING = 1e-6  # a spread that float32 arithmetic leaves on a map of one value; its ranks would be noise
 
 _PHRASES: dict[Similarity, str] = {
     "spearman": "a rank correlation",
@@ -64,7 +63,7 @@ def judged(check: Record, figure: float, kind: Similarity, with_what: str) -> Re
         check,
         outcome="passed" if figure >= bound else "failed",
         figure=figure,
-        finding=f"{found}; expected at least {messages.number(bound)}",
+        finding=f"{found}; expected at least {messages.number(bound, unlike=figure)}",
         advice=check.advice or "look at the picture: it shows what is missing and what is new in this heatmap",
     )
 
@@ -95,7 +94,7 @@ def cells(grid: Grid, shape: tuple[int, int]) -> Grid:
 
 
 def _one_size(one: Heatmap, other: Heatmap) -> Iterator[Grid]:
-    from pytest_gradcam.heatmap import Heatmap
+    from pytest_gradcam.heatmap import ROUNDING, Heatmap
 
     if not isinstance(other, Heatmap):
         raise HeatmapError(f"{type(other).__name__} is no heatmap to compare with; pass a Heatmap (Heatmap.from_array)")
@@ -110,7 +109,7 @@ def _one_size(one: Heatmap, other: Heatmap) -> Iterator[Grid]:
     height, width = _coarser(one, other)
     for which, heatmap in (("this", one), ("the other", other)):
         grid = cells(heatmap.grid, (height, width))
-        if np.ptp(grid) <= _ROUNDING * grid.max():
+        if np.ptp(grid) <= ROUNDING * grid.max():
             raise NoEvidenceError(
                 f"on {height} x {width} cells {which} heatmap is the same everywhere, so no likeness means anything; "
                 "choose a layer with a finer grid"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 Mask = Any  # whatever masks.as_mask reads: an array, a PIL image, a path
 BoolArray = NDArray[np.bool_]
+ROUNDING = 1e-6  # a spread, relative to the maximum, that float32 arithmetic leaves on a map of one value
 _FEW = 16  # cells a side, up to which two products of matrices are the fastest way to resize a grid
 
 
@@ -76,7 +77,7 @@ class Heatmap:
         """The heatmap of real numbers (h, w) from elsewhere, on an image (path, PIL, uint8 array) of any size.
 
         Negative values are clipped to 0. Without an image the view is black and of the size of the values.
-        Raises HeatmapError if the values are not a finite two-dimensional array.
+        Raises HeatmapError if the values are no two-dimensional array; on NaN and infinity no check can be decided.
         """
         grid = np.asarray(values)
         if grid.ndim != 2 or grid.size == 0 or grid.dtype.kind not in "fiub":
@@ -228,7 +229,7 @@ class Heatmap:
         """The `similarity` (rank correlation) to the heatmap kept beside the test is at least this (0 < at_least <= 1).
 
         `pytest --gradcam-update` keeps this heatmap in `__gradcam__` beside the test's file, and checks nothing. A
-        test's baselines are told apart by their order, or by `name` (ASCII letters, digits, `_`, `-`, `.`).
+        test's baselines are told apart by their order, or by `name` (ASCII letters, digits, `_`, `.`).
         Raises FocusError if it is less; HeatmapError if the check cannot be decided: there is no baseline, or it is of
         another image, target, layer, method or grid; or outside a test, and under Hypothesis' @given.
         """
@@ -250,8 +251,11 @@ class Heatmap:
             record = self._measured(record, values, region.pixels, float(figure(values, region.pixels)))
         except HeatmapError as error:
             record = evidence.undecided(record, error)
-        self._warn(record)
+        doubts = list(self._doubts(record))
+        record = replace(record, details=(*record.details, *(("note", doubt) for doubt in doubts)))
         evidence.settle(record, lambda kept: self._picture(kept, region))
+        for doubt in doubts:  # of a check that passed; where warnings are errors, its record is kept before
+            warnings.warn(doubt, GradcamWarning, stacklevel=3)
 
     def _measured(self, record: Record, values: NDArray[np.float32], region: BoolArray, figure: float) -> Record:
         assert record.bound is not None
@@ -269,15 +273,15 @@ class Heatmap:
             peaks=peak.maxima,
         )
 
-    def _warn(self, record: Record) -> None:
-        """Say so where a check was decided on ground that is thin."""
+    def _doubts(self, record: Record) -> Iterator[str]:
+        """Why a check was decided on ground that is thin, a sentence each."""
         if record.outcome not in ("passed", "failed") or record.mask_area is None or record.lift is None:
             return
         if record.mask_area * self.grid.size < 1:
             h, w = (round(v / g) for v, g in zip(self._shape, self.grid.shape, strict=True))
-            _say(f"one cell of the heatmap, {h} x {w} px, is coarser than the mask; choose a layer with a finer grid")
+            yield f"one cell of the heatmap, {h} x {w} px, is coarser than the mask; choose a layer with a finer grid"
         if record.check == "focus_within" and record.outcome == "passed" and record.lift < 1:
-            _say(
+            yield (
                 f"focus_within passed on less attention than chance (lift {record.lift:.2f}): the mask covers "
                 f"{messages.percent(record.mask_area)} of the view; raise at_least above that"
             )
@@ -315,7 +319,7 @@ class Heatmap:
                 f"the heatmap is zero everywhere{whose}{where}: there is no positive evidence for the target; "
                 "explain another target, or choose another layer or method (hirescam)"
             )
-        if self.grid.size == 1 or (self.grid == self.grid.flat[0]).all():
+        if np.ptp(self.grid) <= ROUNDING * self.grid.max():
             raise NoEvidenceError(
                 f"the heatmap has the same value everywhere{whose}{where}, so it points nowhere; "
                 "choose a layer with a finer grid, and check that the weights are trained"
@@ -351,7 +355,3 @@ def _nothing_left(is_padding: bool, seen: str) -> str:
     if seen:
         return f"the preprocess kept 0 % of the mask: {seen}; check the mask, or the crop of the preprocess"
     return "the mask has no pixel; check how it was made"
-
-
-def _say(text: str) -> None:
-    warnings.warn(text, GradcamWarning, stacklevel=5)

@@ -86,6 +86,14 @@ def test_what_is_no_heatmap(values):
         Heatmap.from_array(values)
 
 
+def test_rounding_on_a_map_of_one_value_is_no_evidence():
+    """What float32 arithmetic leaves would otherwise decide where the peak is, and who ranks before whom."""
+    grid = 1 + 1e-7 * np.random.default_rng(0).random((4, 4))
+    with pytest.raises(NoEvidenceError, match="same value everywhere"):
+        Heatmap.from_array(grid).assert_peak_within(np.eye(4))
+    Heatmap.from_array(grid + 1e-4 * np.eye(4)).assert_peak_within(np.eye(4))
+
+
 class TestFocusWithin:
     def test_passes(self, spot):
         spot.assert_focus_within(TOP_RIGHT, at_least=0.8)
@@ -251,6 +259,30 @@ def test_a_mask_finer_than_a_cell_is_decided_with_a_warning(spot):
     tiny = masks.box((64, 64), (50, 10, 55, 14))
     with pytest.warns(GradcamWarning, match="one cell of the heatmap, 8 x 8 px, is coarser than the mask"):
         spot.assert_peak_within(tiny, tolerance=8)
+    with pytest.raises(FocusError, match="note       one cell of the heatmap, 8 x 8 px, is coarser than the mask"):
+        spot.assert_peak_within(masks.box((64, 64), (2, 2, 5, 5)))
+
+
+def test_a_warning_that_is_an_error_leaves_the_record(spot):
+    class Kept:
+        def keep(self, record, draw):
+            records.append(record)
+            return record
+
+    records = []
+    with running(Kept()), pytest.raises(GradcamWarning):
+        spot.assert_peak_within(masks.box((64, 64), (50, 10, 55, 14)), tolerance=8)
+    assert records[0].outcome == "passed"
+    assert records[0].details[0][0] == "note"
+
+
+def test_a_figure_just_short_of_its_bound_reads_so(hand):
+    bound = math.nextafter(hand.mass(CORNER), 1)
+    with pytest.raises(FocusError) as caught:
+        hand.assert_focus_within(CORNER, at_least=0.666_700)
+    assert str(caught.value).startswith("66.667 % of the attention lies inside the mask; expected at least 66.670 %")
+    with pytest.raises(FocusError):
+        hand.assert_focus_within(CORNER, at_least=bound)
 
 
 def test_masks_come_as_arrays_pictures_and_files(spot, tmp_path):
