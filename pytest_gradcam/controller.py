@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_gradcam import locations
 from pytest_gradcam.settings import Settings
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ class Controller:
         from pytest_gradcam.report import run, write
 
         report = self._collector.report(ended=run.now(), exit_status=int(session.exitstatus))
-        self._collector.problem = write.attempt(report, self._directory) or self._collector.problem
+        self._collector.problem = write.attempt(report, self._directory)
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         if self._collector is None and not self._baselines:
@@ -71,11 +72,12 @@ class Controller:
 
         records, problem = self.records(), self._collector.problem if self._collector else ""
         verbosity = terminalreporter.verbosity
-        report = None if problem else self._settings.report
+        written = self._settings.report is not None and not problem
+        report = locations.shown(self._directory / "index.html") if written else None
         lines = list(terminal.summary(records, report=report, verbosity=verbosity))
         if verbosity >= 0:
-            written, orphans = ([path for kind, path in self._baselines if kind == each] for each in (WRITTEN, ORPHAN))
-            lines += terminal.baselines(written, orphans)
+            changed, orphans = ([path for kind, path in self._baselines if kind == each] for each in (WRITTEN, ORPHAN))
+            lines += terminal.baselines(changed, orphans)
         warnings = list(terminal.warnings(records, self._settings.directory, problem))
         if lines or warnings:
             terminalreporter.section("gradcam")

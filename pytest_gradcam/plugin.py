@@ -152,10 +152,9 @@ def pytest_runtest_call() -> Generator[None, object, object]:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup() -> None:
-    """A test that runs again, as reruns of flaky ones do, begins with its first baseline again."""
-    test = current()
-    if test is not None:
-        test.baselines.clear()
+    """A test that runs again, as reruns of flaky ones do, begins with its first check and baseline again."""
+    if isinstance(test := current(), _Item):
+        test.begin()
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -198,6 +197,13 @@ class _Item:
         self._checks = 0
         self._failed = False
         self._since = time.perf_counter()
+
+    def begin(self) -> None:
+        """Nothing is kept of an earlier try of the test."""
+        self.baselines.clear()
+        self._checks, self._failed, self._since = 0, False, time.perf_counter()
+        kept = self._item.user_properties
+        kept[:] = [(name, value) for name, value in kept if name != PROPERTY]
 
     def wrote(self, path: Path) -> None:
         self._item.user_properties.append((WRITTEN, locations.shown(path)))

@@ -22,9 +22,9 @@ ACCOUNTABILITY = "accountability"
 #: In the order of the guidelines.
 REQUIREMENTS = (AGENCY, ROBUSTNESS, DATA, TRANSPARENCY, FAIRNESS, WELLBEING, ACCOUNTABILITY)
 
-#: What every kind of check speaks to where no marker says otherwise.
 _DEFAULT = (ROBUSTNESS,)
-_BY_CHECK: dict[str, tuple[str, ...]] = {
+#: What every kind of check speaks to where no marker says otherwise; the default is for users' own kinds.
+BY_CHECK: dict[str, tuple[str, ...]] = {
     "test": (),  # a test that broke before its checks speaks to nothing
     # Where the evidence for a prediction lies: right for the right reason, and shown.
     "focus_within": (ROBUSTNESS, TRANSPARENCY),
@@ -42,13 +42,14 @@ _BY_CHECK: dict[str, tuple[str, ...]] = {
     "similar": (TRANSPARENCY,),
     # Whether model and explanation stay what they were, under perturbation and from one version to the next.
     "stable": (ROBUSTNESS,),
-    "matches_baseline": (ROBUSTNESS, ACCOUNTABILITY),
+    "matches_baseline": (ROBUSTNESS,),
+    "prediction": (ROBUSTNESS,),
 }
 
 
 def of_check(check: str) -> tuple[str, ...]:
     """The requirements that a kind of check speaks to by default."""
-    return _BY_CHECK.get(check, _DEFAULT)
+    return BY_CHECK.get(check, _DEFAULT)
 
 
 def resolve(names: Iterable[object]) -> tuple[str, ...]:

@@ -5,7 +5,18 @@ import sys
 
 import pytest
 
-HEAVY = ("numpy", "torch", "torchvision", "PIL", "skimage", "scipy", "matplotlib", "pytorch_grad_cam", "hypothesis")
+HEAVY = (
+    "numpy",
+    "torch",
+    "torchvision",
+    "PIL",
+    "skimage",
+    "scipy",
+    "matplotlib",
+    "pytorch_grad_cam",
+    "hypothesis",
+    "jinja2",
+)
 
 
 @pytest.mark.parametrize("module", ["pytest_gradcam", "pytest_gradcam.plugin"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
@@ -61,7 +61,7 @@ def render(report: Report) -> str:
         script=Markup(script),
         style_digest=_digest(style),
         script_digest=_digest(script),
-        evidence=Markup(embedded(records)),
+        evidence=Markup(embedded(records, _runs(report))),
         **_said(report, records),
     )
 
@@ -84,7 +84,12 @@ def _said(report: Report, records: Sequence[Record]) -> dict[str, Any]:
     }
 
 
-def embedded(records: Sequence[Record]) -> str:
+def _runs(report: Report) -> dict[int, str]:
+    """When the run of each record began, by the record's identity; nothing if there is one run only."""
+    return {id(record): run.started for run in report.runs for record in run.checks} if len(report.runs) > 1 else {}
+
+
+def embedded(records: Sequence[Record], runs: Mapping[int, str]) -> str:
     """The records as JSON that can stand in a script element: strings once each, checks as their places."""
     places: dict[str, int] = {}
 
@@ -103,7 +108,7 @@ def embedded(records: Sequence[Record]) -> str:
             [place(name) for name in record.requirements],
             place(_line(record)),
             [place(part) for row in _rows(record) for part in row],
-            [place(part) for row in _record(record) for part in row],
+            [place(part) for row in _record(record, runs.get(id(record), "")) for part in row],
         ]
         for record in records
     ]
@@ -139,7 +144,7 @@ def _alarms(report: Report) -> Iterator[str]:
         if not run.ended:
             yield "A run did not end: these are the checks that it had made by then."
         if run.tests.get("error"):
-            yield f"{run.tests['error']} tests ended in an error outside of their own code, before or after their checks."
+            yield f"{run.tests['error']} tests ended in an error in their set-up or tear-down."
         if run.exit_status in (2, 3, 4):
             yield f"pytest stopped early, with exit status {run.exit_status}: tests may be missing here."
 
@@ -170,7 +175,7 @@ def _rows(record: Record) -> Iterator[tuple[str, str]]:
         yield "try", messages.advice(record)
 
 
-def _record(record: Record) -> Iterator[tuple[str, str]]:
+def _record(record: Record, run: str) -> Iterator[tuple[str, str]]:
     known = [
         ("requirements", ", ".join(record.requirements)),
         ("weights", record.weights and f"sha256 {record.weights}"),
@@ -183,6 +188,7 @@ def _record(record: Record) -> Iterator[tuple[str, str]]:
         ("duration", "" if record.duration is None else f"{record.duration:.3g} s"),
         ("test", record.test_outcome),
         ("place", f"check {record.number} of its test"),
+        ("run", run and f"the one that began {run}"),
     ]
     return ((label, phrase) for label, phrase in known if phrase)
 

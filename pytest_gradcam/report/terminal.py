@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 from pytest_gradcam import messages
 from pytest_gradcam.evidence import Record
@@ -15,7 +14,7 @@ _PICTURES = 50
 
 
 def summary(records: Sequence[Record], *, report: str | None = None, verbosity: int = 0) -> Iterator[str]:
-    """How many checks came out how, the worst of them, where the pictures are and the report, if there is one.
+    """How many checks came out how, the worst of them, where the pictures are, and the report's page if there is one.
 
     Nothing for a quiet run, or one without checks and report; a line for each check of a verbose one.
     """
@@ -27,7 +26,7 @@ def summary(records: Sequence[Record], *, report: str | None = None, verbosity: 
     else:
         yield from _worst(worst_first(records))
     if report:
-        yield f"report: {Path(report) / 'index.html'}"
+        yield f"report: {report}"
 
 
 def warnings(records: Sequence[Record], directory: str, problem: str) -> Iterator[str]:

@@ -172,6 +172,24 @@ def test_a_disk_that_cannot_be_written_to_is_said_once_and_changes_no_outcome(su
     result.stdout.no_fnmatch_line("report: *")
 
 
+def test_a_test_that_runs_again_leaves_the_records_of_its_last_try(suite):
+    suite.makeconftest(
+        """
+        from _pytest.runner import runtestprotocol
+
+        def pytest_runtest_protocol(item, nextitem):
+            for _ in range(2):
+                for report in runtestprotocol(item, nextitem=nextitem, log=False):
+                    item.ihook.pytest_runtest_logreport(report=report)
+            return True
+        """
+    )
+    suite.runpytest_inprocess("--gradcam-report=out", "-k", "test_passes")
+    records = load(suite.path / "out").records
+    assert [record.number for record in records] == [1, 2]
+    assert load(suite.path / "out").runs[0].tests == {"passed": 1}
+
+
 class TestTerminal:
     def test_the_worst_come_first_with_figure_and_bound(self, suite):
         result = suite.runpytest_inprocess("--gradcam-report=out", "--gradcam-pictures=failed")

@@ -68,7 +68,7 @@ def test_a_lone_surrogate_does_not_stop_the_page():
 
 def test_ten_thousand_checks_stay_small():
     records = [check(test=f"test_{i}", image=f"image_{i}.png", score=i / 7, target="cat") for i in range(10_000)]
-    assert len(embedded(records)) < 6_000_000
+    assert len(embedded(records, {})) < 6_000_000
 
 
 @pytest.mark.parametrize(
@@ -118,13 +118,22 @@ def test_every_requirement_is_there_covered_or_not():
     ("run", "words"),
     [
         ({"ended": ""}, "did not end"),
-        ({"tests": {"error": 2}}, "2 tests ended in an error"),
+        ({"tests": {"error": 2}}, "2 tests ended in an error in their set-up or tear-down"),
         ({"exit_status": 2}, "pytest stopped early, with exit status 2"),
     ],
 )
 def test_what_must_not_be_overlooked_is_said(run, words):
     assert words in page(check(), **run)
     assert words not in page(check())
+
+
+def test_checks_of_several_runs_say_of_which():
+    runs = [replace(RUN, id=day, started=f"2026-01-0{day}T03:04:05+00:00", checks=(check(),)) for day in "12"]
+    strings = data(render(Report(tuple(runs))))["strings"]
+    assert {"the one that began 2026-01-01T03:04:05+00:00", "the one that began 2026-01-02T03:04:05+00:00"} <= set(
+        strings
+    )
+    assert not any("the one that began" in text for text in data(page(check()))["strings"])
 
 
 class TestPlots:
