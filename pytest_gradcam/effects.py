@@ -32,7 +32,7 @@ SPREAD = 0.1
 #: One image has no spread: its fall may be this far, in units, from the mean over other images.
 SINGLE = 0.4
 #: Where the pixels around the mask move the margin by this share of what those in it do, its outline is doubtful ...
-OUTLINE = 0.9
+OUTLINE = 0.33
 #: ... and so it is where they do so, and the mask itself moves it by this share of the bound: half of an artefact.
 PART = 0.5
 #: In one image, control regions of the mask's shape may cost this share of what the mask does; more is the edges' doing.
