@@ -8,7 +8,7 @@ from contextlib import suppress
 from pytest_gradcam import messages
 from pytest_gradcam.evidence import Record
 from pytest_gradcam.report import markdown
-from pytest_gradcam.report.order import worst_first
+from pytest_gradcam.report.order import expected, worst_first
 
 _MOST = 10  # GitHub shows no more annotations of one kind for a step
 
@@ -19,8 +19,7 @@ def errors(
     """A workflow command for each of the worst checks that made their test fail; `places` are file and line of tests."""
     if environment.get("GITHUB_ACTIONS") != "true":
         return
-    bad = [record for record in worst_first(records) if record.outcome != "passed"]
-    for record in [record for record in bad if record.test_outcome not in ("passed", "xfailed")][:_MOST]:
+    for record in [record for record in worst_first(records) if not expected(record)][:_MOST]:
         file, line = places.get(record.test, (record.test.partition("::")[0], 1))
         title = f"{record.check} {record.outcome}: {record.test}"
         yield f"::error file={_property(file)},line={line},title={_property(title)}::{_data(messages.headline(record))}"

@@ -17,7 +17,7 @@ from pytest_gradcam import messages
 from pytest_gradcam.evidence import Record
 from pytest_gradcam.report.coverage import NOTICE, coverage
 from pytest_gradcam.report.document import Report, Run
-from pytest_gradcam.report.order import OUTCOMES, worst_first
+from pytest_gradcam.report.order import OUTCOMES, expected, worst_first
 from pytest_gradcam.report.plot import plots
 from pytest_gradcam.requirements import REQUIREMENTS
 
@@ -123,11 +123,16 @@ def grouped(count: int) -> str:
 
 def _verdict(records: Sequence[Record]) -> str:
     bad = sum(record.outcome != "passed" for record in records)
+    wanted = sum(record.outcome != "passed" and expected(record) for record in records)
+    total = grouped(len(records))
     if not records:
         return "No check was made"
-    if not bad:
-        return "The only check passed" if len(records) == 1 else f"All {grouped(len(records))} checks passed"
-    return f"{grouped(bad)} of {grouped(len(records))} checks did not pass"
+    if bad > wanted:
+        also = f", and {grouped(wanted)} more as expected" if wanted else ""
+        return f"{grouped(bad - wanted)} of {total} checks did not pass{also}"
+    if bad:
+        return f"{grouped(len(records) - bad)} of {total} checks passed, {grouped(bad)} did not, as expected"
+    return "The only check passed" if len(records) == 1 else f"All {total} checks passed"
 
 
 def _about(records: Sequence[Record]) -> str:
@@ -164,7 +169,7 @@ def _bare(record: Record) -> dict[str, str]:
 
 def _line(record: Record) -> str:
     """What stands beside the outcome: where the test came out another way than its check, it says so."""
-    if record.outcome != "passed" and record.test_outcome in ("passed", "xfailed"):
+    if record.outcome != "passed" and expected(record):
         return f"expected: the test {record.test_outcome}"
     return ""
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from pytest_gradcam import messages
 from pytest_gradcam.evidence import Record
-from pytest_gradcam.report.order import OUTCOMES, worst_first
+from pytest_gradcam.report.order import OUTCOMES, expected, worst_first
 
 _WORST = 10
 _PICTURES = 50
@@ -62,12 +62,8 @@ def _worst(records: Sequence[Record]) -> Iterator[str]:
 
 def _line(record: Record, place: str) -> str:
     """Outcome, check, figure and bound, and where to look."""
-    expected = f" ({record.test_outcome})" if record.outcome != "passed" and _expected(record) else ""
-    return f"{record.outcome:<11} {record.check:<13} {messages.brief(record)}{expected}  {place}"
-
-
-def _expected(record: Record) -> bool:
-    return record.test_outcome in ("passed", "xfailed")
+    wanted = f" (expected: the test {record.test_outcome})" if record.outcome != "passed" and expected(record) else ""
+    return f"{record.outcome:<11} {record.check:<13} {messages.brief(record)}{wanted}  {place}"
 
 
 def baselines(written: Sequence[str], orphans: Sequence[str]) -> Iterator[str]:

@@ -80,6 +80,12 @@ def test_ten_thousand_checks_stay_small():
         ((check(), check(outcome="invalid")), "1 of 2 checks did not pass"),
         ((check(), check(outcome="no evidence")), "1 of 2 checks did not pass"),
         ((check(), check(outcome="failed")), "1 of 2 checks did not pass"),
+        ((check(), check(outcome="failed", test_outcome="error")), "1 of 2 checks did not pass"),
+        ((check(), check(outcome="failed", test_outcome="xfailed")), "1 of 2 checks passed, 1 did not, as expected"),
+        (
+            (check(outcome="invalid"), check(outcome="failed", test_outcome="passed")),
+            "1 of 2 checks did not pass, and 1 more as expected",
+        ),
     ],
 )
 def test_the_verdict_counts_all_that_did_not_pass(checks, verdict):
@@ -93,6 +99,7 @@ def test_the_worst_come_first():
         check(outcome="failed", figure=0.29, test="nearly"),
         check(outcome="failed", figure=0.0, test="badly"),
         check(outcome="invalid", figure=None, test="undecided"),
+        check(outcome="failed", figure=0.0, test="expected", test_outcome="xfailed"),
         check(outcome="failed", figure=1.0, bound=0.1, direction="at_most", test="worst"),
     ]
     found = data(page(*checks))
@@ -101,6 +108,7 @@ def test_the_worst_come_first():
         "badly",
         "nearly",
         "undecided",
+        "expected",
         "narrow",
         "wide",
     ]
