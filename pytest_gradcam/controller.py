@@ -42,18 +42,19 @@ class Controller:
             self._collect(self._directory)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        records = list(_records(report))
+        kept = any(name == PROPERTY for name, _ in report.user_properties)
         if report.when == "teardown":
             self._baselines += [pair for pair in report.user_properties if pair[0] in (WRITTEN, ORPHAN)]  # type: ignore[misc]
-        if self._collector is None and records:
+        if self._collector is None and kept:
             self._collect(None)
         if self._collector is None:
             return
         from pytest_gradcam.report.collect import Phase
 
+        records = tuple(_records(report)) if report.when == "teardown" else ()  # by then there are all of them
         xfail = hasattr(report, "wasxfail")
         self._collector.add(Phase(report.nodeid, report.when or "", report.outcome, xfail, records))
-        if records and report.location[1] is not None:
+        if kept and report.location[1] is not None:
             self._places[report.nodeid] = report.location[0], report.location[1] + 1
 
     @pytest.hookimpl(trylast=True)  # gates set the exit status before

@@ -40,5 +40,5 @@ def _requirements(records: Sequence[Record]) -> Iterator[str]:
 
 
 def plain(text: str) -> str:
-    """The text on one line, with nothing in it that Markdown or HTML would act on."""
-    return re.sub(r"([\\`*_{}\[\]()<>#+!|~&@$:-])", lambda found: f"&#{ord(found[1])};", " ".join(text.split()))
+    """The text on one line, with nothing in it that Markdown, GitHub or HTML would act on."""
+    return re.sub(r"[\\`*\[\]<>#|~&@$!]|:(?=//)", lambda found: f"&#{ord(found[0])};", " ".join(text.split()))
