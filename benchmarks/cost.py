@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import argparse
 import gc
+import resource
 import statistics
+import subprocess
+import sys
 import time
 import tracemalloc
 import warnings
@@ -19,6 +22,7 @@ import torchvision
 from torch.nn.functional import interpolate
 
 from pytest_gradcam import Explainer
+from pytest_gradcam.engine.cache import HeatmapCache
 
 warnings.simplefilter("ignore")
 
@@ -37,7 +41,9 @@ RESHAPES = {
     "vit_b_16": lambda x: x[:, 1:].reshape(len(x), 14, 14, -1).permute(0, 3, 1, 2),
     "swin_t": lambda x: x.permute(0, 3, 1, 2),
 }
-RUNS = ("forward", "pytest-gradcam", "ten classes", "pytorch-grad-cam", "captum", "torchcam")
+RUNS = ("forward", "pytest-gradcam", "ten classes", "warm cache", "pytorch-grad-cam", "captum", "torchcam")
+
+PEAKS = ("forward", "pytest-gradcam", "pytorch-grad-cam", "captum", "torchcam")
 
 
 def build(name: str) -> torch.nn.Module:
@@ -50,14 +56,8 @@ def build(name: str) -> torch.nn.Module:
 
 def contenders(name: str, inputs: torch.Tensor) -> dict[str, Run]:
     """What is timed, the bare forward pass first; each on a model of its own, with the same weights."""
-    model = build(name)
-
-    def forward() -> object:
-        with torch.no_grad():
-            return model(inputs)
-
     runs: dict[str, Run] = {
-        "forward": forward,
+        "forward": forward_of(build(name), inputs),
         **ours(name, inputs),
         "pytorch-grad-cam": pytorch_grad_cam(name, inputs),
     }
@@ -66,12 +66,22 @@ def contenders(name: str, inputs: torch.Tensor) -> dict[str, Run]:
     return runs
 
 
+def forward_of(model: torch.nn.Module, inputs: torch.Tensor) -> Run:
+    def forward() -> object:
+        with torch.no_grad():
+            return model(inputs)
+
+    return forward
+
+
 def ours(name: str, inputs: torch.Tensor) -> dict[str, Run]:
     explainer = Explainer(build(name), batch_size=len(inputs))
     images = list(inputs)
     runs: dict[str, Run] = {
         "pytest-gradcam": lambda: [heatmap.values for heatmap in explainer.batch(images, [1] * len(images))]
     }
+    warm = Explainer(build(name), batch_size=len(inputs), cache=HeatmapCache())
+    runs["warm cache"] = lambda: [heatmap.values for heatmap in warm.batch(images, [1] * len(images))]
     if len(images) == 1:
         runs["ten classes"] = lambda: [h.values for h in explainer.compare(images[0], range(10)).values()]
     return runs
@@ -135,13 +145,45 @@ def growth(heatmaps: int) -> tuple[float, float]:
     return before, used() - before
 
 
+def peak(name: str, run: str, batch: int) -> float:
+    """The most memory, in MiB, that a fresh process of this contender alone has held at a time."""
+    command = [sys.executable, __file__, "--alone", run, "--models", name, "--batch", str(batch)]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def alone(name: str, run: str, batch: int) -> None:
+    inputs = torch.randn(batch, 3, 224, 224)
+    made: dict[str, Callable[[str, torch.Tensor], Run]] = {
+        "forward": lambda name, inputs: forward_of(build(name), inputs),
+        "pytest-gradcam": lambda name, inputs: ours(name, inputs)["pytest-gradcam"],
+        "pytorch-grad-cam": pytorch_grad_cam,
+        "captum": captum,
+        "torchcam": torchcam,
+    }
+    contender = made[run](name, inputs)
+    for _ in range(3):
+        contender()
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--models", nargs="+", default=list(LAYERS), choices=LAYERS)
     parser.add_argument("--batch", nargs="+", type=int, default=[1, 8])
     parser.add_argument("--rounds", type=int, default=11)
     parser.add_argument("--memory", type=int, metavar="N", help="only the memory after N heatmaps on fresh explainers")
+    parser.add_argument("--peak", action="store_true", help="only the peak memory of each contender, in MiB")
+    parser.add_argument("--alone", metavar="RUN", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    if arguments.alone:
+        alone(arguments.models[0], arguments.alone, arguments.batch[0])
+        return
+    if arguments.peak:
+        for name in arguments.models:
+            for batch in arguments.batch:
+                runs = [run for run in PEAKS if name not in RESHAPES or run not in ("captum", "torchcam")]
+                print(f"{name}, batch {batch}: " + ", ".join(f"{run} {peak(name, run, batch):.0f}" for run in runs))
+        return
     if arguments.memory:
         before, more = growth(arguments.memory)
         print(f"{arguments.memory} heatmaps on fresh explainers add {more:.2f} MiB to {before:.1f} MiB")
@@ -151,7 +193,7 @@ def main() -> None:
         for batch in arguments.batch:
             inputs = torch.randn(batch, 3, 224, 224, generator=torch.Generator().manual_seed(0))
             ratios = measure(contenders(name, inputs), arguments.rounds)
-            cells = (f"{ratios[run]:>18.2f}" if run in ratios else f"{'-':>18}" for run in RUNS)
+            cells = (f"{ratios[run]:>18.3f}" if run in ratios else f"{'-':>18}" for run in RUNS)
             print(f"{name + ', batch ' + str(batch):<30}" + "".join(cells), flush=True)
 
 

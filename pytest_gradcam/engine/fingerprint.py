@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import chain
 from operator import is_
 
 from torch import nn
@@ -58,10 +59,7 @@ class _Seen:
         )
 
     def _now(self) -> list[object]:
-        found: list[object] = []
-        for view in self._encoder.views:
-            found.extend(view)
-        return found
+        return list(chain.from_iterable(self._encoder.views))
 
 
 def _fingerprint(model: nn.Module, encoder: Encoder) -> Fingerprint | None:
