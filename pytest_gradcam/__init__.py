@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from pytest_gradcam.engine.dense import Box, Region
     from pytest_gradcam.engine.explainer import Explainer
     from pytest_gradcam.engine.feeding import Fed
-    from pytest_gradcam.engine.reliance import Reliance
     from pytest_gradcam.engine.targets import Contrast
     from pytest_gradcam.heatmap import Heatmap
+    from pytest_gradcam.reliance import Reliance
 
 __all__ = [
     "Box",
@@ -44,7 +44,7 @@ _LAZY = {
     "Box": "pytest_gradcam.engine.dense",
     "Region": "pytest_gradcam.engine.dense",
     "Fed": "pytest_gradcam.engine.feeding",
-    "Reliance": "pytest_gradcam.engine.reliance",
+    "Reliance": "pytest_gradcam.reliance",
     "Contrast": "pytest_gradcam.engine.targets",
     "Robustness": "pytest_gradcam.curves",
     "Explainer": "pytest_gradcam.engine.explainer",

@@ -33,7 +33,8 @@ SPREAD = 0.1
 SINGLE = 0.4
 #: Where the pixels around the mask move the margin by this share of what those in it do, its outline is doubtful ...
 OUTLINE = 0.33
-#: ... and so it is where they do so, and the mask itself moves it by this share of the bound: half of an artefact.
+#: ... and so it is where the mask moves it by more than this share of the bound, and the two together by more than all of
+#: it: the mask may hold half of an artefact.
 PART = 0.5
 #: In one image, control regions of the mask's shape may cost this share of what the mask does; more is the edges' doing.
 YARDSTICK = 0.5
@@ -85,8 +86,8 @@ def unit(scores: NDArray[np.floating]) -> float:
     return lead
 
 
-def estimate(falls: Floats, bound: float, *, independent: int | None = None) -> Estimate:
-    """The mean of falls (N,) with Student's t interval.
+def estimate(falls: Floats, bound: float, *, independent: int | None = None, base: Floats | None = None) -> Estimate:
+    """The mean of falls (N,), less that of the falls `base` (M,) where there are some, with Student's t interval.
 
     `independent` is the number of images that the falls are worth, where that is less than N.
     """
@@ -94,11 +95,18 @@ def estimate(falls: Floats, bound: float, *, independent: int | None = None) -> 
     mean = float(falls.mean())
     if count < 2:
         return Estimate(mean, mean - SINGLE, mean + SINGLE, None, len(falls))
-    error = max(float(falls.std(ddof=1)), SPREAD) / math.sqrt(count)
-    reach = float(special.stdtrit(count - 1, CONFIDENCE)) * error
-    return Estimate(
-        mean, mean - reach, mean + reach, float(special.stdtr(count - 1, (bound - mean) / error)), len(falls)
-    )
+    error, freedom = _error(falls, count), count - 1
+    if base is not None:
+        mean -= float(base.mean())
+        error, freedom = math.hypot(error, _error(base, len(base))), min(freedom, len(base) - 1)
+    reach = float(special.stdtrit(freedom, CONFIDENCE)) * error
+    p_value = float(special.stdtr(freedom, (bound - mean) / error))
+    return Estimate(mean, mean - reach, mean + reach, p_value, len(falls))
+
+
+def _error(falls: Floats, count: int) -> float:
+    """The standard error of the mean of what is worth `count` images."""
+    return max(float(falls.std(ddof=1)), SPREAD) / math.sqrt(count)
 
 
 def exceeds(found: Estimate, bound: float) -> bool | None:

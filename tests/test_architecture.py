@@ -37,6 +37,7 @@ LAYERS = (
         "metrics",
         "overlay",
         "perturbations",
+        "reliance",
         "store",
     ),
     ("engine",),

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pytest_gradcam.engine import feeding, interventions, reliance, robustness, stability
+from pytest_gradcam.engine import feeding, interventions, replacing, robustness, stability
 from pytest_gradcam.engine.feeding import Fed
 from pytest_gradcam.engine.heatmaps import Heatmaps
-from pytest_gradcam.engine.reliance import Reliance
 from pytest_gradcam.engine.targets import Target
+from pytest_gradcam.reliance import Reliance
 
 if TYPE_CHECKING:
     from pytest_gradcam.curves import Robustness
@@ -49,7 +49,14 @@ class Explainer(Heatmaps):
         """
         interventions.assert_relies_on(self, image, mask, target=target, others=others, at_least=at_least)
 
-    def reliance(self, images: Sequence[Any], masks: Any, targets: Sequence[Target] | None = None) -> Reliance:
+    def reliance(
+        self,
+        images: Sequence[Any],
+        masks: Any,
+        targets: Sequence[Target] | None = None,
+        *,
+        without: Sequence[Any] = (),
+    ) -> Reliance:
         """Whether the model relies on the masked pixels of these images: yes, no, or undecided.
 
         The pixels are replaced, and the fall of the logit margin of each image's target (an index or a name; by default
@@ -60,18 +67,23 @@ class Explainer(Heatmaps):
         the mean fall lies above the intervention's bound, and does not if the upper bound lies below; it is undecided
         in between, where the interventions contradict each other, and where the pixels right around the mask matter
         about as much (docs/reliance.md). It costs about five forward passes an image.
+
+        Where the artefact lies across the object, pass two or more images `without` it: the pixels come from them, and
+        what their own place is worth to the model is taken off.
         Raises HeatmapError for malformed images, masks and targets, and for a model without a margin.
         """
-        return reliance.reliance(self, images, masks, targets)
+        return replacing.reliance(self, images, masks, targets, without=without)
 
-    def assert_no_reliance(self, images: Sequence[Any], masks: Any, *, at_most: float | None = None) -> None:
+    def assert_no_reliance(
+        self, images: Sequence[Any], masks: Any, *, without: Sequence[Any] = (), at_most: float | None = None
+    ) -> None:
         """The model does not rely on the masked pixels of these images: `reliance(images, masks)` says no.
 
-        `at_most` is the mean fall of the margin that counts as reliance, in units of the model's mean margin, above 0
-        and up to 1; by default the bound that was measured for the intervention (docs/reliance.md).
+        `at_most` is the mean fall of the margin above which it does, in units of the model's mean margin, above 0 and
+        up to 1; by default the bound that was measured for the intervention (docs/reliance.md).
         Raises FocusError if the model relies on them; HeatmapError if that is undecided.
         """
-        reliance.assert_no_reliance(self, images, masks, at_most=at_most)
+        replacing.assert_no_reliance(self, images, masks, without=without, at_most=at_most)
 
     def fed_by(self, images: Sequence[Any], mask: Any) -> list[Fed]:
         """Which classes this place feeds, largest effect first: all of the model's classes, ranked.

@@ -58,7 +58,7 @@ def read_place(explainer: Heatmaps, image: Any, mask: Any) -> Place:
 def read_places(explainer: Heatmaps, images: Any, masks: Any) -> list[Place]:
     """The images with one mask for all of them, or one each."""
     several = as_images(images)
-    own = _one_each(masks)
+    own = one_each(masks)
     if own is not None and len(own) != len(several):
         raise HeatmapError(f"there are {len(own)} masks for {len(several)} images; expected one for all, or one each")
     return [read_place(explainer, image, masks if own is None else own[i]) for i, image in enumerate(several)]
@@ -76,7 +76,7 @@ def as_images(images: Any) -> list[Any]:
     return list(images)
 
 
-def _one_each(masks: Any) -> list[Any] | None:
+def one_each(masks: Any) -> list[Any] | None:
     """The masks where there is one for each image; None where there is one for all."""
     if isinstance(masks, (np.ndarray, torch.Tensor)):
         return list(masks) if masks.ndim == 3 and masks.shape[-1] != 1 else None

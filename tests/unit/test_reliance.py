@@ -1,0 +1,176 @@
+"""The verdict on reliance from figures alone: each way to decide it, and each way not to."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pytest_gradcam import HeatmapError, Reliance, effects
+from pytest_gradcam.reliance import Falls, judged, kept
+
+
+def falls(mean, count=20, spread=0.2):
+    """Falls with exactly this mean and standard deviation."""
+    steps = np.linspace(-1, 1, count)
+    return mean + spread * steps / steps.std(ddof=1) if count > 1 else np.array([mean])
+
+
+def figures(main, around=0.0, intervention="swap", count=20, **more):
+    removed = {} if intervention == "colour" else {"colour": falls(main / 2, count)}
+    given = {"removed": removed, **more}
+    return Falls(intervention, "why", falls(main, count), falls(around, count), **given)
+
+
+@pytest.mark.parametrize("intervention", list(effects.BOUNDS))
+def test_the_lower_bound_decides_for_and_the_upper_against(intervention):
+    bound, reach = effects.BOUNDS[intervention], 1.7291 * 0.2 / np.sqrt(20)  # t of 19 degrees of freedom, one-sided
+    for mean, expected in ((reach + 1e-3, True), (reach - 1e-3, None), (-reach + 1e-3, None), (-reach - 1e-3, False)):
+        found = judged(figures(bound + mean, intervention=intervention, removed={}))
+        assert found.relies is expected, mean
+        assert found.bound == bound
+        assert found.interval == pytest.approx((bound + mean - reach, bound + mean + reach), abs=1e-4)
+        assert (found.p_value < 0.05) is (expected is True)
+        assert (found.p_value > 0.95) is (expected is False)
+
+
+def test_another_bound():
+    assert judged(figures(0.7), 0.9).relies is False
+    assert judged(figures(0.7), 0.5).relies is True
+    assert judged(figures(0.7), 0.9).bound == 0.9
+
+
+def test_too_few_images_say_so():
+    found = judged(figures(0.7, count=2))
+    assert found.relies is None
+    assert "which holds the bound of 0.5: 2 images are too few" in found.reason
+    assert found.verdict.startswith(
+        "undecided whether the model relies on the masked pixels: without the masked pixels"
+    )
+
+
+def test_a_model_that_ignores_its_input_is_no_model_that_ignores_the_place():
+    found = judged(figures(0.0, alive=False))
+    assert found.relies is None
+    assert "ignores them altogether" in found.reason
+
+
+@pytest.mark.parametrize(("around", "expected"), [(0.89, True), (0.9, None), (1.4, None)])
+def test_pixels_around_that_matter_as_much_make_reliance_doubtful(around, expected):
+    found = judged(figures(1.0, around))
+    assert found.relies is expected
+    if expected is None:
+        assert "it touches the object, or the artefact reaches beyond it" in found.reason
+
+
+@pytest.mark.parametrize(
+    ("main", "around", "expected"),
+    [
+        (0.36, 0.7, None),
+        (0.36, 0.2, None),
+        (0.36, 0.1, False),
+        (0.3, 0.7, False),
+    ],
+)
+def test_pixels_around_that_matter_make_it_doubtful_that_a_little_is_nothing(main, around, expected):
+    found = judged(figures(main, around))
+    assert found.relies is expected
+    if expected is None:
+        assert "it may hold only a part of the artefact" in found.reason
+
+
+@pytest.mark.parametrize("intervention", ["swap", "paste"])
+def test_the_mean_colour_speaks_against_a_swap_that_shows_nothing(intervention):
+    hidden = figures(0.0, intervention=intervention, removed={"colour": falls(1.0)})
+    found = judged(hidden)
+    assert found.relies is None
+    assert "cost 0.00 of the margin, but 1.00 with the mean colour" in found.reason
+    assert judged(replace(hidden, removed={"colour": falls(0.45)})).relies is False  # undecided by itself: no objection
+    shown = figures(1.0, intervention=intervention, removed={"colour": falls(0.0)})
+    assert judged(shown).relies is True
+
+
+def test_inpainting_speaks_against_the_mean_colour_both_ways():
+    for main, other in ((1.0, 0.0), (0.0, 1.0)):
+        found = judged(figures(main, intervention="colour", removed={"inpaint": falls(other)}))
+        assert found.relies is None
+        assert "the one may bring the cue back, or the other look unnatural" in found.reason
+    assert judged(figures(1.0, intervention="colour", removed={"inpaint": falls(0.4)})).relies is True
+
+
+@pytest.mark.parametrize(
+    ("main", "other", "expected"),
+    [(1.0, 1.0, True), (0.0, 0.0, False), (1.0, 0.6, None), (0.0, 0.2, None), (0.5, 0.5, None)],
+)
+def test_one_image_needs_a_clear_figure_both_ways(main, other, expected):
+    one = figures(main, intervention="colour", count=1, removed={"inpaint": falls(other, 1)})
+    found = judged(one)
+    assert found.relies is expected
+    assert found.p_value is None
+    assert found.images == 1
+
+
+def test_few_lenders_widen_the_interval():
+    assert judged(figures(0.7)).relies is True
+    assert judged(figures(0.7, worth=3)).relies is None
+
+
+def test_images_without_the_artefact_take_their_own_fall_off():
+    assert judged(figures(1.0, intervention="paste")).relies is True
+    found = judged(figures(1.0, intervention="paste", without=falls(0.9), removed={"colour": falls(0.0)}))
+    assert found.relies is False
+    assert found.effect == pytest.approx(0.1)
+    assert found.without == pytest.approx(0.9)
+    assert judged(figures(1.2, intervention="paste", without=falls(0.2))).relies is True
+
+
+@pytest.mark.parametrize(
+    ("heat", "main", "agreement"),
+    [(0.5, 1.0, True), (0.2, 1.0, False), (0.2, 0.0, True), (0.5, 0.0, False), (None, 0, None)],
+)
+def test_the_heatmap_is_information(heat, main, agreement):
+    found = judged(figures(main, mean_heat=heat))
+    assert found.agreement is agreement
+    assert found.relies is (main == 1.0)
+
+
+def test_no_verdict_agrees_with_nothing():
+    assert judged(figures(0.5, mean_heat=0.9)).agreement is None
+
+
+def test_it_says_itself():
+    found = judged(figures(1.0, 0.1, mean_heat=0.7))
+    assert repr(found) == (
+        "Reliance(relies=True, effect=1.000 (0.92 to 1.08), bound=0.5, p_value=4.2e-10, intervention='swap', images=20)"
+    )
+    assert found.verdict == (
+        "the model relies on the masked pixels: without them it loses 1.00 of its margin (0.92 to 1.08; "
+        "above 0.5 is reliance)"
+    )
+    assert dict(found.rows()) == {
+        "effect": "1.00 of the model's mean margin, 0.92 to 1.08 at 95 % a side, bound 0.5, p 4.2e-10",
+        "replaced": "with pixels of images predicted as another class: why",
+        "around": "0.10 for the pixels right around the mask",
+        "otherwise": "0.50 with the mean colour",
+        "mean heat": "0.70 of the heatmaps' maxima in the mask: agrees",
+        "images": "20",
+    }
+    assert all(len(label) <= 10 for label, _ in found.rows())
+    assert "does not rely" in judged(figures(0.0)).verdict
+    assert "reason='without the masked pixels" in repr(judged(figures(0.5)))
+
+
+def test_a_picture_needs_an_explainer():
+    found = judged(figures(1.0))
+    assert isinstance(found, Reliance)
+    with pytest.raises(HeatmapError, match="no explainer made this Reliance"):
+        _ = found.picture
+    said = []
+    drawn = replace(found, draw=lambda title, lines: said.append((title, lines)) or Image.new("RGB", (4, 4)))
+    assert drawn.picture.size == (4, 4)
+    assert said[0][0] == found.verdict
+    assert drawn == found
+
+
+def test_images_to_which_nothing_was_done_do_not_count():
+    np.testing.assert_array_equal(kept(np.array([0.5, np.nan, 1.0])), [0.5, 1.0])
