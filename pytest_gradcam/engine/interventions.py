@@ -123,7 +123,7 @@ def _find(explainer: Heatmaps, place: Place, target: Any, others: Any) -> _Findi
             "the model gives every image the same scores, so it ignores them altogether; check the weights"
         )
     seen, after = scores[: 1 + len(beside)], scores[1 + len(beside) :]
-    lead, unit = lead_of(target, scores[0], explainer.names), effects.unit(seen)
+    lead, unit = lead_of(explainer.wanted(target), scores[0], explainer.names), effects.unit(seen)
     falls = (lead.of(scores[:1]) - lead.of(after)) / unit
     tried = [_Tried(*both) for both in zip(changes, after, falls.tolist(), strict=False)]
     telling = [one for one in tried if one.change.lender < 0 or seen[1 + one.change.lender].argmax() != lead.index]
@@ -168,16 +168,16 @@ def _settled(check: Record, found: _Findings) -> Record:
     # The figure is that of the fill that speaks against the verdict the most, and even it does so not enough.
     figure = min(falls) if moves else max(falls)
     finding = (
-        f"the margin of {check.target!r} {_reach(figure, bound, moves)} when the "
-        f"{'masked pixels' if wanted else 'pixels to ignore'} are replaced, whatever by; expected a fall of "
-        f"{check.direction.replace('_', ' ')} {messages.number(bound)}"
+        f"the margin of {check.target!r} {_reach(figure, bound, moves)} with every fill of the "
+        f"{'masked pixels' if wanted else 'pixels to ignore'}; expected a fall of {check.direction.replace('_', ' ')} "
+        f"{messages.number(bound)}"
     )
     return replace(
         check,
         outcome="passed" if moves is wanted else "failed",
         figure=figure,
         finding=finding,
-        advice=_advice(wanted, found),
+        advice=_advice(check, found),
     )
 
 
@@ -188,11 +188,16 @@ def _reach(figure: float, bound: float, moves: bool) -> str:
     return f"falls by {'at least' if moves else 'at most'} {messages.number(figure, unlike=bound)} units"
 
 
-def _advice(wanted: bool, found: _Findings) -> str:
-    more = "one image is not certain: reliance(images, masks) on a set of them says how certain this is"
+def _advice(check: Record, found: _Findings) -> str:
+    if check.predicted_index != check.target_index:
+        return (
+            f"look at the picture; the model predicts {check.predicted!r}, so settle the prediction first, or leave target "
+            "out to see what it was predicted by"
+        )
+    more = "how certain this is, reliance(images, masks) on a set of images says"
     if not found.beside:
         more += "; others= makes a single one more certain"
-    if wanted:
+    if check.direction == "at_least":
         return f"look at the picture: if the outline is right, something else in the image carries the class; {more}"
     return f"look at the picture: if the mask holds nothing of the object, these pixels are a shortcut; {more}"
 

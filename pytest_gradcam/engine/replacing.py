@@ -172,12 +172,13 @@ def _lacking(explainer: Heatmaps, places: Sequence[Place], masks: Any, without: 
 def _classes(explainer: Heatmaps, scores: NDArray[np.float32], count: int, targets: Any) -> Indices:
     """The class of each image whose margin is read: its target's, by default the predicted one."""
     predicted = np.asarray(scores.argmax(axis=1))
-    if targets is None:
+    if targets is None and explainer.wanted(None) is None:
         return predicted
+    targets = [None] * count if targets is None else targets
     given = 1 if isinstance(targets, str) or not hasattr(targets, "__len__") else len(targets)
     if isinstance(targets, str) or given != count:
         raise HeatmapError(f"there are {given} targets for {count} images; expected one per image, in a list")
-    leads = [lead_of(target, row, explainer.names) for target, row in zip(targets, scores, strict=False)]
+    leads = [lead_of(explainer.wanted(t), row, explainer.names) for t, row in zip(targets, scores, strict=False)]
     if any(lead.against is not None for lead in leads):
         raise HeatmapError(
             "a Contrast has no margin over all other classes; expected class indices or names as targets"
