@@ -30,7 +30,8 @@ class Falls:
     """What replacing the place did to the margin of each image, in the model's units.
 
     `main` (N,) are the falls by the `intervention`, `around` (N,) those where it replaced the pixels right around the
-    mask, `removed` the falls by other interventions, `without` (M,) those of images that lack the artefact. `worth` is
+    mask, `removed` the falls by other interventions, `without` (M,) the main falls of images that lack the artefact
+    (from `around` and `removed` their means are taken off already). `worth` is
     how many independent images the main falls come to; `alive` whether the model's scores hang on its input at all.
     """
 
@@ -186,8 +187,8 @@ def _too_few(found: Estimate, bound: float) -> str:
 def _contradiction(falls: Falls, found: Estimate, relies: bool, bound: float) -> str:
     """Another intervention that says the opposite.
 
-    Against a swap or a paste only reliance counts: they bring back what is the same on every image. Against the mean
-    colour, which is the least natural, both do.
+    Against a swap, a paste and inpainting only reliance counts: they may bring the cue back. Against the mean colour,
+    which is the least natural, both do.
     """
     for name, each in falls.removed.items():
         other = effects.estimate(each, bound)

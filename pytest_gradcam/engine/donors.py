@@ -44,10 +44,10 @@ class Loans:
         """Whether nearly all images were lent something."""
         return len({loan.to for loan in self.loans}) >= max(2, 0.8 * self.images)
 
-    def worth(self, count: int) -> int:
-        """How many independent images the loans to the first `count` come to: when few lend to many, the few decide."""
-        own = [loan for loan in self.loans if loan.to < count]
-        return min(len({loan.to for loan in own}), 2 * len({j for loan in own for j in loan.lenders}))
+    @property
+    def worth(self) -> int:
+        """How many independent images this comes to: when few lend to many, the few decide."""
+        return min(len({loan.to for loan in self.loans}), 2 * len({j for loan in self.loans for j in loan.lenders}))
 
 
 def arrange(places: Sequence[Place], classes: NDArray[np.intp], allowed: Callable[[int, int], bool]) -> Loans:

@@ -23,7 +23,7 @@ class Explainer(Heatmaps):
     """
 
     def assert_ignores(
-        self, image: Any, mask: Any, *, target: Target = None, others: Sequence[Any] = (), at_most: float = 0.4
+        self, image: Any, mask: Any, *, target: Target = None, others: Sequence[Any] = (), at_most: float = 0.25
     ) -> None:
         """Replacing the masked pixels leaves the prediction: the margin of the target falls by at most this.
 
@@ -68,8 +68,8 @@ class Explainer(Heatmaps):
         in between, where the interventions contradict each other, and where the pixels right around the mask matter
         about as much (docs/reliance.md). It costs about five forward passes an image.
 
-        Where the artefact lies across the object, pass two or more images `without` it: the pixels come from them, and
-        what their own place is worth to the model is taken off.
+        Where the artefact lies across the object, pass two or more images `without` it: the place is inpainted in both,
+        and what that costs without the artefact is taken off.
         Raises HeatmapError for malformed images, masks and targets, and for a model without a margin.
         """
         return replacing.reliance(self, images, masks, targets, without=without)

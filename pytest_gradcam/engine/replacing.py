@@ -103,15 +103,13 @@ class _Plan:
 
 
 def _plan(places: Sequence[Place], count: int, classes: Indices, predicted: Indices) -> _Plan:
-    """The intervention that changes the place the most naturally, of those that the images allow.
+    """The intervention that changes the place the most naturally, of those that the first `count` images allow.
 
-    Images from number `count` on lack the artefact: they lend to all, and nobody else does.
+    Images after those lack the artefact. There, both lots are inpainted: other images' pixels bring objects of their own,
+    and a colour in the shape of a text is that text again.
     """
     if count < len(places):
-        lent = arrange(places, predicted, lambda i, j: j >= count)
-        if not lent.enough:
-            raise HeatmapError("too few images without the artefact are of the images' size; pass some that are")
-        return _Plan("paste", "those of the images without the artefact", lent)
+        return _Plan("inpaint", "the same in the images without the artefact, which show what that costs by itself")
     if count == 1:
         return _Plan("colour", "with one image there are no others to take pixels from")
     swap = arrange(places, predicted, lambda i, j: bool(predicted[j] != classes[i]))
@@ -131,10 +129,11 @@ def _tried(
     """The falls by all interventions, scored together, and the changes of the first; units of the first `count`."""
     level, own = common_level(places[:count]), list(places[:count])
     removal = [_Plan("colour", "")] if plan.intervention != "colour" else [_Plan("inpaint", "")]
+    compared = places if count < len(places) else own
     groups = [
         plan.changes(places, level),
-        _once(plan.changes([place.at(controls.around(place.mask, place.padding)) for place in places], level), count),
-        *(one.changes(own, level) for one in removal),
+        _once(plan.changes([place.at(controls.around(place.mask, place.padding)) for place in compared], level)),
+        *(one.changes(compared, level) for one in removal),
     ]
     rest = [own[0].at(~own[0].mask).filled(fills.colour, level=level)] if len(places) == 1 else []
     after = scores_of(explainer, [*(changed for group in groups for _, changed in group), *rest])
@@ -149,10 +148,10 @@ def _tried(
         plan.intervention,
         plan.why,
         main=kept(falls[0][:count]),
-        around=kept(falls[1][:count]),
-        removed={one.intervention: kept(each) for one, each in zip(removal, falls[2:], strict=True)},
+        around=_beyond(falls[1], count),
+        removed={one.intervention: _beyond(each, count) for one, each in zip(removal, falls[2:], strict=True)},
         without=kept(falls[0][count:]) if count < len(places) else None,
-        worth=None if plan.loans is None else plan.loans.worth(count),
+        worth=None if plan.loans is None else plan.loans.worth,
         alive=bool(np.ptp(np.concatenate([before, after]), axis=0).any()),
     ), groups[0]
 
@@ -162,7 +161,7 @@ def _lacking(explainer: Heatmaps, places: Sequence[Place], masks: Any, without: 
     if not len(without):
         return []
     if len(without) < 2:
-        raise HeatmapError("without= holds one image; expected two at least, so that they can lend to each other")
+        raise HeatmapError("without= holds one image; expected two at least, to see how much they differ")
     if any(not np.array_equal(place.mask, places[0].mask) for place in places):
         raise HeatmapError("without= needs the same place in all images; pass one mask for all")
     own = one_each(masks)
@@ -186,10 +185,15 @@ def _classes(explainer: Heatmaps, scores: NDArray[np.float32], count: int, targe
     return np.array([*(lead.index for lead in leads), *predicted[count:]])
 
 
-def _once(changes: list[Change], count: int) -> list[Change]:
-    """The first change of each of the first `count` images."""
-    first = {i: changed for i, changed in reversed(changes) if i < count}
-    return sorted(first.items(), key=lambda change: change[0])
+def _once(changes: list[Change]) -> list[Change]:
+    """The first change of each image."""
+    return sorted(dict(reversed(changes)).items(), key=lambda change: change[0])
+
+
+def _beyond(falls: Floats, count: int) -> Floats:
+    """The falls of the first `count` images, less the mean of those after them, where there are some."""
+    rest = kept(falls[count:])
+    return np.asarray(kept(falls[:count]) - (rest.mean() if len(rest) else 0))
 
 
 def _means(falls: Floats, sources: Indices, count: int) -> Floats:
@@ -221,7 +225,7 @@ def _draw(
     lines: Sequence[str],
 ) -> Image:
     panels = []
-    for i, changed in _once(changes, len(places))[:_SHOWN]:
+    for i, changed in _once(changes)[:_SHOWN]:
         place, name = places[i], explainer.names.name(int(classes[i]))
         view, score = place.one.look()[0], scores_of(explainer, [place.one, changed])[:, classes[i]]
         panels.append(overlay.Panel(view, mask=place.mask, caption=f"{name}: {score[0]:.3g}"))

@@ -73,7 +73,7 @@ def test_the_region_that_is_read_is_relied_on_and_no_other():
     explainer.assert_ignores(image, CORNER)
     with pytest.raises(FocusError, match="falls by at most 0 units with every fill of the masked pixels"):
         explainer.assert_relies_on(image, CORNER)
-    with pytest.raises(FocusError, match="with every fill of the pixels to ignore; expected a fall of at most 0.4"):
+    with pytest.raises(FocusError, match="with every fill of the pixels to ignore; expected a fall of at most 0.25"):
         explainer.assert_ignores(image, DISC)
 
 
