@@ -55,7 +55,7 @@ def test_a_model_that_ignores_its_input_is_no_model_that_ignores_the_place():
     assert "ignores them altogether" in found.reason
 
 
-@pytest.mark.parametrize(("around", "expected"), [(0.89, True), (0.9, None), (1.4, None)])
+@pytest.mark.parametrize(("around", "expected"), [(effects.OUTLINE - 0.01, True), (effects.OUTLINE, None), (1.4, None)])
 def test_pixels_around_that_matter_as_much_make_reliance_doubtful(around, expected):
     found = judged(figures(1.0, around))
     assert found.relies is expected
