@@ -1,14 +1,13 @@
 """Propose bounds from a known-good run: one for each check of each test function.
 
 The bound is the worst figure of the run moved by a margin, and rounded to two digits away from the figures. The margin
-is the largest of a tenth of the worst figure, the standard deviation of the figures, and 0.01 (for distances 1 pixel).
+is a tenth of the worst figure, and at least 0.01 (for distances 1 pixel).
 Exit status 0 if every check got a bound, 1 if one did not, 2 if the run is no ground for any.
 """
 
 from __future__ import annotations
 
 import math
-import statistics
 from argparse import ArgumentParser, Namespace
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -81,9 +80,7 @@ def lines(proposals: Sequence[Proposal]) -> Iterator[str]:
             f"margin {number(proposal.margin)}"
         )
         yield from (f"  {'':<18} {note}" for note in proposal.notes)
-    yield (
-        "margin: the largest of a tenth of the worst figure, the standard deviation of the figures, and 0.01 (distances: 1 px)"
-    )
+    yield "margin: a tenth of the worst figure, and at least 0.01 (distances: 1 px)"
 
 
 def _proposal(test: str, check: str, group: Sequence[Record]) -> Proposal:
@@ -91,7 +88,7 @@ def _proposal(test: str, check: str, group: Sequence[Record]) -> Proposal:
     at_least = first.direction == "at_least"
     worst = min(figures) if at_least else max(figures)
     distance = check == "peak_within"
-    margin = max(abs(worst) / 10, statistics.pstdev(figures), 1 if distance else 0.01)
+    margin = max(abs(worst) / 10, 1 if distance else 0.01)
     bound = _rounded(worst - margin, math.floor) if at_least else _rounded(worst + margin, math.ceil)
     notes = list(_notes(group, figures, bound))
     usable = bound > 0 if at_least else bound < 1 or distance or first.measure == bounds.LIFT
