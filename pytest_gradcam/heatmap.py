@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from pytest_gradcam import baselines, bounds, comparison, evidence, images, masks, messages, metrics, overlay
 from pytest_gradcam.bounds import Lift
-from pytest_gradcam.errors import GradcamWarning, HeatmapError, NoEvidenceError
+from pytest_gradcam.errors import FocusError, GradcamWarning, HeatmapError, NoEvidenceError
 from pytest_gradcam.evidence import Record, Subject
 from pytest_gradcam.metrics import Similarity
 
@@ -44,6 +44,7 @@ class Region:
 
 
 Carry = Callable[[Mask], Region]
+Figure = Callable[[NDArray[np.float32], BoolArray], float]
 #: The image as the model saw it, uint8 (H, W, 3), and the pixels (H, W) that the preprocess added, None for none.
 View = tuple[NDArray[np.uint8], BoolArray | None]
 
@@ -71,6 +72,10 @@ class Heatmap:
         self._shape = shape
         self._look = look
         self._carry = carry or (lambda mask: Region(masks.as_mask(mask, shape=shape)))
+        #: Says why checks on where the heatmap lies can have no verdict; nothing, where they can.
+        self.gate: Callable[[], str] = str
+        #: Heatmaps for which these checks must hold as well.
+        self.also: tuple[Heatmap, ...] = ()
 
     @classmethod
     def from_array(cls, values: ArrayLike, image: Any = None) -> Heatmap:
@@ -240,13 +245,29 @@ class Heatmap:
         (h, w), (height, width) = self.grid.shape, self._shape
         return replace(check, **asdict(self.subject), grid=(h, w), view=(height, width))
 
-    def _judge(self, check: Record, mask: Mask, figure: Callable[[NDArray[np.float32], BoolArray], float]) -> None:
+    def _judge(self, check: Record, mask: Mask, figure: Figure) -> None:
+        """Settle the check on this heatmap and on those for which it must hold as well, and raise what the first did."""
+        errors = []
+        for heatmap in (self, *self.also):
+            try:
+                heatmap._settle(check, mask, figure)
+            except (FocusError, HeatmapError) as error:
+                errors.append(error)
+        for other in errors[1:]:
+            errors[0].add_note(f"and on the other heatmap:\n{other}")
+        if errors:
+            raise errors[0]
+
+    def _settle(self, check: Record, mask: Mask, figure: Figure) -> None:
         """Measure, compare with the bound, settle."""
         record, region = self.record(check), None
         try:
             record = bounds.settled(record)
+            if reason := self.gate():
+                raise HeatmapError(reason)
             region = self._region(mask)
             record = bounds.within_reach(replace(record, mask_area=float(region.pixels.mean())))
+            _refuse_far(record, region.pixels)
             values = self._evident()
             record = self._measured(record, values, region.pixels, float(figure(values, region.pixels)))
         except HeatmapError as error:
@@ -255,7 +276,7 @@ class Heatmap:
         record = replace(record, details=(*record.details, *(("note", doubt) for doubt in doubts)))
         evidence.settle(record, lambda kept: self._picture(kept, region))
         for doubt in doubts:  # of a check that passed; where warnings are errors, its record is kept before
-            warnings.warn(doubt, GradcamWarning, stacklevel=3)
+            warnings.warn(doubt, GradcamWarning, stacklevel=4)
 
     def _measured(self, record: Record, values: NDArray[np.float32], region: BoolArray, figure: float) -> Record:
         assert record.bound is not None
@@ -343,6 +364,18 @@ def _weights(few: int, many: int) -> NDArray[np.float64]:
     centres = np.clip((np.arange(many) + 0.5) * few / many - 0.5, 0, few - 1)
     shares: NDArray[np.float64] = np.maximum(0, 1 - np.abs(centres[:, None] - np.arange(few)))
     return shares
+
+
+def _refuse_far(record: Record, region: BoolArray) -> None:
+    """Raise HeatmapError for a tolerance within which every pixel lies."""
+    if record.check != "peak_within" or not record.bound:
+        return
+    farthest = metrics.farthest(region, record.view or (0, 0))
+    if record.bound >= farthest:
+        raise HeatmapError(
+            f"tolerance={record.bound:g} holds for every heatmap: no pixel of the view lies more than {farthest:.4g} px "
+            "from the mask; pass a lower one"
+        )
 
 
 def _on_mass(check: str, direction: Literal["at_least", "at_most"], bound: Any) -> Record:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pytest_gradcam.evidence import Record
+from pytest_gradcam.evidence import Record, Subject
 
 
 def percent(share: float, *, unlike: float | None = None) -> str:
@@ -116,8 +116,13 @@ def _target(record: Record) -> str:
     return f"{record.target!r}{index}" + (": " if parts else "") + ", ".join(parts)
 
 
+def is_mispredicted(subject: Subject) -> bool:
+    """Whether the class that is explained is not the one that is predicted."""
+    return subject.predicted_index is not None and subject.predicted_index != subject.target_index
+
+
 def _prediction(record: Record) -> str:
-    if record.predicted is None or record.predicted_index == record.target_index:
+    if not is_mispredicted(record):
         return ""
     return f"the model predicts {record.predicted!r} ({record.predicted_index})"
 

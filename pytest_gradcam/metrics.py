@@ -80,6 +80,11 @@ def peak_distance(heatmap: ArrayLike, mask: object) -> float:
     return float(ndimage.distance_transform_edt(~region)[at_peak].max())
 
 
+def farthest(mask: object, shape: tuple[int, int]) -> float:
+    """How far the pixel of the view (H, W) that is farthest from the mask lies from it, in pixels between centres."""
+    return float(ndimage.distance_transform_edt(~masks.as_mask(mask, shape=shape)).max())
+
+
 def hits(heatmap: ArrayLike, mask: object, *, tolerance: float = 0) -> bool:
     """The pointing game: every maximum lies within `tolerance` pixels of the mask (Zhang et al. 2018).
 

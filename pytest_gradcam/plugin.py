@@ -9,7 +9,7 @@ import json
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 from unittest import SkipTest
 
 import pytest
@@ -235,6 +235,9 @@ class _Item:
                 attachments.to_allure(kept.picture, kept.check)
         self._since = time.perf_counter()
         return kept
+
+    def skip(self, reason: str) -> NoReturn:
+        pytest.skip(reason)
 
     def ended_by(self, error: BaseException) -> None:
         """A test with the fixture that ends otherwise than by a check of ours leaves a record that says why."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,6 +36,9 @@ class Test(Protocol):
 
     def keep(self, record: Record, draw: Callable[[Record], Image]) -> Record:
         """The record as it was kept: with the test's id and, where one was drawn, the picture's path."""
+
+    def skip(self, reason: str) -> NoReturn:
+        """End the test here, as skipped."""
 
 
 _current: ContextVar[Test | None] = ContextVar("gradcam_test", default=None)

@@ -120,21 +120,32 @@ def build_explainer(
 ) -> Explainer:
     """The `gradcam` fixture: an explainer for which the running test's markers fill in what a call leaves out."""
     from pytest_gradcam.engine import cache, models
-    from pytest_gradcam.engine.explainer import Explainer
+    from pytest_gradcam.engine.gate import Gated
     from pytest_gradcam.engine.targets import Target
     from pytest_gradcam.heatmap import Heatmap
+    from pytest_gradcam.mispredicted import settled
 
     models.share_threads()
     kept = cache.open_cache(cache_directory) if settings.cache == "on" else None
 
-    class MarkedExplainer(Explainer):
+    class MarkedExplainer(Gated):
         def wanted(self, target: Target) -> Target:
             return _marker().get("target") if target is None else target
+
+        def gated(self) -> bool:
+            return bool(_marker().get("gate", settings.gate) == "on")
 
         def __call__(
             self, image: Any, target: Target = None, *, layer: str | None = None, method: str | None = None
         ) -> Heatmap:
-            return self.batch([image], [target], layer=layer, method=method)[0]
+            heatmap = self.batch([one := self.read(image)], [target], layer=layer, method=method)[0]
+            policy = _marker().get("mispredicted", settings.mispredicted)
+            named = isinstance(wanted := self.wanted(target), str) or hasattr(wanted, "__index__")
+            return settled(
+                heatmap,
+                policy if named else "label",
+                lambda: self.predicted(heatmap, one, layer=layer, method=method),
+            )
 
         def batch(
             self,

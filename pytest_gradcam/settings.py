@@ -31,6 +31,8 @@ METHODS = (
     "fullgrad",
 )
 PICTURES = ("failed", "all", "none")
+#: What a test explains whose named class is not the one that the model predicts.
+MISPREDICTED = ("label", "prediction", "both", "skip", "fail")
 
 
 class Option(NamedTuple):
@@ -147,6 +149,21 @@ OPTIONS = (
         ini_type="int",
     ),
     Option(
+        "gate",
+        _one_of(("on", "off")),
+        "check the explanations themselves, once for each layer and method, before any check rests on them: on, off [off]",
+        "WHEN",
+        marker=True,
+    ),
+    Option(
+        "mispredicted",
+        _one_of(MISPREDICTED),
+        "where a test names a class and the model predicts another: explain the label, the prediction, both, or skip "
+        "or fail the test [label]",
+        "WHAT",
+        marker=True,
+    ),
+    Option(
         "report",
         _text,
         "write a report to this directory: evidence.json, index.html and more, beside the pictures "
@@ -184,6 +201,8 @@ class Settings:
     batch_size: int = 16
     cache: str = "on"
     examples: int = 25
+    gate: str = "off"
+    mispredicted: str = "label"
     report: str | None = None
     pictures: str = "failed"
     compare: str | None = None

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
+from hypothesis import settings
 
 pytest_plugins = ["pytester"]
+
+if "MUTANT_UNDER_TEST" in os.environ:  # mutmut: many short runs
+    settings.register_profile("mutation", max_examples=10, derandomize=True, database=None, deadline=None)
+    settings.load_profile("mutation")
 
 #: A classifier of two classes, in a module that the tests' own pytest runs can import: class 0 scores the red of the
 #: picture, class 1 the green. It needs no training, and where it looks is known.

@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pytest_gradcam.engine import feeding, interventions, replacing, robustness, stability
+from pytest_gradcam.engine import (
+    determinism,
+    faithfulness,
+    feeding,
+    interventions,
+    randomisation,
+    replacing,
+    robustness,
+    stability,
+)
 from pytest_gradcam.engine.feeding import Fed
 from pytest_gradcam.engine.heatmaps import Heatmaps
 from pytest_gradcam.engine.targets import Target
@@ -166,3 +175,77 @@ class Explainer(Heatmaps):
             mass_at_least=mass_at_least,
             similarity_at_least=similarity_at_least,
         )
+
+    def assert_faithful(
+        self,
+        image: Any,
+        *,
+        target: Target = None,
+        at_least: float = 0.9,
+        orders: int = 20,
+        seed: int = 0,
+        layer: str | None = None,
+        method: str | None = None,
+    ) -> None:
+        """The heatmap's order of pixels moves the score more than this share of random orders (0 < at_least <= 1).
+
+        Each order is scored by deletion and insertion (Petsiuk et al. 2018) and ROAD (Rong et al. 2022); the random
+        `orders`, at least 9 and drawn from `seed`, are the heatmap's own cells in other places. `image`, `target`,
+        `layer` and `method` are those of a call. It costs 22 forward passes for each order.
+        Raises FocusError if fewer are beaten; HeatmapError if the check cannot be decided: no evidence, an image that
+        scores no higher than a blank one, a grid of too few cells.
+        """
+        faithfulness.assert_faithful(
+            self, image, target=target, at_least=at_least, orders=orders, seed=seed, layer=layer, method=method
+        )
+
+    def assert_depends_on_weights(
+        self,
+        image: Any,
+        *,
+        target: Target = None,
+        at_most: float = 0.4,
+        cascade: bool = False,
+        draws: int = 5,
+        seed: int = 0,
+        layer: str | None = None,
+        method: str | None = None,
+    ) -> None:
+        """Once the weights are redrawn the heatmap is no more than this like itself (rank correlation; 0 <= at_most < 1).
+
+        The model parameter randomisation of Adebayo et al. (2018), on a copy: every parameter tensor takes its own
+        values in random order, batch statistics follow. The figure is the mean over `draws` from `seed`. `cascade`
+        redraws from the output down in five stages and takes the mean over them as well: it finds methods that look at
+        features but not at what the head makes of them. The rest are those of a call.
+        Raises FocusError if the heatmap stays alike; HeatmapError if the check cannot be decided: a model that cannot
+        be copied, or that leaves no evidence once it is redrawn.
+        """
+        randomisation.assert_depends_on_weights(
+            self,
+            image,
+            target=target,
+            at_most=at_most,
+            cascade=cascade,
+            draws=draws,
+            seed=seed,
+            layer=layer,
+            method=method,
+        )
+
+    def assert_deterministic(
+        self,
+        image: Any,
+        *,
+        target: Target = None,
+        at_most: float = 1e-3,
+        layer: str | None = None,
+        method: str | None = None,
+    ) -> None:
+        """The same image gives the same heatmap: again, under other random states, and beside other images.
+
+        On a CPU a repetition changes no bit; in a batch, and on other devices, the heatmap may change by `at_most` of its
+        maximum (0 <= at_most < 1). The cache is passed by. The rest are those of a call.
+        Raises FocusError if it changes more: a random preprocess, dropout left on, statistics over the batch.
+        HeatmapError if the check cannot be decided.
+        """
+        determinism.assert_deterministic(self, image, target=target, at_most=at_most, layer=layer, method=method)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Hashable, Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import numpy as np
 import torch
@@ -175,13 +176,40 @@ class Heatmaps:
         """The model's scores (N, classes) for N images, not scaled; for a model with one logit its negative and it."""
         ready = [self.read(image) for image in images]
         rows: dict[int, NDArray[np.float32]] = {}
+        for place, output in self._outputs(ready):
+            rows[place] = class_scores(output).row.float().cpu().numpy()
+        return np.stack([rows[place] for place in range(len(ready))]) if ready else np.zeros((0, 0), np.float32)
+
+    def scores(self, images: Sequence[Any], target: Target = None) -> NDArray[np.float64]:
+        """The score (N,) that a heatmap would explain, in each of N images of one size.
+
+        `target` None is the class that is predicted for the first image.
+        """
+        goal, found = resolve(target, self._names), {}
+        for place, output in self._outputs([self.read(image) for image in images]):
+            goal = goal.settled(output)
+            found[place] = float(goal.score(output))
+        return np.array([found[place] for place in sorted(found)])
+
+    def of(self, network: nn.Module) -> Self:
+        """This explainer with another network of the same structure: the layers chosen stay, nothing is cached."""
+        other = copy(self)
+        other.model = other._network = network
+        other._cache, other._prints = None, Fingerprints(network)
+        other._choices = OrderedDict(self._choices)
+        return other
+
+    @property
+    def network(self) -> nn.Module:
+        """The model, without torch.compile and DataParallel around it."""
+        return self._network
+
+    def _outputs(self, ready: Sequence[Input]) -> Iterator[tuple[int, Any]]:
+        """The place of each input, and the model's output for it."""
         for places in batches(ready, self._batch_size):
             with untouched(self._network), torch.no_grad():
                 output = forward(self._network, stack([ready[place] for place in places], self._network))
-            for i, place in enumerate(places):
-                row = class_scores(per_image(output, i, len(places))).row
-                rows[place] = row.float().cpu().numpy()
-        return np.stack([rows[place] for place in range(len(ready))]) if ready else np.zeros((0, 0), np.float32)
+            yield from ((place, per_image(output, i, len(places))) for i, place in enumerate(places))
 
     def _explain(
         self, images: Sequence[Any], wanted: Sequence[Any], layer: str | None, method: str | None

@@ -21,6 +21,9 @@ def summary(records: Sequence[Record], *, report: str | None = None, verbosity: 
     if verbosity < 0 or not (records or report):
         return
     yield counts(records)
+    other = sum(messages.is_mispredicted(record) for record in records)
+    if other:
+        yield f"{other} of them on a class that the model does not predict"
     if verbosity > 0:
         yield from (f"{record.test} {_line(record, record.picture or '')}".rstrip() for record in records)
     else:

@@ -1,0 +1,81 @@
+"""Whether the same input gives the same heatmap: again, under other random states, and beside other images."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from pytest_gradcam import bounds, evidence, verdicts
+from pytest_gradcam.engine.guard import random_states_kept
+from pytest_gradcam.engine.subject import Explained, explained, picture
+from pytest_gradcam.engine.targets import Target
+from pytest_gradcam.evidence import Record
+from pytest_gradcam.verdicts import Changes
+
+if TYPE_CHECKING:
+    from pytest_gradcam.engine.explainer import Explainer
+
+_RUNS = 3
+
+
+def assert_deterministic(
+    explainer: Explainer,
+    image: Any,
+    *,
+    target: Target,
+    at_most: float,
+    layer: str | None,
+    method: str | None,
+) -> None:
+    subject = explained(explainer, image, target, layer, method)
+    check = subject.record(check="deterministic", measure="change of the heatmap", bound=at_most, direction="at_most")
+
+    def measure(check: Record) -> Record:
+        return verdicts.deterministic(bounds.settled(check), changes(subject, image), exact=_on_cpu(explainer))
+
+    evidence.judge(check, measure, partial(picture, subject))
+
+
+def changes(subject: Explained, image: Any) -> Changes:
+    """How far input and heatmap move; nothing is taken from a cache."""
+    _ = subject.heatmap.peak  # raises where there is none
+    explainer, one = subject.explainer.of(subject.explainer.network), subject.one
+    reads, runs = [one.tensor.numpy(force=True)], []
+    with random_states_kept():
+        for run in range(_RUNS):
+            _seed(run)
+            reads.append(explainer.read(image).tensor.numpy(force=True))
+            _seed(run)
+            runs.append(subject.again([one], by=explainer)[0].grid)
+        beside = [replace(one, tensor=one.tensor.flip(axes)) for axes in ((2,), (1,), (1, 2))]
+        batched = [subject.again(group, by=explainer) for group in ([one, *beside], [*beside, one])]
+    return Changes(
+        preprocess=max(_change(reads[0], read) for read in reads),
+        repeated=max(_change(runs[0], run) for run in runs),
+        batched=max(_change(runs[0], grid) for grid in (batched[0][0].grid, batched[1][-1].grid)),
+        runs=_RUNS,
+    )
+
+
+def _change(before: NDArray[np.floating], after: NDArray[np.floating]) -> float:
+    """The largest difference, as a share of the largest magnitude; infinite between arrays of different shapes."""
+    if before.shape != after.shape:
+        return float("inf")
+    top = float(np.abs(before).max()) or 1.0
+    return float(np.abs(before.astype(np.float64) - after).max()) / top
+
+
+def _seed(value: int) -> None:
+    random.seed(value)
+    np.random.seed(value)
+    torch.manual_seed(value)
+
+
+def _on_cpu(explainer: Explainer) -> bool:
+    return all(parameter.device.type == "cpu" for parameter in explainer.network.parameters())
