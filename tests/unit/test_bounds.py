@@ -4,6 +4,7 @@ import json
 import math
 import warnings
 from contextlib import suppress
+from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
@@ -12,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_gradcam import FocusError, Heatmap, HeatmapError, masks, messages
-from pytest_gradcam.bounds import Lift
+from pytest_gradcam.bounds import Lift, settled, within_reach
+from pytest_gradcam.evidence import Record
 from pytest_gradcam.running import running
 
 HAND = np.arange(9, dtype=np.float32).reshape(3, 3)
@@ -184,3 +186,75 @@ def test_a_lift_never_reads_like_the_bound_it_missed(hand, kept):
     assert messages.headline(kept[0]).startswith(
         "the attention has a lift of 1.5 on the mask, 66.66667 % of it; expected at least 1.500001, 66.66671 %"
     )
+
+
+class TestWords:
+    """What a refused bound says, to the letter: the words are the next thing to do."""
+
+    def said(self, run):
+        with pytest.raises(HeatmapError) as caught:
+            run()
+        return str(caught.value).splitlines()[0].partition(": ")[2]
+
+    def test_of_a_tolerance(self, hand):
+        assert self.said(lambda: hand.assert_peak_within(CORNER, tolerance=-1)) == (
+            "tolerance=-1 cannot decide anything; expected a number of pixels of at least 0"
+        )
+
+    def test_of_a_share_to_have(self, hand):
+        assert self.said(lambda: hand.assert_focus_within(CORNER, at_least=50)) == (
+            "at_least=50 cannot decide anything; expected a share above 0 and up to 1, 0.5 for 50 percent, "
+            "or masks.lift(2) for twice what chance would give"
+        )
+
+    def test_of_a_share_to_avoid(self, hand):
+        assert self.said(lambda: hand.assert_focus_avoids(CORNER, at_most=1)) == (
+            "at_most=1 cannot decide anything; expected a share from 0 to below 1, 0.1 for 10 percent, "
+            "or masks.lift(2) for twice what chance would give"
+        )
+
+    def test_of_an_overlap(self, hand):
+        assert self.said(lambda: hand.assert_overlap(CORNER, at_least=0)) == (
+            "at_least=0 cannot decide anything; expected a share above 0 and up to 1, 0.5 for 50 percent"
+        )
+
+    def test_of_a_lift(self, hand):
+        assert self.said(lambda: hand.assert_focus_within(CORNER, at_least=masks.lift(0))) == (
+            "at_least=masks.lift(0) cannot decide anything; expected a lift above 0, "
+            "masks.lift(2) for twice what chance would give"
+        )
+
+
+def test_nothing_at_all_may_be_asked_for_at_the_most():
+    Heatmap.from_array(np.where(CORNER, 0, HAND)).assert_focus_avoids(CORNER, at_most=0)
+
+
+def test_a_lift_of_any_size_above_zero_is_one(hand):
+    hand.assert_focus_within(CORNER, at_least=masks.lift(1e-20))
+
+
+def test_settling_makes_plain_numbers_of_numpys():
+    record = Record(check="overlap", measure="IoU", bound=np.float32(0.5), parameters={"threshold": np.float32(0.25)})
+    found = settled(record)
+    assert (type(found.bound), found.bound) == (float, 0.5)
+    assert {name: type(value) for name, value in found.parameters.items()} == {"threshold": float}
+
+
+def test_reach_is_a_matter_of_lifts_on_masks_of_a_known_size():
+    in_share = Record(check="focus_within", measure="relevance mass", bound=0.9, mask_area=0.5)
+    assert within_reach(in_share) is in_share
+    for missing in ({"bound": None}, {"mask_area": None}):
+        record = replace(in_share, measure="lift", **missing)
+        assert within_reach(record) is record
+
+
+def test_the_edge_of_what_a_lift_can_reach():
+    """1e-9 over the ceiling is rounding, more is out of reach; at most, even 1e-9 below it holds for every heatmap."""
+    within = Record(check="focus_within", measure="lift", bound=2 * (1 + 1e-9), mask_area=0.5)
+    assert within_reach(within).bound == 2
+    with pytest.raises(HeatmapError, match="can never hold"):
+        within_reach(replace(within, bound=2 * (1 + 1e-8)))
+    avoids = replace(within, check="focus_avoids", direction="at_most", bound=2 * (1 - 1e-9))
+    with pytest.raises(HeatmapError, match="holds for every heatmap"):
+        within_reach(avoids)
+    assert within_reach(replace(avoids, bound=2 * (1 - 1e-8))).bound < 2

@@ -1,5 +1,7 @@
 """What the checks on explanations make of their figures: passed or failed, and in which words."""
 
+from dataclasses import replace
+
 import pytest
 
 from pytest_gradcam.evidence import Record
@@ -74,3 +76,136 @@ class TestDeterministic:
         record = deterministic(SAME, changes, exact=exact)
         assert (record.outcome, record.figure, record.bound) == (outcome, figure, bound)
         assert "a verdict on a heatmap that changes is chance" in record.advice
+
+
+def parts(record):
+    return record.outcome, record.figure, record.bound, record.finding, record.details, record.advice
+
+
+def test_the_whole_of_a_verdict_on_faithfulness():
+    """To the letter: the sentence is what a user reads first, the advice what they do next."""
+    own, others = Faithfulness(0.1, 0.9, 0.2), [Faithfulness(0.3, 0.4, 0.1)] * 12 + [own_better()] * 8
+    assert parts(faithful(FAITHFUL, own, others)) == (
+        "failed",
+        0.6,
+        0.9,
+        "the heatmap's order of pixels moves the score of 'red' more than 12 of 20 random orders do, 60.0 %; "
+        "expected at least 90.0 %",
+        (
+            ("deletion", "0.100, random orders 0.300 (lower is better)"),
+            ("insertion", "0.900, random orders 0.400 (higher is better)"),
+            ("ROAD", "0.200, random orders 0.100 (higher is better)"),
+        ),
+        "look at the picture; the map does not say what this score depends on: choose another layer or method "
+        "(hirescam, layercam), and rest no verdict on this one",
+    )
+
+
+def own_better():
+    return Faithfulness(0.0, 1.0, 0.5)
+
+
+def test_a_target_without_a_name_is_left_out_and_a_near_miss_reads_as_one():
+    others = [faith(0.1)] * 17999 + [faith(0.3)] * 2001
+    record = faithful(replace(FAITHFUL, target=""), faith(0.2), others)
+    assert record.finding == (
+        "the heatmap's order of pixels moves the score more than 17999 of 20000 random orders do, 89.995 %; "
+        "expected at least 90.000 %"
+    )
+
+
+def test_the_whole_of_a_verdict_on_weights():
+    assert parts(depends_on_weights(WEIGHTS, [[0.5], [0.75]])) == (
+        "failed",
+        0.625,
+        0.5,
+        "with the weights redrawn the heatmap is still 0.625 like itself (rank correlation); expected at most 0.5",
+        (("draws", "2, from 0.50 to 0.75"),),
+        "look at the picture; this map shows the picture rather than what the model learnt from it: use another "
+        "method (gradcam, hirescam) or layer, and rest no verdict on this one",
+    )
+
+
+def test_the_whole_of_a_verdict_on_weights_in_stages():
+    record = depends_on_weights(WEIGHTS, [[0.5, 1.0, 0.0], [0.75, 1.0, 0.25]])
+    assert parts(record)[3:5] == (
+        "with the weights redrawn after each of 3 stages from the top the heatmap is still 0.583 like itself "
+        "(rank correlation); expected at most 0.5",
+        (("draws", "2, from 0.50 to 0.67"), ("stages", "0.62, 1.00, 0.12")),
+    )
+
+
+def test_a_figure_just_over_the_bound_on_weights_reads_as_over_it():
+    assert "still 0.5001 like" in depends_on_weights(WEIGHTS, [[0.5001]]).finding
+
+
+CHANGED = (
+    ("repeated", "0.25 of the maximum, 3 runs under other random states"),
+    ("batched", "0.5 of the maximum, beside flips of the image"),
+)
+CHANCE = "; a verdict on a heatmap that changes is chance"
+
+
+def test_the_whole_of_a_verdict_on_a_heatmap_that_is_the_same():
+    record = deterministic(SAME, Changes(0, 0, 1e-4, 3), exact=True)
+    assert parts(record) == (
+        "passed",
+        1e-4,
+        1e-3,
+        "the heatmap changes beside other images in a batch by 0.0001 of its maximum; expected at most 0.001",
+        (
+            ("repeated", "0 of the maximum, 3 runs under other random states"),
+            ("batched", "0.0001 of the maximum, beside flips of the image"),
+        ),
+        "look for statistics over the batch (a BatchNorm without running ones), or set batch_size to 1" + CHANCE,
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "exact", "finding", "advice"),
+    [
+        (
+            Changes(0.125, 0.25, 0.5, 3),
+            True,
+            "the preprocess gives another input by 0.125 of its maximum; expected none",
+            "seed it or leave what is random out",
+        ),
+        (
+            Changes(0, 0.25, 0.5, 3),
+            True,
+            "the heatmap changes from one run to the next by 0.25 of its maximum; expected none",
+            "look for dropout that stays on (functional.dropout needs training=self.training), and for noise",
+        ),
+        (
+            Changes(0, 0.25, 0.5, 3),
+            False,
+            "the heatmap changes from one run to the next by 0.25 of its maximum; expected at most 0.001",
+            "look for dropout that stays on (functional.dropout needs training=self.training), and for noise",
+        ),
+        (
+            Changes(0, 0, 0.5, 3),
+            True,
+            "the heatmap changes beside other images in a batch by 0.5 of its maximum; expected at most 0.001",
+            "look for statistics over the batch (a BatchNorm without running ones), or set batch_size to 1",
+        ),
+    ],
+)
+def test_the_whole_of_a_verdict_on_a_heatmap_that_changes(changes, exact, finding, advice):
+    record = deterministic(SAME, changes, exact=exact)
+    assert (record.outcome, record.finding, record.advice) == ("failed", finding, advice + CHANCE)
+    assert record.details[1] == CHANGED[1]
+    assert record.details[0] == (CHANGED[0] if changes.repeated else ("repeated", CHANGED[0][1].replace("0.25", "0")))
+
+
+def test_a_figure_just_over_the_bound_on_a_batch_reads_as_over_it():
+    assert "by 0.0010001 of" in deterministic(SAME, Changes(0, 0, 0.0010001, 3), exact=True).finding
+
+
+def test_a_deterministic_check_without_a_bound_is_a_mistake_of_ours():
+    for check, run in (
+        (FAITHFUL, lambda c: faithful(c, faith(0.1), [faith(0)])),
+        (WEIGHTS, lambda c: depends_on_weights(c, [[0.1]])),
+        (SAME, lambda c: deterministic(c, Changes(0, 0, 0, 3), exact=True)),
+    ):
+        with pytest.raises(AssertionError):
+            run(replace(check, bound=None))
