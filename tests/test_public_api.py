@@ -29,9 +29,30 @@ def test_the_explainers_arguments():
 
 
 def test_the_heatmaps_attributes():
-    for name in ("mass", "lift", "mean_heat", "rank_accuracy", "peak", "hits", "iou", "overlay", "save", "from_array"):
+    for name in (
+        "mass",
+        "lift",
+        "mean_heat",
+        "rank_accuracy",
+        "peak",
+        "hits",
+        "iou",
+        "overlay",
+        "save",
+        "from_array",
+        "similarity",
+    ):
         assert hasattr(Heatmap, name)
     for check in ("focus_within", "focus_avoids", "peak_within", "overlap"):
         parameters = inspect.signature(getattr(Heatmap, f"assert_{check}")).parameters
         assert list(parameters)[:2] == ["self", "mask"]
         assert all(p.kind is p.KEYWORD_ONLY for p in list(parameters.values())[2:])
+
+
+def test_the_checks_against_another_heatmap():
+    similar = inspect.signature(Heatmap.assert_similar).parameters
+    assert list(similar) == ["self", "other", "at_least", "kind"]
+    assert (similar["at_least"].kind, similar["at_least"].default) == (inspect.Parameter.KEYWORD_ONLY, 0.8)
+    baseline = inspect.signature(Heatmap.assert_matches_baseline).parameters
+    assert list(baseline) == ["self", "at_least", "name"]
+    assert all(p.kind is p.KEYWORD_ONLY for p in list(baseline.values())[1:])
