@@ -61,7 +61,7 @@ def arrange(places: Sequence[Place], classes: NDArray[np.intp], allowed: Callabl
         fitting = [j % count for j in range(i + 1, i + count) if allowed(i, j % count)]
         fitting = [j for j in fitting if places[j].pixels.shape == places[i].pixels.shape]
         draws = min(wanted, len(fitting))
-        for start in (k * len(fitting) // draws for k in range(draws)):
+        for start in ((i + k * len(fitting) // draws) % len(fitting) for k in range(draws)):
             alike = [j for j in (*fitting[start:], *fitting[:start]) if classes[j] == classes[fitting[start]]]
             loan = _loan(places, i, alike[:_LENDERS])
             loans += [] if loan is None else [loan]

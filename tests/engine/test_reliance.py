@@ -6,6 +6,8 @@ import torch
 from torch import nn
 
 from pytest_gradcam import Explainer, FocusError, HeatmapError, NoEvidenceError, masks
+from pytest_gradcam.engine.donors import arrange
+from pytest_gradcam.engine.places import read_places
 from tests.engine.states import same, state_of
 
 SIDE = 32
@@ -146,6 +148,17 @@ def test_masks_one_each_follow_an_artefact_that_moves():
     assert (found.relies, found.intervention) == (True, "swap")
     assert found.effect > 1.5  # the other images' artefacts were moved into place
     assert Explainer(Reads(DISC)).reliance(images, np.stack(places)).relies is False
+
+
+def test_lenders_are_spread_over_the_images():
+    explainer = Explainer(Reads(CORNER))
+    images = [scene(i, i // 20, i // 20) for i in range(40)]  # sorted by class, as files often are
+    places = read_places(explainer, images, CORNER)
+    lent = arrange(places, np.arange(40) // 20, lambda i, j: i // 20 != j // 20)
+    firsts = {loan.lenders[0] for loan in lent.loans}
+    assert len(firsts) > 30
+    assert lent.worth == 40
+    assert all(loan.to // 20 != loan.lenders[0] // 20 for loan in lent.loans)
 
 
 def test_backgrounds_are_pieced_together_from_several_images():
