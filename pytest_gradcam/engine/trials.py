@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from torch import Tensor
@@ -18,6 +21,7 @@ from pytest_gradcam.engine.inputs import Input
 from pytest_gradcam.engine.targets import Target
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.heatmap import BoolArray, Heatmap
+from pytest_gradcam.images import Picture
 from pytest_gradcam.perturbations import Perturbation
 from pytest_gradcam.perturbations.movement import Placement, move_heat
 
@@ -120,8 +124,7 @@ class Trials:
                 "expected the target of a classifier"
             )
         self._explainer = explainer
-        self._picture = images.read(image)
-        self._one = explainer.read(self._picture)
+        self._picture, self._one = _read(explainer, image)
         self.before = explainer(self._one, goal)
         # Explained is what the original was predicted as, whatever the perturbed image is predicted as.
         self._goal = self.before.subject.target_index if goal is None else goal
@@ -149,7 +152,45 @@ class Trials:
 
     def _perturbed(self, perturbation: Perturbation) -> Input:
         changed = self._explainer.read(perturbation(np.asarray(self._picture.pil)))
-        return replace(changed, name=self._picture.name, lasting=False)
+        return replace(changed, name=self._one.name, lasting=False)
+
+
+@dataclass(frozen=True, eq=False)
+class _Read:
+    """What an explainer read last: the file's bytes, if it was one, the picture and the input made of it."""
+
+    content: bytes | None
+    picture: Picture
+    one: Input
+
+
+# A search reads the same original for each of its examples, which costs as much as perturbing it.
+_LAST: WeakKeyDictionary[Heatmaps, _Read] = WeakKeyDictionary()
+
+
+def _read(explainer: Heatmaps, image: Any) -> tuple[Picture, Input]:
+    """The picture and the model's input, made anew only if the file's bytes or the pixels are not those read last."""
+    last, content = _LAST.get(explainer), _content(image)
+    if last is None or content is None or content != last.content:
+        picture = images.read(image)
+        if last is None or content is not None or last.content is not None or not _equal(last.picture, picture):
+            picture = Picture(picture.pil.copy(), picture.name)  # what the caller does to an array must not reach it
+            last = _LAST[explainer] = _Read(content, picture, explainer.read(picture))
+    return last.picture, replace(last.one, name=str(image) if content is not None else last.picture.name)
+
+
+def _content(image: Any) -> bytes | None:
+    """The bytes of an image file that can be read."""
+    if not isinstance(image, (str, os.PathLike)):
+        return None
+    try:
+        return Path(image).read_bytes()
+    except OSError:
+        return None
+
+
+def _equal(a: Picture, b: Picture) -> bool:
+    return np.array_equal(np.asarray(a.pil), np.asarray(b.pil))  # of other modes the shapes differ
 
 
 def _mass(heatmap: Heatmap, region: BoolArray) -> float:

@@ -361,6 +361,56 @@ def test_a_grey_image_through_a_path(explainer, tmp_path, kept):
     assert kept.records[0].image == str(path)
 
 
+class TestReading:
+    """The original is read once in a search, and anew whenever it changes."""
+
+    @pytest.mark.parametrize("grey", [False, True])
+    def test_an_array_that_was_changed_in_place(self, explainer, kept, grey):
+        image = IMAGE[..., 0].copy() if grey else IMAGE.copy()
+        explainer.assert_stable(image, fog(0), score_within=1, same_class=False)
+        image[:] = 2 * (image // 4)
+        explainer.assert_stable(image, fog(0), score_within=1, same_class=False)
+        assert kept.records[1].score == pytest.approx(kept.records[0].score / 2, abs=1e-5)
+
+    def test_a_file_that_was_written_again(self, explainer, kept, tmp_path):
+        path = tmp_path / "image.bmp"  # of the same size whatever it shows
+        for level in (200, 100, 100, 200):
+            Image.fromarray(square(level)).save(path)
+            explainer.assert_stable(str(path), fog(0), score_within=1, same_class=False)
+        first, second, third, fourth = (record.score for record in kept.records)
+        assert first == fourth == pytest.approx(2 * second, abs=1e-5)
+        assert second == third
+
+    def test_each_image_keeps_its_name(self, explainer, kept, tmp_path):
+        for name in ("a.png", "b.png"):
+            Image.fromarray(IMAGE).save(tmp_path / name)
+            explainer.assert_stable(tmp_path / name, fog(0), score_within=1, same_class=False)
+        explainer.assert_stable(IMAGE, fog(0), score_within=1, same_class=False)
+        assert [record.image for record in kept.records] == [
+            str(tmp_path / "a.png"),
+            str(tmp_path / "b.png"),
+            "array 64x64",
+        ]
+
+    def test_it_runs_the_preprocess_once_for_the_original(self):
+        runs = []
+
+        def counted(image):
+            runs.append(image)
+            return preprocess(image)
+
+        explainer = Explainer(Colour().eval(), "features", preprocess=counted)
+        explainer.assert_stable(IMAGE, fog(0), score_within=1)
+        before = len(runs)
+        for severity in (0.01, 0.02):
+            explainer.assert_stable(IMAGE.copy(), fog(severity), score_within=1, same_class=False)
+        assert len(runs) == before + 2
+
+    def test_a_file_that_is_missing(self, explainer):
+        with pytest.raises(HeatmapError, match="there is no image file"):
+            explainer.assert_stable("nowhere.png", fog(0.1))
+
+
 def test_the_record_and_the_replay_are_whole(explainer, tmp_path, kept):
     path = str(tmp_path / "square.png")
     Image.fromarray(square(green=10)).save(path)
