@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from hypothesis import Phase, given, seed, settings
 from PIL import Image
 from torch import nn
 
@@ -445,6 +446,40 @@ def test_the_picture_shows_both_views_and_both_heatmaps_on_one_scale(explainer, 
     assert np.array_equal(heats[0].mask, SQUARE)
     assert np.array_equal(heats[1].mask, change.mask(SQUARE))
     assert kept.pictures[0].mode == "RGB"
+
+
+class Planted(nn.Module):
+    """Turns to class 1 where the upper left corner is brighter than 0.30 of full scale, whatever the rest shows."""
+
+    def __init__(self):
+        super().__init__()
+        self.features = nn.Conv2d(3, 1, 8, stride=8, bias=False)
+        nn.init.constant_(self.features.weight, 1 / (3 * 64))
+
+    def forward(self, x):
+        above = self.features(x)[:, 0, 0, 0] - 0.30
+        return torch.stack([-above, above], dim=1)
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_planted_weakness_is_found_and_shrunk_to_its_bound(number):
+    """benchmarks/stability.py does so from 100 seeds."""
+    explainer = Explainer(Planted().eval(), "features", preprocess=preprocess)
+    image = np.zeros((64, 64, 3), np.uint8)
+    image[16:48, 16:48] = (60, 40, 80)
+    tried = []
+
+    @seed(number)
+    @settings(max_examples=100, deadline=None, database=None, phases=[Phase.generate, Phase.shrink])
+    @given(strategies.compositions())
+    def holds(change):
+        tried.append(change)
+        explainer.assert_stable(image, change)
+
+    with pytest.raises(FocusError):
+        holds()
+    assert tried[-1] == brightness(tried[-1].severity)  # no other part is left
+    assert tried[-1].severity == pytest.approx(0.3, abs=0.02)
 
 
 def test_occlusion_leaves_the_mask_where_it_is(explainer):
