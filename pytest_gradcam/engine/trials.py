@@ -152,7 +152,7 @@ class Trials:
 
     def _perturbed(self, perturbation: Perturbation) -> Input:
         changed = self._explainer.read(perturbation(np.asarray(self._picture.pil)))
-        return replace(changed, name=self._one.name, lasting=False)
+        return replace(changed, name=self._one.name, identify=self._one.identify, lasting=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,7 +174,7 @@ def _read(explainer: Heatmaps, image: Any) -> tuple[Picture, Input]:
     if last is None or content is None or content != last.content:
         picture = images.read(image)
         if last is None or content is not None or last.content is not None or not _equal(last.picture, picture):
-            picture = Picture(picture.pil.copy(), picture.name)  # what the caller does to an array must not reach it
+            picture = replace(picture, pil=picture.pil.copy())  # what the caller does to an array must not reach it
             last = _LAST[explainer] = _Read(content, picture, explainer.read(picture))
     return last.picture, replace(last.one, name=str(image) if content is not None else last.picture.name)
 

@@ -422,6 +422,7 @@ def test_the_record_and_the_replay_are_whole(explainer, tmp_path, kept):
     assert (record.perturbation, record.seed) == ("brightness(0.4) | gaussian_noise(0.001, seed=7)", 7)
     assert (record.check, record.bound, record.figure) == ("stable", 1.0, 0.0)
     assert record.grid == (16, 16)
+    assert record.image_digest == explainer(path, "red").subject.image_digest  # of the original's file
     assert evidence.Record.from_plain(record.to_plain()) == record
     code = next(line.split(maxsplit=1)[1] for line in str(failed.value).splitlines() if line.startswith("  replay"))
     names = {"gradcam": explainer, "brightness": brightness, "gaussian_noise": gaussian_noise, "mask": SQUARE}
