@@ -12,7 +12,6 @@ from pytest_gradcam.messages import number
 
 _LEFT, _RIGHT, _TOP, _BASE = 8.0, 312.0, 16.0, 104.0  # the drawing's inner edges
 _BINS = 38
-_LINES = 6  # bounds that are drawn one by one; of more, the least and the largest
 
 
 @dataclass(frozen=True)
@@ -55,23 +54,25 @@ def _kind(record: Record) -> tuple[str, str, str]:
 
 
 def _plot(group: Sequence[Record]) -> Plot:
-    figures = [record.figure for record in group if record.figure is not None]
+    """Of the figures, or where the checks have several bounds, of how far each figure lies above its own."""
     bounds = sorted({record.bound for record in group if record.bound is not None})
-    low, high = min(*figures, *bounds), max(*figures, *bounds)
+    shift = len(bounds) > 1
+    values = [_value(record, shift) for record in group]
+    bound = 0.0 if shift else bounds[0]
+    low, high = min(bound, *values), max(bound, *values)
     high = high if high > low else low + 1
-    limit = number(bounds[0]) if len(bounds) == 1 else f"{number(bounds[0])} to {number(bounds[-1])}"
     failed = sum(record.outcome == "failed" for record in group)
+    limit = f"{number(bounds[0])} to {number(bounds[-1])}" if shift else number(bound)
     return Plot(
         check=group[0].check,
-        measure=group[0].measure,
+        measure=group[0].measure + (", minus the bound" if shift else ""),
         text=(
-            f"{len(group)} checks, median {number(median(figures))}, from {number(min(figures))} to "
-            f"{number(max(figures))}; expected {group[0].direction.replace('_', ' ')} {limit}; {failed} failed"
+            f"{len(group)} checks, median {number(median(values))}, from {number(min(values))} to {number(max(values))}; "
+            f"expected {group[0].direction.replace('_', ' ')} {number(bound)}"
+            f"{f' (bounds from {limit})' if shift else ''}; {failed} failed"
         ),
-        bars=tuple(_bars(group, low, high)),
-        bounds=tuple(
-            _place(bound, low, high) for bound in (bounds if len(bounds) <= _LINES else bounds[:: len(bounds) - 1])
-        ),
+        bars=tuple(_bars(group, values, low, high)),
+        bounds=(_place(bound, low, high),),
         side=1 if group[0].direction == "at_least" else -1,
         low=number(low),
         high=number(high),
@@ -79,12 +80,18 @@ def _plot(group: Sequence[Record]) -> Plot:
     )
 
 
-def _bars(group: Sequence[Record], low: float, high: float) -> Iterable[Bar]:
+def _value(record: Record, shift: bool) -> float:
+    assert record.figure is not None
+    assert record.bound is not None
+    return record.figure - record.bound if shift else record.figure
+
+
+def _bars(group: Sequence[Record], values: Sequence[float], low: float, high: float) -> Iterable[Bar]:
     """Passed at the bottom, failed on them; no bar with a check in it is too low to be seen."""
     counts = [{"passed": 0, "failed": 0} for _ in range(_BINS)]
-    for record in group:
-        if record.figure is not None and record.outcome in ("passed", "failed"):
-            place = int((record.figure - low) / (high - low) * _BINS)
+    for record, value in zip(group, values, strict=True):
+        if record.outcome in ("passed", "failed"):
+            place = int((value - low) / (high - low) * _BINS)
             counts[min(place, _BINS - 1)][record.outcome] += 1
     most = max(sum(bin_.values()) for bin_ in counts) or 1
     width = (_RIGHT - _LEFT) / _BINS

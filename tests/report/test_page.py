@@ -157,10 +157,15 @@ class TestPlots:
         (plot,) = plots([check(figure=0.3)])
         assert len(plot.bars) == 1
 
-    def test_many_bounds_are_shown_by_their_range(self):
-        (plot,) = plots([check(bound=0.1 + i / 100) for i in range(9)])
-        assert len(plot.bounds) == 2
-        assert plot.bound == "0.1 to 0.18"
+    def test_with_several_bounds_each_figure_is_held_to_its_own(self):
+        records = [check(figure=0.5, bound=0.4), check(figure=0.5, bound=0.6, outcome="failed")]
+        (plot,) = plots(records)
+        (bound,) = plot.bounds
+        assert [(bar.css, bar.x >= bound - 1) for bar in plot.bars] == [("failed", False), ("passed", True)]
+        assert plot.measure == "IoU, minus the bound"
+        assert plot.text == (
+            "2 checks, median 0, from -0.1 to 0.1; expected at least 0 (bounds from 0.4 to 0.6); 1 failed"
+        )
 
     def test_kinds_with_failures_come_first_and_undecided_checks_have_no_place(self):
         records = [check(check="a"), check(check="b", figure=0.1, outcome="failed"), check(check="c", figure=None)]
