@@ -124,10 +124,10 @@ def _whose(check: Record) -> str:
 
 
 def _details(own: Faithfulness, others: Sequence[Faithfulness]) -> tuple[tuple[str, str], ...]:
-    names = ("deletion", "insertion", "road")
+    names = ("deletion", "insertion", "ROAD")
     medians = np.median([astuple(other) for other in others], axis=0)
     better = ("lower", "higher", "higher")
     return tuple(
-        (name if name != "road" else "ROAD", f"{figure:.3f}, random orders {median:.3f} ({way} is better)")
+        (name, f"{figure:.3f}, random orders {median:.3f} ({way} is better)")
         for name, figure, median, way in zip(names, astuple(own), medians, better, strict=True)
     )

@@ -209,3 +209,10 @@ def test_a_deterministic_check_without_a_bound_is_a_mistake_of_ours():
     ):
         with pytest.raises(AssertionError):
             run(replace(check, bound=None))
+
+
+def test_a_bound_reads_with_as_many_digits_as_it_takes_to_tell_it_from_the_figure():
+    weights = depends_on_weights(replace(WEIGHTS, bound=0.50014), [[0.50016]])
+    assert weights.finding.endswith("still 0.5002 like itself (rank correlation); expected at most 0.5001")
+    batch = deterministic(replace(SAME, bound=0.0010014), Changes(0, 0, 0.0010016, 3), exact=True)
+    assert batch.finding.endswith("by 0.001002 of its maximum; expected at most 0.001001")
