@@ -122,3 +122,8 @@ def test_what_a_heatmap_with_nan_says():
     assert empty([[1.0, math.nan]]) == (
         "the heatmap holds NaN or infinite values; check the model's activations and weights"
     )
+
+
+def test_an_undecided_check_keeps_the_parameters_that_are_numbers():
+    check = evidence.replace(CHECK, parameters={"threshold": 0.5, "orders": "many", "seed": math.nan, "on": True})
+    assert evidence.undecided(check, HeatmapError("no")).parameters == {"threshold": 0.5}
