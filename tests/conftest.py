@@ -49,6 +49,15 @@ gradcam_layer = features
 """
 
 
+@pytest.fixture(scope="session", autouse=True)
+def outside_of_a_pipeline():
+    """The tests' own pytest runs tell GitHub nothing, wherever these tests run."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"):
+            patch.delenv(name, raising=False)
+        yield
+
+
 @pytest.fixture(scope="session")
 def warm():
     """Everything that an explanation and its picture import is loaded."""

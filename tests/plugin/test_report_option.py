@@ -57,9 +57,7 @@ def same(report):
 
 
 @pytest.fixture
-def suite(pytester, monkeypatch):
-    for name in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"):
-        monkeypatch.delenv(name, raising=False)
+def suite(pytester):
     pytester.makepyfile(test_suite=SUITE)
     pytester.makeini("[pytest]\ngradcam_pictures = none\n")  # drawing takes longer than all else
     return pytester
