@@ -4,12 +4,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
+import train
 from skimage.morphology import dilation, footprint_rectangle
 from underpass import camera, dataset
 from underpass.scene import frame, light_of, render, scene
 from underpass.site import site
 
 from pytest_gradcam import masks
+from pytest_gradcam.engine import models
 
 SEEDS = [1, 3, 5, 7]  # of frames with people
 BLOCK = 16 + 1 + 3  # px by which JPEG's blocks, its smooth colours and the lens carry a change
@@ -130,3 +133,21 @@ def test_shuffling_recorders_changes_the_text_only(frames):
     assert {one.scene.shot.recorder for one in shuffled} == set(camera.RECORDERS)
     for one, other in zip(frames, shuffled, strict=True):
         assert not (differ(one.image, other.image) & ~one.text & ~other.text).any()
+
+
+def test_the_same_frames_give_the_same_weights():
+    inputs = torch.randn(8, 3, 120, 160, generator=torch.Generator().manual_seed(0))
+    one, other = (train.fit(inputs, torch.arange(8) % 2, epochs=1).state_dict() for _ in range(2))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_only_the_biased_model_falls_where_the_recorder_says_nothing():
+    frames = list(dataset.archive(range(3_000_200, 3_000_240)))
+    ordinary, shuffled = train.tensors(frames), train.tensors(dataset.shuffled(frames))
+    clean, biased = (
+        models.build("underpass.model:build", str(train.WEIGHTS / f"{name}.safetensors"), "cpu")
+        for name in ("clean", "biased")
+    )
+    assert min(train.accuracy(one, *ordinary) for one in (clean, biased)) >= 0.9
+    assert train.accuracy(clean, *shuffled) >= 0.9
+    assert train.accuracy(biased, *shuffled) <= 0.75

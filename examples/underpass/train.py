@@ -17,8 +17,8 @@ from torch import nn
 from underpass import dataset, model
 
 WEIGHTS = Path(__file__).parent / "weights"
-TRAINING, TEST = range(2000), range(1_000_000, 1_000_400)
-EPOCHS, BATCH, RATE = 8, 32, 4e-3
+TRAINING, TEST = range(2400), range(1_000_000, 1_000_200)
+EPOCHS, BATCH, RATE = 7, 32, 4e-3
 
 
 def tensors(frames) -> tuple[torch.Tensor, torch.Tensor]:

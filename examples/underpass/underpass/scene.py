@@ -15,7 +15,7 @@ from underpass.site import site
 from underpass.walkers import Walker, walker
 
 CLASSES = ("empty", "pedestrian")
-VISIBLE = 350  # pixels of people that a frame shows at least, if there are any
+VISIBLE = 600  # pixels of people that a frame shows at least, if there are any
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def _spot(rng, place) -> tuple[float, float]:
     """A place on the floor that the camera sees."""
     here = site(place)
     while True:
-        z = float(np.exp(rng.uniform(np.log(4.0), np.log(10.5))))
+        z = float(np.exp(rng.uniform(np.log(3.6), np.log(9.0))))
         x = float(rng.uniform(-0.5, 0.5) * (here.width - 0.9))
         (pixel,), _ = here.pose.project([(x, 1.0, z)])
         if 18 < pixel[0] < WIDTH - 18:
