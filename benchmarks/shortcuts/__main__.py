@@ -20,10 +20,10 @@ from typing import Any
 
 import torch
 
-from benchmarks.shortcuts.figures import Case, by_kind, examine, overall, thresholds
-from benchmarks.shortcuts.hard import SETTINGS, Said, say, table
+from benchmarks.shortcuts.figures import by_kind, examine_pair, overall, thresholds
+from benchmarks.shortcuts.hard import say_pair, table
 from benchmarks.shortcuts.rules import RULES
-from benchmarks.shortcuts.zoo import Half, Recipe, load, recipes, train_pair, true_to_name
+from benchmarks.shortcuts.zoo import Half, Recipe, load, recipes, train_pair
 
 _SHOWN = 50  # images in the table by kinds
 
@@ -65,21 +65,14 @@ def report(directory: Path, half: Half, rules: list[str], processes: int) -> Non
     print(f"At {_SHOWN} images:", "", *by_kind(cases, chosen, _SHOWN), sep="\n")
 
 
-def examine_pair(recipe: Recipe, directory: Path, rules: list[str]) -> list[Case]:
-    return [examine(one, rules) for one in true_to_name(directory, recipe)]
-
-
 def hard(directory: Path, half: Half, processes: int) -> None:
     """Prints what the package's rule makes of too little, and of masks that are not exact."""
     said = [one for pair in _each(partial(say_pair, directory=directory), recipes(half), processes) for one in pair]
     print(*table(said), sep="\n")
 
 
-def say_pair(recipe: Recipe, directory: Path) -> list[Said]:
-    return [said for one in true_to_name(directory, recipe) for name in SETTINGS for said in say(one, name)]
-
-
 def _each(work: Callable[[Recipe], Any], wanted: Iterable[Recipe], processes: int) -> Iterator[Any]:
+    """The work's results in order; it comes from another module, since a new process does not run this one again."""
     with multiprocessing.get_context("spawn").Pool(processes, torch.set_num_threads, (1,)) as pool:
         yield from pool.imap(work, wanted)
 

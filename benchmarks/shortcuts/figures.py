@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
 from benchmarks.shortcuts.rules import RULES, Answer
-from benchmarks.shortcuts.zoo import Samples, Specimen
+from benchmarks.shortcuts.zoo import Recipe, Samples, Specimen, true_to_name
 from pytest_gradcam import Explainer
 from pytest_gradcam.engine.cache import HeatmapCache
 
@@ -48,6 +49,10 @@ def examine(one: Specimen, rules: Sequence[str] = tuple(RULES)) -> Case:
     explainer = Explainer(one.model, batch_size=64, cache=HeatmapCache())
     answers = {(rule, count): ask(rule, explainer, asked, count) for count in reversed(COUNTS) for rule in rules}
     return Case(one.recipe.kind, one.recipe.architecture, one.tied, asked.touching, answers)
+
+
+def examine_pair(recipe: Recipe, directory: Path, rules: Sequence[str]) -> list[Case]:
+    return [examine(one, rules) for one in true_to_name(directory, recipe)]
 
 
 def ask(rule: str, explainer: Explainer, asked: Samples, count: int) -> Answer:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -11,7 +12,7 @@ from scipy import ndimage
 
 from benchmarks.shortcuts.rules import reliance
 from benchmarks.shortcuts.scenes import Mask
-from benchmarks.shortcuts.zoo import Samples, Specimen, samples
+from benchmarks.shortcuts.zoo import Recipe, Samples, Specimen, samples, true_to_name
 from pytest_gradcam import Explainer
 
 _COUNT = 50
@@ -82,6 +83,10 @@ def say(one: Specimen, name: str) -> list[Said]:
         Said(name, one.tied, reliance(explainer, list(each.images), list(each.masks), each.labels).relies)
         for each in asked
     ]
+
+
+def say_pair(recipe: Recipe, directory: Path) -> list[Said]:
+    return [said for one in true_to_name(directory, recipe) for name in SETTINGS for said in say(one, name)]
 
 
 def table(said: Sequence[Said]) -> Iterator[str]:
