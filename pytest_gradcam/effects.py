@@ -38,6 +38,8 @@ OUTLINE = 0.33
 PART = 0.5
 #: In one image, control regions of the mask's shape may cost this share of what the mask does; more is the edges' doing.
 YARDSTICK = 0.5
+#: Of two scores that differ by less than this, in units, neither leads.
+LEVEL = 1e-3
 #: The mean heat above which the heatmap by itself would speak for reliance.
 MEAN_HEAT = 0.35
 

@@ -32,7 +32,8 @@ class Falls:
     `main` (N,) are the falls by the `intervention`, `around` (N,) those where it replaced the pixels right around the
     mask, `removed` the falls by other interventions, `without` (M,) the main falls of images that lack the artefact
     (from `around` and `removed` their means are taken off already). `worth` is
-    how many independent images the main falls come to; `alive` whether the model's scores hang on its input at all.
+    how many independent images the main falls come to; `alive` whether the model's scores hang on its input at all;
+    `fallback` the share of the images whose class is also the model's answer to nothing but the mean colour.
     """
 
     intervention: Intervention
@@ -43,6 +44,7 @@ class Falls:
     without: Floats | None = None
     worth: int | None = None
     alive: bool = True
+    fallback: float = 0.0
     mean_heat: float | None = None
 
 
@@ -173,6 +175,11 @@ def _doubt(falls: Falls, found: Estimate, around: float, bound: float) -> str:
             f"without the masked pixels the model loses {_two(found.mean)} of its margin, and {_two(around)} without those right "
             "around the mask: it may hold only a part of the artefact, or touch the object; correct its outline"
         )
+    if not relies and falls.intervention != "swap" and falls.fallback > 0.5:
+        return (
+            "the images' class is also what the model answers where there is nothing to see, so it would not fall when its "
+            "evidence is taken away, wherever that lies; pass images that are predicted as other classes as well"
+        )
     return _contradiction(falls, found, relies, bound)
 
 
@@ -188,12 +195,13 @@ def _contradiction(falls: Falls, found: Estimate, relies: bool, bound: float) ->
     """Another intervention that says the opposite.
 
     Against a swap, a paste and inpainting only reliance counts: they may bring the cue back. Against the mean colour,
-    which is the least natural, both do.
+    which is the least natural, both do. Without a swap, nothing less than a clear no of the others bears a no.
     """
     for name, each in falls.removed.items():
         other = effects.estimate(each, bound)
         opposite = effects.exceeds(other, max(bound, effects.BOUNDS[name]))
-        unsure = opposite is None and found.count > 1  # one image has nothing but that both ways agree
+        # One image has nothing but that both ways agree.
+        unsure = opposite is None and found.count > 1 and (relies or falls.intervention == "swap")
         if unsure or opposite is relies or (relies and falls.intervention != "colour"):
             continue
         return (

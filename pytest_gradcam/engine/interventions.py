@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pytest_gradcam.engine.heatmaps import Heatmaps
 
 _LENDERS = 4  # other images whose pixels are pasted in
-_OTHERS = 10  # other images that are looked at: with all the rest, a check is at most 32 images, two batches of 16
+_OTHERS = 9  # other images that are looked at: with all the rest, a check is at most 32 images, two batches of 16
 #: How each fill is called in a row. The first three decide; clean models break on the others (docs/interventions.md).
 _LABELS = {"colour": "colour", "inpaint": "inpainted", "paste": "pasted", "blur": "blurred", "noise": "noise"}
 _DECIDING = ("colour", "inpaint", "paste")
@@ -61,6 +61,7 @@ class _Findings:
     tried: list[_Tried]
     controls: int
     rest: float
+    fallback: bool
 
     def at_mask(self, fill: str) -> list[_Tried]:
         return [one for one in self.tried if one.change.fill == fill and one.change.region == 0]
@@ -75,6 +76,11 @@ class _Findings:
             control = [self.rest]
         fall = float(np.mean([one.fall for one in self.at_mask(fill)]))
         return Trial(_LABELS[fill], fall, float(np.mean(control)) if control else None)
+
+    @property
+    def blind(self) -> bool:
+        """Whether nothing here could make the class fall: it needs no evidence, and no other class's was brought in."""
+        return self.fallback and not self.at_mask("paste")
 
     def trials(self) -> list[Trial]:
         """Those that decide."""
@@ -117,7 +123,8 @@ def _find(explainer: Heatmaps, place: Place, target: Any, others: Any) -> _Findi
     level = common_level([place, *beside])
     changes = _changes(place, regions, beside, level)
     rest = place.at(~place.mask).filled(fills.colour, level=level)
-    scores = scores_of(explainer, [place.one, *(p.one for p in beside), *(one.image for one in changes), rest])
+    nothing = place.at(~place.padding).filled(fills.colour, level=level)
+    scores = scores_of(explainer, [place.one, *(p.one for p in beside), *(one.image for one in changes), nothing, rest])
     if not np.ptp(scores, axis=0).any():
         raise HeatmapError(
             "the model gives every image the same scores, so it ignores them altogether; check the weights"
@@ -127,8 +134,9 @@ def _find(explainer: Heatmaps, place: Place, target: Any, others: Any) -> _Findi
     falls = (lead.of(scores[:1]) - lead.of(after)) / unit
     tried = [_Tried(*both) for both in zip(changes, after, falls.tolist(), strict=False)]
     telling = [one for one in tried if one.change.lender < 0 or seen[1 + one.change.lender].argmax() != lead.index]
-    tried = telling if any(one.change.lender >= 0 for one in telling) else tried
-    return _Findings(place, lead, scores[0], unit, len(beside), tried, len(regions) - 1, float(falls[-1]))
+    fallback = bool(lead.of(after[-2:-1])[0] > effects.LEVEL * unit)
+    tried = telling if fallback or any(one.change.lender >= 0 for one in telling) else tried
+    return _Findings(place, lead, scores[0], unit, len(beside), tried, len(regions) - 1, float(falls[-1]), fallback)
 
 
 def _beside(explainer: Heatmaps, place: Place, others: Any) -> list[Place]:
@@ -165,6 +173,12 @@ def _settled(check: Record, found: _Findings) -> Record:
     bound, wanted, trials = check.bound, check.direction == "at_least", found.trials()
     moves = effects.moved(trials, lambda fall: fall < bound if wanted else fall <= bound)
     falls = [trial.fall for trial in trials]
+    if not moves and not wanted and found.blind:
+        raise HeatmapError(
+            f"{check.target!r} is also what the model answers where there is nothing to see, so it would not fall when its "
+            "evidence is taken away, wherever that lies; pass others= that are predicted as another class, or an image of "
+            "another class"
+        )
     # The figure is that of the fill that speaks against the verdict the most, and even it does so not enough.
     figure = min(falls) if moves else max(falls)
     finding = (

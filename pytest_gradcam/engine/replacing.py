@@ -136,7 +136,8 @@ def _tried(
         *(one.changes(compared, level) for one in removal),
     ]
     rest = [own[0].at(~own[0].mask).filled(fills.colour, level=level)] if len(places) == 1 else []
-    after = scores_of(explainer, [*(changed for group in groups for _, changed in group), *rest])
+    nothing = own[0].at(~own[0].padding).filled(fills.colour, level=level)
+    after = scores_of(explainer, [*(changed for group in groups for _, changed in group), *rest, nothing])
     unit, lead = effects.unit(before[:count]), effects.margins(before, classes)
     falls, start = [], 0
     for group in groups:
@@ -153,6 +154,7 @@ def _tried(
         without=kept(falls[0][count:]) if count < len(places) else None,
         worth=None if plan.loans is None else plan.loans.worth,
         alive=bool(np.ptp(np.concatenate([before, after]), axis=0).any()),
+        fallback=float((effects.margins(after[[-1] * count], classes[:count]) > effects.LEVEL * unit).mean()),
     ), groups[0]
 
 

@@ -302,6 +302,18 @@ def test_grey_inputs():
     explainer.assert_ignores(image, CORNER)
 
 
+def test_a_class_that_needs_no_evidence_is_never_shown_to_ignore_anything():
+    explainer, image = Explainer(Reads(DISC, bias=(1.0, 0.0, 0.0))), scene()
+    for shown in (CORNER, masks.box(SHAPE, (0, 0, 8, 8))):
+        with pytest.raises(HeatmapError, match="'0' is also what the model answers where there is nothing to see"):
+            explainer.assert_ignores(image, shown)
+    explainer.assert_ignores(image, CORNER, others=[scene(1, disc=1, corner=2)])  # it lends another class's pixels
+    with pytest.raises(FocusError):
+        Explainer(Reads(CORNER, bias=(1.0, 0.0, 0.0))).assert_ignores(
+            scene(corner=0), CORNER, others=[scene(1, disc=1, corner=1)]
+        )
+
+
 def test_pictures_ride_through_the_preprocess_and_cropped_masks_are_refused():
     namespace = {}
     exec(COLOUR_MODEL, namespace)
@@ -314,6 +326,7 @@ def test_pictures_ride_through_the_preprocess_and_cropped_masks_are_refused():
     image[90:, 90:] = (255, 255, 255)
     explainer = Explainer(namespace["build"](), preprocess=crop)
     explainer.assert_relies_on(image, masks.box((96, 96), (8, 8, 40, 40)))
-    explainer.assert_ignores(image, masks.box((96, 96), (48, 48, 60, 60)))
+    green = image[..., [1, 0, 2]] // 2  # its pixels are others in the mask
+    explainer.assert_ignores(image, masks.box((96, 96), (48, 48, 60, 60)), others=[green])
     with pytest.raises(HeatmapError, match="the preprocess kept 0 % of it: the view shows x 0 to 63"):
         explainer.assert_ignores(image, masks.box((96, 96), (70, 70, 90, 90)))

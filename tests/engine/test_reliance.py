@@ -91,9 +91,17 @@ def test_half_of_the_artefact_is_noticed():
 
 def test_one_class_leaves_the_pixels_of_other_images():
     reds = [scene(i, 0, i % 2) for i in range(12)]
-    found = Explainer(Reads(DISC)).reliance(reds, CORNER)
+    found = Explainer(Reads(DISC, bias=(0, 4, 0))).reliance(reds, CORNER)  # without evidence, it answers green
     assert (found.relies, found.intervention) == (False, "paste")
     assert "too few images are predicted as another class" in found.why
+
+
+def test_one_class_that_is_also_the_answer_to_nothing_is_no_ground_for_a_no():
+    for reads in (DISC, CORNER):
+        reds = [scene(i, 0, 0) for i in range(12)]  # a corner of another image is as red
+        found = Explainer(Reads(reads, bias=(8, 0, 0))).reliance(reds, CORNER)
+        assert found.relies is None
+        assert "pass images that are predicted as other classes as well" in found.reason
 
 
 def test_the_same_on_all_images_leaves_the_mean_colour():

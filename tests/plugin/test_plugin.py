@@ -281,7 +281,8 @@ class TestUsageErrors:
         [
             (
                 "laier='a'",
-                "@pytest.mark.gradcam does not know 'laier'; expected layer, method, target; did you mean 'layer'?",
+                "@pytest.mark.gradcam does not know 'laier'; expected layer, method, gate, mispredicted, target; "
+                "did you mean 'layer'?",
             ),
             ("method='gradcm'", "did you mean 'gradcam'"),
             ("'layer4'", "keywords only"),

@@ -85,9 +85,20 @@ def test_the_mean_colour_speaks_against_a_swap_that_shows_nothing(intervention):
     found = judged(hidden)
     assert found.relies is None
     assert "cost 0.00 of the margin, but 1.00 with the mean colour" in found.reason
-    assert judged(replace(hidden, removed={"colour": falls(0.45)})).relies is False  # undecided by itself: no objection
+    unsure = judged(replace(hidden, removed={"colour": falls(0.45)}))  # undecided by itself
+    assert unsure.relies is (False if intervention == "swap" else None)  # a paste may bring the same cue back
+    assert judged(replace(hidden, removed={"colour": falls(0.0)})).relies is False
     shown = figures(1.0, intervention=intervention, removed={"colour": falls(0.0)})
     assert judged(shown).relies is True
+
+
+@pytest.mark.parametrize("intervention", list(effects.BOUNDS))
+@pytest.mark.parametrize(("fallback", "clear"), [(0.5, True), (0.51, False), (1.0, False)])
+def test_a_class_that_needs_no_evidence_is_never_shown_not_to_rely(intervention, fallback, clear):
+    still = judged(figures(0.0, intervention=intervention, removed={}, fallback=fallback))
+    assert still.relies is (False if clear or intervention == "swap" else None)
+    assert still.relies is False or "where there is nothing to see" in still.reason
+    assert judged(figures(1.0, intervention=intervention, removed={}, fallback=fallback)).relies is True
 
 
 def test_inpainting_speaks_against_the_mean_colour_both_ways():
