@@ -6,11 +6,11 @@ Nothing here may import numpy or torch: pytest loads this module in every run wh
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
-from unittest import SkipTest
 
 import pytest
 
@@ -31,7 +31,6 @@ _MARKER = pytest.StashKey[Mapping[str, Any]]()
 _REQUIREMENTS = pytest.StashKey[tuple[str, ...]]()
 _PACKAGE = Path(__file__).parent
 _ORPHANS = pytest.StashKey[dict[Path, list[Path]]]()
-_NO_FAILURE = (pytest.skip.Exception, pytest.xfail.Exception, SkipTest)
 _T = TypeVar("_T")
 
 
@@ -168,7 +167,7 @@ def pytest_runtest_makereport(
             for entry in call.excinfo.traceback:
                 if Path(entry.path).is_relative_to(_PACKAGE):
                     entry.frame.raw.f_globals["__tracebackhide__"] = _is_ours
-        if call.when != "teardown" and not isinstance(call.excinfo.value, _NO_FAILURE):
+        if call.when != "teardown" and not _is_skip(call.excinfo.value):
             test.ended_by(call.excinfo.value)
     report = yield
     if test.pictures and item.config.pluginmanager.hasplugin("html"):
@@ -176,6 +175,12 @@ def pytest_runtest_makereport(
         vars(report)["extras"] = [*getattr(report, "extras", []), *extras]
     test.pictures.clear()
     return report
+
+
+def _is_skip(error: BaseException) -> bool:
+    """Whether a test ended without a failure: unittest's way of skipping too, which is not imported for this."""
+    unittest = sys.modules.get("unittest")
+    return isinstance(error, (pytest.skip.Exception, pytest.xfail.Exception, getattr(unittest, "SkipTest", ())))
 
 
 def _is_ours(excinfo: pytest.ExceptionInfo[BaseException]) -> bool:
