@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import pytest
 
-from pytest_gradcam import attachments, locations, properties, requirements
+from pytest_gradcam import locations, properties, requirements
 from pytest_gradcam import settings as options
 from pytest_gradcam.controller import ORPHAN, PROPERTY, WRITTEN, Controller
 from pytest_gradcam.errors import FocusError, HeatmapError, SettingsError
@@ -171,6 +171,8 @@ def pytest_runtest_makereport(
             test.ended_by(call.excinfo.value)
     report = yield
     if test.pictures and item.config.pluginmanager.hasplugin("html"):
+        from pytest_gradcam import attachments
+
         extras = [extra for extra in map(attachments.html_extra, test.pictures) if extra is not None]
         vars(report)["extras"] = [*getattr(report, "extras", []), *extras]
     test.pictures.clear()
@@ -237,6 +239,8 @@ class _Item:
         if kept.picture:
             self.pictures.append(kept.picture)
             if config.pluginmanager.hasplugin("allure_listener"):
+                from pytest_gradcam import attachments
+
                 attachments.to_allure(kept.picture, kept.check)
         self._since = time.perf_counter()
         return kept

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -13,7 +14,7 @@ from pytest_gradcam.messages import number, percent
 
 
 @dataclass(frozen=True)
-class Demand:
+class Demand(ABC):
     """One figure of a trial and the bound that it has to keep."""
 
     bound: float
@@ -22,20 +23,20 @@ class Demand:
     measure: ClassVar[str]
     direction: ClassVar[Literal["at_least", "at_most"]] = "at_least"
 
+    @abstractmethod
     def figure(self, trial: Trial) -> float:
         """What is bounded. Raises HeatmapError if it cannot be measured."""
-        raise NotImplementedError
 
     def holds(self, figure: float) -> bool:
         return figure >= self.bound if self.direction == "at_least" else figure <= self.bound
 
+    @abstractmethod
     def finding(self, trial: Trial, figure: float) -> str:
         """The figure against the bound, after the words 'under such a perturbation'."""
-        raise NotImplementedError
 
+    @abstractmethod
     def phrase(self, trial: Trial, figure: float) -> str:
         """Before, after, and what was expected."""
-        raise NotImplementedError
 
 
 class SameClass(Demand):

@@ -38,13 +38,14 @@ class Explainer(Heatmaps):
 
         The margin is the lead of the target's logit over the best other class (over the other class of a `Contrast`).
         A fall of 1 is the lead that the model's first class has over the second: in this image or, where `others` are
-        passed, in the mean over it and up to ten of them, images of the same size for the model. The pixels take one
+        passed, in the mean over it and up to nine of them, images of the same size for the model. The pixels take one
         colour, are inpainted and, where others are passed, filled with theirs, of another class if there are such: these
         decide, and have to agree. Blur and noise are for information. Control regions of the mask's size and shape
         elsewhere say what any change of this size does. One call scores 32 images at the most.
         One image is not certain: `reliance` on a set of images is (docs/interventions.md).
         Raises FocusError if the margin falls by more with every fill; HeatmapError if the fills disagree, if a control
-        region costs more than half as much or fits nowhere, and for malformed images, masks and bounds (0 < at_most <= 1).
+        region costs more than half as much or fits nowhere, if the target is also the model's answer to the mean colour alone and
+        no other brings in another class's pixels, and for malformed images, masks and bounds (0 < at_most <= 1).
         """
         interventions.assert_ignores(self, image, mask, target=target, others=others, at_most=at_most)
 
@@ -74,8 +75,9 @@ class Explainer(Heatmaps):
         what the images allow: those of an image predicted as another class (swap), of any other image (paste), or the
         mean colour, in that order of certainty. The model relies on the pixels if the one-sided 95 % lower bound of
         the mean fall lies above the intervention's bound, and does not if the upper bound lies below; it is undecided
-        in between, where the interventions contradict each other, and where the pixels right around the mask matter
-        about as much (docs/reliance.md). It costs about five forward passes an image.
+        in between, where the interventions contradict each other, where the pixels right around the mask matter about as
+        much, and, for a no, where most images are of the class that the model answers to the mean colour alone and none
+        lends another class's pixels (docs/reliance.md). It costs about five forward passes an image.
 
         Where the artefact lies across the object, pass two or more images `without` it: the place is inpainted in both,
         and what that costs without the artefact is taken off.

@@ -123,8 +123,9 @@ def _find(explainer: Heatmaps, place: Place, target: Any, others: Any) -> _Findi
     level = common_level([place, *beside])
     changes = _changes(place, regions, beside, level)
     rest = place.at(~place.mask).filled(fills.colour, level=level)
-    nothing = place.at(~place.padding).filled(fills.colour, level=level)
-    scores = scores_of(explainer, [place.one, *(p.one for p in beside), *(one.image for one in changes), nothing, rest])
+    scores = scores_of(
+        explainer, [place.one, *(p.one for p in beside), *(one.image for one in changes), place.emptied(level), rest]
+    )
     if not np.ptp(scores, axis=0).any():
         raise HeatmapError(
             "the model gives every image the same scores, so it ignores them altogether; check the weights"

@@ -32,6 +32,10 @@ class Place:
         """Another place in the same image."""
         return replace(self, mask=mask & ~self.padding)
 
+    def emptied(self, level: Floats) -> Input:
+        """The image with nothing but this colour (C,), the padding kept."""
+        return self.at(np.ones_like(self.mask)).filled(fills.colour, level=level)
+
     def filled(self, fill: Callable[..., Floats], **how: Any) -> Input:
         """The image with the place filled by a function of `fills`."""
         changed = fill(self.pixels, self.mask, padding=self.padding, **how)

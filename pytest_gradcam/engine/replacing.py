@@ -136,8 +136,7 @@ def _tried(
         *(one.changes(compared, level) for one in removal),
     ]
     rest = [own[0].at(~own[0].mask).filled(fills.colour, level=level)] if len(places) == 1 else []
-    nothing = own[0].at(~own[0].padding).filled(fills.colour, level=level)
-    after = scores_of(explainer, [*(changed for group in groups for _, changed in group), *rest, nothing])
+    after = scores_of(explainer, [*(changed for group in groups for _, changed in group), *rest, own[0].emptied(level)])
     unit, lead = effects.unit(before[:count]), effects.margins(before, classes)
     falls, start = [], 0
     for group in groups:
