@@ -23,9 +23,9 @@ Grid = NDArray[np.float32]
 
 
 _PHRASES: dict[Similarity, str] = {
-    "spearman": "a rank correlation",
-    "ssim": "a structural similarity",
-    "iou": "an overlap of the parts above 0.2 x maximum",
+    "spearman": "has a rank correlation of {}",
+    "ssim": "has a structural similarity of {}",
+    "iou": "above 0.2 of its maximum has an IoU of {}",
 }
 
 
@@ -58,7 +58,8 @@ def judged(check: Record, figure: float, kind: Similarity, with_what: str) -> Re
     bound = check.bound
     assert bound is not None
     whose = f" for {check.target!r}" if check.target else ""
-    found = f"the heatmap{whose} has {_PHRASES[kind]} of {messages.number(figure, unlike=bound)} with {with_what}"
+    has = _PHRASES[kind].format(messages.number(figure, unlike=bound))
+    found = f"the heatmap{whose} {has} with {with_what}"
     return replace(
         check,
         outcome="passed" if figure >= bound else "failed",

@@ -57,11 +57,15 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Trial:
-    """One fill of one image: the fall of the margin, and the mean fall in control regions, None if there are none."""
+    """One fill of one image: the fall of the margin, and the mean fall in control regions, None if there are none.
+
+    `where` says what was replaced as the control.
+    """
 
     label: str
     fall: float
     control: float | None
+    where: str = "the same shape elsewhere"
 
 
 def margins(scores: NDArray[np.floating], classes: NDArray[np.intp], against: int | None = None) -> Floats:
@@ -118,11 +122,13 @@ def exceeds(found: Estimate, bound: float) -> bool | None:
     return False if found.upper < bound else None
 
 
-def moved(trials: Sequence[Trial], keeps: Callable[[float], bool]) -> bool:
+def moved(
+    trials: Sequence[Trial], keeps: Callable[[float], bool], *, advice: str = "use reliance() on a set of images"
+) -> bool:
     """Whether the margin falls with every fill, further than in the controls (True), or with none (False).
 
     `keeps` says of a fall whether it counts as none. Raises HeatmapError where the fills disagree, or where the controls
-    do not set the mask apart from any other region.
+    do not set the mask apart from any other region; `advice` is what it says to do then.
     """
     still = [trial for trial in trials if keeps(trial.fall)]
     falling = [trial for trial in trials if not keeps(trial.fall)]
@@ -130,9 +136,8 @@ def moved(trials: Sequence[Trial], keeps: Callable[[float], bool]) -> bool:
         return False
     if still:
         raise HeatmapError(
-            f"the fills disagree: the margin falls by {_listed(falling)}, but by {_listed(still)}; one of them may make "
-            "the image unnatural, or paint the cue back: look at the picture, pass others=, or use reliance() on a set of "
-            "images"
+            f"the fills disagree: the margin {_listed(falling)}, but it {_listed(still)}; one of them may make the image "
+            f"unnatural, or paint the cue back: look at the picture, or {advice}"
         )
     for trial in trials:
         if trial.control is None:
@@ -142,15 +147,19 @@ def moved(trials: Sequence[Trial], keeps: Callable[[float], bool]) -> bool:
             )
         if trial.control > YARDSTICK * trial.fall:
             raise HeatmapError(
-                f"replacing the same shape elsewhere, or all the rest where it fits nowhere, costs {trial.control:.2f} units, "
-                f"the mask {trial.fall:.2f} ({trial.label}): any change of this size moves the prediction; pass a smaller "
-                "mask, or use reliance() on a set of images"
+                f"replacing {trial.where} costs {trial.control:.2f} units, the mask {trial.fall:.2f} ({trial.label}): any "
+                f"change of this size moves the prediction; pass a smaller mask, or {advice}"
             )
     return True
 
 
 def _listed(trials: Sequence[Trial]) -> str:
-    return " and ".join(f"{trial.fall:.2f} units ({trial.label})" for trial in trials)
+    return " and ".join(f"{change(trial.fall)} ({trial.label})" for trial in trials)
+
+
+def change(fall: float) -> str:
+    """What the margin does, in words."""
+    return f"{'rises' if fall <= -0.005 else 'falls'} by {abs(fall):.2f} units"
 
 
 def margin_bound(name: str, bound: object) -> float:

@@ -308,10 +308,13 @@ class Heatmap:
             )
 
     def _picture(self, record: Record, region: Region | None) -> Image:
+        threshold = record.parameters.get("threshold")
         return overlay.draw(
             self.values,
             self.view,
             mask=None if region is None else region.pixels,
+            level=None if threshold is None else threshold * float(self.values.max()),
+            peak=record.peak if record.check == "peak_within" else None,
             title=f"{record.check} {record.outcome}: {messages.headline(record)}",
             lines=[f"{label:<11}{phrase}" for label, phrase in messages.rows(record) if label != "picture"],
         )

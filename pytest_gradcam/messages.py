@@ -43,6 +43,9 @@ def headline(record: Record) -> str:
     if record.check == "peak_within":
         place = "inside the mask" if figure == 0 else f"{found} px away from the mask"
         return f"the {whose} peaks {place}; expected {'it inside' if bound == 0 else f'at most {wanted} px'}"
+    if "threshold" in record.parameters:
+        above = f"above {number(record.parameters['threshold'])} of its maximum"
+        return f"the {whose} {above} has an IoU of {found} with the mask; {limit} {wanted}"
     return f"the {record.measure} of the {whose} is {found}; {limit} {wanted}"
 
 
@@ -153,9 +156,23 @@ def advice(record: Record) -> str:
             f"{look}; the model predicts {record.predicted!r}, so settle the prediction first, "
             "or leave target out to see what it was predicted by"
         )
-    if record.direction == "at_least" and record.lift is not None and record.lift >= 1.5:
+    return f"{look}; {_next(record)}"
+
+
+def _next(record: Record) -> str:
+    """What to try where the outline of the mask is right."""
+    lift = record.lift
+    if lift is not None and record.direction == "at_least" and lift >= 1.5:
         return (
-            f"{look}; the attention does favour the mask (lift {record.lift:.1f}): if its outline is right, a mask of "
-            "this size may need a lower bound, or a target layer with a finer grid"
+            f"the attention does favour the mask (lift {lift:.1f}): if its outline is right, a mask of this size may need "
+            "a lower bound, or a target layer with a finer grid"
         )
-    return f"{look}; if the outline is right, change these pixels and see whether the prediction follows them"
+    if lift is not None and record.check == "focus_avoids" and lift <= 1 / 1.5:
+        return (
+            f"the attention does keep off the mask (lift {lift:.2g}): if its outline is right, a mask of "
+            f"{percent(record.mask_area or 0)} of the view may need a higher bound, or a lift: at_most=masks.lift(0.5)"
+        )
+    if record.target_index is None:  # the checks that replace pixels are about classes
+        return "if the outline is right, change these pixels and see whether the prediction follows them"
+    call = "assert_ignores" if record.check == "focus_avoids" else "assert_relies_on"
+    return f"if the outline is right, gradcam.{call}(image, mask) says whether the prediction hangs on these pixels"

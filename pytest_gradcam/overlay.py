@@ -26,6 +26,7 @@ class Panel:
     """One part of a picture: the view uint8 (H, W, 3), the heatmap (H, W) and the mask bool (H, W) on it.
 
     `top` is the relevance that is shown brightest, the heatmap's maximum by default: panels to compare share one.
+    `level` is a relevance to outline, `peak` a pixel (x, y) to mark.
     """
 
     view: NDArray[np.uint8]
@@ -33,6 +34,8 @@ class Panel:
     mask: NDArray[np.bool_] | None = None
     caption: str = ""
     top: float | None = None
+    level: float | None = None
+    peak: tuple[int, int] | None = None
 
 
 def draw(
@@ -40,11 +43,14 @@ def draw(
     view: NDArray[np.uint8],
     *,
     mask: NDArray[np.bool_] | None = None,
+    level: float | None = None,
+    peak: tuple[int, int] | None = None,
     title: str = "",
     lines: Sequence[str] = (),
 ) -> Image:
     """An RGB picture of the view (H, W, 3) beside the view under the heatmap (H, W), with a colour bar in relevance."""
-    return draw_panels([Panel(view, mask=mask), Panel(view, values, mask)], title=title, lines=lines)
+    marked = Panel(view, values, mask, level=level, peak=peak)
+    return draw_panels([Panel(view, mask=mask), marked], title=title, lines=lines)
 
 
 def draw_panels(panels: Sequence[Panel], *, title: str = "", lines: Sequence[str] = ()) -> Image:
@@ -85,7 +91,20 @@ def _show(figure: Figure, axes: Axes, panel: Panel) -> None:
     else:
         _heat(figure, axes, panel.view, panel.heat, panel.top)
     if panel.mask is not None and panel.mask.any() and not panel.mask.all():
-        axes.contour(panel.mask, levels=[0.5], colors=[_OUTLINE], linewidths=1.5)
+        _outline(axes, panel.mask)
+    if panel.heat is not None and panel.level is not None and panel.heat.min() < panel.level <= panel.heat.max():
+        axes.contour(panel.heat, levels=[panel.level], colors=["white"], linewidths=1.2, linestyles="dashed")
+    if panel.peak is not None:
+        axes.plot(*panel.peak, "+", color="black", markersize=17, markeredgewidth=4)
+        axes.plot(*panel.peak, "+", color="white", markersize=14, markeredgewidth=2)
+
+
+def _outline(axes: Axes, mask: NDArray[np.bool_]) -> None:
+    """The mask's outline, with ticks that point into it: they tell a mask from the rest of the view."""
+    from matplotlib.patheffects import Normal, withTickedStroke
+
+    line = axes.contour(mask, levels=[0.5], colors=[_OUTLINE], linewidths=1.5)
+    line.set_path_effects([Normal(), withTickedStroke(spacing=9, length=0.6, angle=-90)])
 
 
 def _heat(figure: Figure, axes: Axes, view: NDArray[np.uint8], values: NDArray[np.float32], top: float | None) -> None:

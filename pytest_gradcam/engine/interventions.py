@@ -72,10 +72,12 @@ class _Findings:
         Where none fits, all the rest of the view is the control if it is no smaller than the mask; else there is none.
         """
         control = [one.fall for one in self.tried if one.change.fill == fill and one.change.region]
-        if not control and 2 * self.place.mask.sum() <= (~self.place.padding).sum():
-            control = [self.rest]
         fall = float(np.mean([one.fall for one in self.at_mask(fill)]))
-        return Trial(_LABELS[fill], fall, float(np.mean(control)) if control else None)
+        if control:
+            return Trial(_LABELS[fill], fall, float(np.mean(control)))
+        large = 2 * self.place.mask.sum() > (~self.place.padding).sum()
+        rest = "all the rest (the mask's shape fits nowhere else)"
+        return Trial(_LABELS[fill], fall, None if large else self.rest, rest)
 
     @property
     def blind(self) -> bool:
@@ -172,7 +174,12 @@ def _settled(check: Record, found: _Findings) -> Record:
     """The record with its verdict. Raises HeatmapError where the fills do not bear one."""
     assert check.bound is not None
     bound, wanted, trials = check.bound, check.direction == "at_least", found.trials()
-    moves = effects.moved(trials, lambda fall: fall < bound if wanted else fall <= bound)
+    more = "use reliance() on a set of images"
+    moves = effects.moved(
+        trials,
+        lambda fall: fall < bound if wanted else fall <= bound,
+        advice=more if found.beside else f"pass others=, or {more}",
+    )
     falls = [trial.fall for trial in trials]
     if not moves and not wanted and found.blind:
         raise HeatmapError(
@@ -237,7 +244,7 @@ def _described(explainer: Heatmaps, check: Record, found: _Findings) -> Record:
         mask_area=float(found.place.mask.mean()),
         details=(
             *rows,
-            ("rest", f"replacing all the rest instead costs {found.rest:.2f} units"),
+            ("rest", f"with all the rest replaced instead, the margin {effects.change(found.rest)}"),
             ("unit", f"one unit is {found.unit:.3g} of logit: {few} of the first class over the second"),
         ),
     )
@@ -250,16 +257,21 @@ def _phrase(explainer: Heatmaps, found: _Findings, fill: str) -> str:
     stays = f"{after!r} stays" if before == after else f"{before!r} becomes {after!r}"
     trial, times = found.trial(fill), len(found.at_mask(fill))
     mean = f"in the mean over {times} other images, " if times > 1 else ""
-    control = f", in control regions by {trial.control:.2f}" if found.controls and fill in _DECIDING else ""
+    control = _against(trial) if found.controls and fill in _DECIDING else ""
     note = "" if fill in _DECIDING else " (for information)"
     return (
         f"{stays}, score {found.scores[index]:.3g} to {first.scores[index]:.3g}; {mean}the margin "
-        f"{_change(trial.fall)}{control}{note}"
+        f"{effects.change(trial.fall)}{control}{note}"
     )
 
 
-def _change(fall: float) -> str:
-    return f"falls by {fall:.2f} units" if fall >= 0 else f"rises by {-fall:.2f} units"
+def _against(trial: Trial) -> str:
+    """What the same fill does in the control regions, to be read after what it does in the mask."""
+    if trial.control is None:
+        return ""
+    if (trial.control >= 0) == (trial.fall >= 0):
+        return f", in control regions by {abs(trial.control):.2f}"
+    return f", in control regions it {effects.change(trial.control)}"
 
 
 def _draw(explainer: Heatmaps, record: Record, kept: Sequence[_Findings]) -> Image:
@@ -272,7 +284,7 @@ def _draw(explainer: Heatmaps, record: Record, kept: Sequence[_Findings]) -> Ima
     panels = [overlay.Panel(view, mask=mask, caption=f"{record.target}: {found.scores[index]:.3g}")]
     for fill, label in _LABELS.items():
         for one in found.at_mask(fill)[:1]:
-            caption = f"{label}: {one.scores[index]:.3g}, margin {_change(one.fall)}"
+            caption = f"{label}: {one.scores[index]:.3g}, margin {effects.change(one.fall)}"
             panels.append(overlay.Panel(one.change.image.look()[0], mask=mask, caption=caption))
     heat = heat_of(explainer, found.place.one, index)
     if heat is not None:

@@ -135,7 +135,7 @@ def test_fills_that_disagree_decide_nothing(name):
     image[:] = torch.tensor([0.9, 0.1, 0.1])[:, None, None]
     image[:, :4] = torch.tensor([0.0, 1.0, 1.0])[:, None, None]  # so that the middle of the range is grey
     with pytest.raises(
-        HeatmapError, match=r"the fills disagree: the margin falls by \d\.\d\d units \(colour\), but by"
+        HeatmapError, match=r"the fills disagree: the margin falls by \d\.\d\d units \(colour\), but it falls by"
     ):
         getattr(Explainer(Grey()), name)(image, DISC)
 

@@ -44,7 +44,7 @@ def test_failures_read_like_a_colleague_and_leave_pictures(colour_project):
         [
             "E*FocusError: the margin of 'red' falls by at least * units with every fill of the pixels to ignore; *",
             "E*target*'red' (0): score *, rank 1 of 2",
-            "E*colour*'red' stays, score *; the margin falls by * units, in control regions by *",
+            "E*colour*'red' stays, score *; the margin falls by * units, in control regions *by *",
             "E*inpainted*'red' becomes 'green', score *",
             "E*unit*one unit is * of logit: the image's own lead of the first class over the second",
             "E*picture*-ignores.png",

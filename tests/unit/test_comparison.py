@@ -105,7 +105,7 @@ def test_the_bound_itself_passes_and_just_above_it_fails():
 def test_what_the_other_heatmap_is_stands_in_the_message():
     with pytest.raises(FocusError) as caught:
         spot(1, 1).assert_similar(heatmap(np.eye(4)), at_least=0.9, kind="iou")
-    assert "an overlap of the parts above 0.2 x maximum of" in str(caught.value)
+    assert str(caught.value).startswith("the heatmap above 0.2 of its maximum has an IoU of ")
     assert "other      grid 4 x 4" in str(caught.value)
     assert "compared   on 4 x 4 cells, each the mean of what it covers" in str(caught.value)
 

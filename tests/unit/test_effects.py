@@ -72,9 +72,35 @@ def test_what_all_fills_do_is_a_verdict():
     assert effects.moved(trials(0.1, 0.2, control=None), lambda fall: fall <= 0.4) is False  # needs no control
 
 
+def test_a_control_that_costs_too_much_is_named():
+    trial = effects.Trial("colour", 0.6, 0.5, "all the rest")
+    with pytest.raises(
+        HeatmapError, match=r"^replacing all the rest costs 0.50 units, the mask 0.60 \(colour\): .*, or wait$"
+    ):
+        effects.moved([trial], lambda fall: fall <= 0.4, advice="wait")
+
+
 def test_fills_that_disagree_are_no_verdict():
-    with pytest.raises(HeatmapError, match=r"falls by 0.60 units \(colour\), but by 0.30 units \(inpainted\)"):
-        effects.moved(trials(0.6, 0.3), lambda fall: fall <= 0.4)
+    with pytest.raises(
+        HeatmapError,
+        match=r"the margin falls by 0.60 units \(colour\), but it falls by 0.30 units \(inpainted\); .*, or pass others=$",
+    ):
+        effects.moved(trials(0.6, 0.3), lambda fall: fall <= 0.4, advice="pass others=")
+    with pytest.raises(HeatmapError, match=r"but it rises by 0.30 units \(inpainted\)"):
+        effects.moved(trials(0.6, -0.3), lambda fall: fall <= 0.4)
+
+
+@pytest.mark.parametrize(
+    ("fall", "said"),
+    [
+        (0.126, "falls by 0.13 units"),
+        (-0.126, "rises by 0.13 units"),
+        (-0.004, "falls by 0.00 units"),
+        (0, "falls by 0.00 units"),
+    ],
+)
+def test_a_change_of_the_margin_in_words(fall, said):
+    assert effects.change(fall) == said
 
 
 @pytest.mark.parametrize(("control", "verdict"), [(0.3, True), (0.31, None), (None, None)])

@@ -91,6 +91,26 @@ def test_the_whole_message_of_a_failure():
 
 
 @pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"lift": 0.8}, "gradcam.assert_relies_on(image, mask) says whether the prediction hangs on these pixels"),
+        ({"check": "peak_within", "direction": "at_most", "lift": 0.3}, "gradcam.assert_relies_on(image, mask) says"),
+        ({"check": "focus_avoids", "direction": "at_most"}, "gradcam.assert_ignores(image, mask) says whether"),
+        (
+            {"check": "focus_avoids", "direction": "at_most", "lift": 0.431},
+            "look at the picture; the attention does keep off the mask (lift 0.43): if its outline is right, a mask of "
+            "10.0 % of the view may need a higher bound, or a lift: at_most=masks.lift(0.5)",
+        ),
+        ({"lift": 0.8, "target_index": None}, "change these pixels and see whether the prediction follows them"),
+    ],
+)
+def test_the_advice_follows_from_the_figures(changes, text):
+    from dataclasses import replace
+
+    assert text in messages.advice(replace(FAILED, **changes))
+
+
+@pytest.mark.parametrize(
     ("share", "unlike", "text"), [(0.5, None, "50.0 %"), (0.49996, 0.5, "49.996 %"), (0.5, 0.5, "50.0 %")]
 )
 def test_a_figure_never_reads_like_the_bound_it_missed(share, unlike, text):

@@ -163,7 +163,10 @@ class TestOverlap:
         spot.assert_overlap(TOP_RIGHT, at_least=0.7)
 
     def test_fails(self, spot):
-        with pytest.raises(FocusError, match="the IoU of the attention is 0.*; expected at least 0.3"):
+        with pytest.raises(
+            FocusError,
+            match=r"^the attention above 0.5 of its maximum has an IoU of 0\S* with the mask; expected at least 0.3",
+        ):
             spot.assert_overlap(LEFT)
 
 
