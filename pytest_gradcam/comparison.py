@@ -73,7 +73,7 @@ def draw(one: Heatmap, other: Heatmap | None, captions: tuple[str, str], record:
     """Both heatmaps, what is missing from the first and what is new in it; each was divided by its maximum before."""
     from pytest_gradcam.heatmap import Heatmap, resize
 
-    title = f"{record.check} {record.outcome}: {messages.headline(record)}"
+    title = messages.title(record)
     lines = [f"{label:<11}{phrase}" for label, phrase in messages.rows(record) if label != "picture"]
     panels = [overlay.Panel(one.view, one.values)]
     if isinstance(other, Heatmap) and _comparable(one, other):

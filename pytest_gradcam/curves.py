@@ -119,4 +119,5 @@ class Robustness:
             return f"{on}: holds up to {self.steps[-1].severity:g}"
         what = " and ".join(broken.broken or broken.undecided)
         how = "breaks" if broken.broken else "cannot be decided"
-        return f"{on}: {what} {how} at {broken.severity:g}" + (", and holds again above" if self.recovers else "")
+        where = f"at {broken.severity:g}" if broken.severity else "on the original already"
+        return f"{on}: {what} {how} {where}" + (", and holds again above" if self.recovers else "")

@@ -315,7 +315,7 @@ class Heatmap:
             mask=None if region is None else region.pixels,
             level=None if threshold is None else threshold * float(self.values.max()),
             peak=record.peak if record.check == "peak_within" else None,
-            title=f"{record.check} {record.outcome}: {messages.headline(record)}",
+            title=messages.title(record),
             lines=[f"{label:<11}{phrase}" for label, phrase in messages.rows(record) if label != "picture"],
         )
 

@@ -49,6 +49,13 @@ def headline(record: Record) -> str:
     return f"the {record.measure} of the {whose} is {found}; {limit} {wanted}"
 
 
+def title(record: Record) -> str:
+    """The headline of a picture of the check."""
+    if record.outcome in ("passed", "failed"):
+        return f"{record.check} {record.outcome}: {headline(record)}"
+    return f"no verdict on {record.check}: {record.reason}"
+
+
 def _lift_headline(record: Record, figure: float, bound: float, whose: str, limit: str) -> str:
     """Both the lift and the share, of what was measured and of what was expected."""
     area, mass = record.mask_area or 0.0, record.mass or 0.0

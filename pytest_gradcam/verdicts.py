@@ -69,8 +69,9 @@ def depends_on_weights(check: Record, similarities: Sequence[Sequence[float]]) -
         figure=figure,
         outcome="passed" if figure <= check.bound else "failed",
         finding=(
-            f"with the weights redrawn{stages} the heatmap is still {messages.number(figure, unlike=check.bound)} like "
-            f"itself (rank correlation); expected at most {messages.number(check.bound, unlike=figure)}"
+            f"with the weights redrawn{stages} the heatmap still has a rank correlation of "
+            f"{messages.number(figure, unlike=check.bound)} with what it was; "
+            f"expected at most {messages.number(check.bound, unlike=figure)}"
         ),
         details=(
             ("draws", f"{len(table)}, from {table.mean(1).min():.2f} to {table.mean(1).max():.2f}"),

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from pytest_gradcam.engine.guard import random_states_kept
 from pytest_gradcam.engine.subject import Explained, explained, picture
 from pytest_gradcam.engine.targets import Target
 from pytest_gradcam.evidence import Record
+from pytest_gradcam.heatmap import Heatmap
 from pytest_gradcam.verdicts import Changes
 
 if TYPE_CHECKING:
@@ -36,14 +37,18 @@ def assert_deterministic(
     subject = explained(explainer, image, target, layer, method)
     check = subject.record(check="deterministic", measure="change of the heatmap", bound=at_most, direction="at_most")
 
+    others: list[tuple[str, Heatmap]] = []
+
     def measure(check: Record) -> Record:
-        return verdicts.deterministic(bounds.settled(check), changes(subject, image), exact=_on_cpu(explainer))
+        found, again = changes(subject, image)
+        others.extend(again.items())
+        return verdicts.deterministic(bounds.settled(check), found, exact=_on_cpu(explainer))
 
-    evidence.judge(check, measure, partial(picture, subject))
+    evidence.judge(check, measure, lambda record: picture(subject, record, *others))
 
 
-def changes(subject: Explained, image: Any) -> Changes:
-    """How far input and heatmap move; nothing is taken from a cache."""
+def changes(subject: Explained, image: Any) -> tuple[Changes, dict[str, Heatmap]]:
+    """How far input and heatmap move, and the heatmaps that moved furthest; nothing is taken from a cache."""
     _ = subject.heatmap.peak  # raises where there is none
     explainer, one = subject.explainer.of(subject.explainer.network), subject.one
     reads, runs = [one.tensor.numpy(force=True)], []
@@ -52,15 +57,19 @@ def changes(subject: Explained, image: Any) -> Changes:
             _seed(run)
             reads.append(explainer.read(image).tensor.numpy(force=True))
             _seed(run)
-            runs.append(subject.again([one], by=explainer)[0].grid)
+            runs.append(subject.again([one], by=explainer)[0])
         beside = [replace(one, tensor=one.tensor.flip(axes)) for axes in ((2,), (1,), (1, 2))]
         batched = [subject.again(group, by=explainer) for group in ([one, *beside], [*beside, one])]
-    return Changes(
-        preprocess=max(_change(reads[0], read) for read in reads),
-        repeated=max(_change(runs[0], run) for run in runs),
-        batched=max(_change(runs[0], grid) for grid in (batched[0][0].grid, batched[1][-1].grid)),
-        runs=_RUNS,
-    )
+    repeated, again = _furthest(runs[0], runs)
+    together, in_batch = _furthest(runs[0], [batched[0][0], batched[1][-1]])
+    changed = max(_change(reads[0], read) for read in reads)
+    return Changes(changed, repeated, together, _RUNS), {"another run": again, "beside other images": in_batch}
+
+
+def _furthest(before: Heatmap, others: Sequence[Heatmap]) -> tuple[float, Heatmap]:
+    """How far the one of the others that moved the furthest did, and that one."""
+    figures = [_change(before.grid, other.grid) for other in others]
+    return max(figures), others[int(np.argmax(figures))]
 
 
 def _change(before: NDArray[np.floating], after: NDArray[np.floating]) -> float:

@@ -44,8 +44,9 @@ class Explainer(Heatmaps):
         elsewhere say what any change of this size does. One call scores 32 images at the most.
         One image is not certain: `reliance` on a set of images is (docs/interventions.md).
         Raises FocusError if the margin falls by more with every fill; HeatmapError if the fills disagree, if a control
-        region costs more than half as much or fits nowhere, if the target is also the model's answer to the mean colour alone and
-        no other brings in another class's pixels, and for malformed images, masks and bounds (0 < at_most <= 1).
+        region costs more than half as much or fits nowhere, if a target that is not predicted gains more, if the target
+        is also the model's answer to the mean colour alone and no other brings in another class's pixels, and for
+        malformed images, masks and bounds (0 < at_most <= 1).
         """
         interventions.assert_ignores(self, image, mask, target=target, others=others, at_most=at_most)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +30,8 @@ class Fed:
 
     def __repr__(self) -> str:
         low, high = self.interval
-        return f"Fed({self.target!r}, effect={self.effect:.3f} ({low:.2f} to {high:.2f}), index={self.index})"
+        interval = f"{low:.2f} to {high:.2f}" if math.isfinite(low) else "of one image"
+        return f"Fed({self.target!r}, effect={self.effect:.3f} ({interval}), index={self.index})"
 
 
 def fed_by(explainer: Heatmaps, images: Any, mask: Any) -> list[Fed]:

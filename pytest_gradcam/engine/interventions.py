@@ -187,6 +187,11 @@ def _settled(check: Record, found: _Findings) -> Record:
             "evidence is taken away, wherever that lies; pass others= that are predicted as another class, or an image of "
             "another class"
         )
+    if not moves and not wanted and check.predicted_index != check.target_index and -min(falls) > bound:
+        raise HeatmapError(
+            f"without these pixels the margin of {check.target!r} {effects.change(min(falls))}: they speak against it, and may "
+            f"well carry {check.predicted!r}, which the model predicts; leave target out to ask what the prediction owes them"
+        )
     # The figure is that of the fill that speaks against the verdict the most, and even it does so not enough.
     figure = min(falls) if moves else max(falls)
     finding = (
@@ -275,7 +280,7 @@ def _against(trial: Trial) -> str:
 
 
 def _draw(explainer: Heatmaps, record: Record, kept: Sequence[_Findings]) -> Image:
-    title = f"{record.check} {record.outcome}: {messages.headline(record)}"
+    title = messages.title(record)
     lines = [f"{label:<11}{phrase}" for label, phrase in messages.rows(record) if label != "picture"]
     if not kept:
         return overlay.draw_panels([overlay.Panel(np.full((64, 128, 3), 255, np.uint8))], title=title, lines=lines)

@@ -41,6 +41,10 @@ class Draw:
     similarities: tuple[float, ...]
     heatmap: Heatmap
 
+    @property
+    def caption(self) -> str:
+        return f"with redrawn weights: {self.similarities[-1]:.2f}"
+
 
 def assert_depends_on_weights(
     explainer: Explainer,
@@ -71,7 +75,7 @@ def assert_depends_on_weights(
         return verdicts.depends_on_weights(check, [draw.similarities for draw in made])
 
     def draw(record: Record) -> Image:
-        return picture(subject, record, *[("with redrawn weights", one.heatmap) for one in made[:2]])
+        return picture(subject, record, *[(one.caption, one.heatmap) for one in made[:2]])
 
     evidence.judge(check, measure, draw)
 

@@ -95,7 +95,7 @@ class _Check:
             panels.append(Panel(after.view, after.values, moved, f"{after.target}, perturbed", top))
         return overlay.draw_panels(
             panels,
-            title=f"stable {record.outcome}: {messages.headline(record)}",
+            title=messages.title(record),
             lines=[f"{label:<11}{phrase}" for label, phrase in messages.rows(record) if label not in _NOT_DRAWN],
         )
 

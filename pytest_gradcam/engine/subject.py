@@ -63,6 +63,6 @@ def picture(subject: Explained, record: Record, *others: tuple[str, Heatmap]) ->
     panels += [Panel(view, other.values, caption=caption) for caption, other in others]
     return overlay.draw_panels(
         panels,
-        title=f"{record.check} {record.outcome}: {messages.headline(record)}",
+        title=messages.title(record),
         lines=[f"{label:<11}{phrase}" for label, phrase in messages.rows(record) if label != "picture"],
     )

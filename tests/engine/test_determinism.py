@@ -7,12 +7,20 @@ import pytest
 import torch
 from torch import nn
 
-from pytest_gradcam import Explainer, FocusError, HeatmapError, NoEvidenceError
+from pytest_gradcam import Explainer, FocusError, HeatmapError, NoEvidenceError, overlay
 from pytest_gradcam.engine.cache import HeatmapCache
 from pytest_gradcam.running import running
 from tests.engine.sanity_models import Drawn, Empty, network, noise
 from tests.engine.states import same, state_of
 from tests.unit.test_bounds import Keeper
+
+
+class Drawing(Keeper):
+    """A test that has every picture drawn."""
+
+    def keep(self, record, draw):
+        draw(record)
+        return super().keep(record, draw)
 
 
 class LeftOn(nn.Module):
@@ -45,6 +53,16 @@ def test_dropout_that_stays_on(cache):
     assert lines[0].startswith("the heatmap changes from one run to the next by 0.")
     assert lines[0].endswith("of its maximum; expected none")
     assert "look for dropout that stays on" in lines[-1]
+
+
+def test_the_picture_shows_another_run(monkeypatch):
+    """Four panels: the view, the heatmap, the run that differs the most, and the heatmap beside other images."""
+    shown = []
+    monkeypatch.setattr(overlay, "draw_panels", lambda panels, **_: shown.extend(panels))
+    with running(Drawing()), pytest.raises(FocusError):
+        Explainer(with_layer(LeftOn())).assert_deterministic(noise(), target=2)
+    assert [panel.caption for panel in shown] == ["", "the heatmap", "another run", "beside other images"]
+    assert np.abs(shown[1].heat - shown[2].heat).max() > 0
 
 
 def test_dropout_in_a_model_that_was_left_in_train_mode_is_switched_off():

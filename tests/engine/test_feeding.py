@@ -58,6 +58,7 @@ def test_the_interval_is_students():
 def test_one_image_has_no_interval():
     found = Explainer(Regions()).fed_by(marked(1), CORNER)
     assert found[0].interval == (-np.inf, np.inf)
+    assert "(of one image), index=" in repr(found[0])
 
 
 def test_a_place_like_its_surroundings_is_no_answer():

@@ -237,6 +237,35 @@ def test_targets_are_classes():
         explainer.assert_relies_on(image, DISC, target=lambda output: output[0])
 
 
+def test_pixels_that_speak_against_the_class_that_was_named_are_not_ignored():
+    """To take the red disc away makes more of 'green', which never falls: the model reads nothing but that disc."""
+    explainer, image = Explainer(Reads(DISC), classes=["red", "green", "blue"]), scene()
+    record, raised = record_of(explainer.assert_ignores, image, DISC, target="green")
+    assert record.outcome == "invalid"
+    assert "without these pixels the margin of 'green' rises by 1" in str(raised)
+    assert "may well carry 'red', which the model predicts; leave target out" in str(raised)
+    explainer.assert_ignores(image, CORNER, target="green")
+
+
+@pytest.mark.parametrize(("others", "advice"), [(0, "or pass others=, or use"), (1, "or use")])
+def test_the_control_that_forbids_a_verdict_is_named_and_advice_asks_for_nothing_that_was_passed(others, advice):
+    """A shape that fits nowhere else: all the rest is the control, and the model reads as much in it as in the shape."""
+    wide = masks.box(SHAPE, (0, 20, 64, 42)) | masks.box(SHAPE, (30, 0, 34, 64))
+    second = masks.box(SHAPE, (2, 2, 18, 18))
+
+    def twice(which):
+        image = scene(which, disc=which)
+        image[:, second] = image[:, DISC]
+        return image
+
+    with pytest.raises(HeatmapError) as caught:
+        Explainer(Reads(DISC | second)).assert_ignores(twice(0), wide, others=[twice(1)][:others])
+    assert "replacing all the rest (the mask's shape fits nowhere else) costs" in str(caught.value)
+    assert f"any change of this size moves the prediction; pass a smaller mask, {advice} reliance()" in str(
+        caught.value
+    )
+
+
 def test_others_of_another_size_are_refused():
     with pytest.raises(HeatmapError, match=r"of others is \(3, 32, 32\) for the model, the image \(3, 64, 64\)"):
         Explainer(Reads(DISC)).assert_ignores(scene(), CORNER, others=[torch.rand(3, 32, 32)])

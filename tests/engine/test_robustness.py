@@ -67,6 +67,8 @@ def test_a_curve_that_recovers_is_not_monotone():
     held = Robustness("fog", "a.png", "cat", 1.0, (step(0.0), step(0.5)), {"class": 1.0})
     assert (held.first_break, held.recovers) == (None, False)
     assert str(held) == "fog on a.png, 'cat': holds up to 0.5"
+    never = Robustness("fog", "a.png", "cat", 1.0, (step(0.0, "mass"), step(0.5, "mass")), {"mass": 1.0})
+    assert str(never) == "fog on a.png, 'cat': mass breaks on the original already"
 
 
 def test_what_cannot_be_measured_is_none_and_does_not_hold(explainer):

@@ -80,7 +80,7 @@ def test_an_unsound_method_gets_no_verdict_and_the_reason(project, workers):
     result.stdout.fnmatch_lines(
         [
             "*HeatmapError: no verdict on focus_within: the gate stays shut for method eigencam at layer eyes: with the "
-            "weights redrawn the heatmap is still 1 like itself (rank correlation); expected at most 0.4; use another "
+            "weights redrawn the heatmap still has a rank correlation of 1 with what it was; expected at most 0.4; use another "
             "method or layer, or leave the gate open with gradcam_gate = off"
         ]
     )

@@ -117,6 +117,14 @@ def test_a_figure_never_reads_like_the_bound_it_missed(share, unlike, text):
     assert messages.percent(share, unlike=unlike) == text
 
 
+def test_the_title_of_a_picture_says_the_verdict_once():
+    from dataclasses import replace
+
+    assert messages.title(FAILED).startswith("focus_within failed: 23.1 % of the attention for 'Egyptian cat' lies")
+    undecided = replace(FAILED, outcome="invalid", figure=None, reason="the mask is empty")
+    assert messages.title(undecided) == "no verdict on focus_within: the mask is empty"
+
+
 def test_a_wrong_prediction_is_said_and_leads_the_advice():
     from dataclasses import replace
 

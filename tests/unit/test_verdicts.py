@@ -119,7 +119,7 @@ def test_the_whole_of_a_verdict_on_weights():
         "failed",
         0.625,
         0.5,
-        "with the weights redrawn the heatmap is still 0.625 like itself (rank correlation); expected at most 0.5",
+        "with the weights redrawn the heatmap still has a rank correlation of 0.625 with what it was; expected at most 0.5",
         (("draws", "2, from 0.50 to 0.75"),),
         "look at the picture; this map shows the picture rather than what the model learnt from it: use another "
         "method (gradcam, hirescam) or layer, and rest no verdict on this one",
@@ -129,14 +129,14 @@ def test_the_whole_of_a_verdict_on_weights():
 def test_the_whole_of_a_verdict_on_weights_in_stages():
     record = depends_on_weights(WEIGHTS, [[0.5, 1.0, 0.0], [0.75, 1.0, 0.25]])
     assert parts(record)[3:5] == (
-        "with the weights redrawn after each of 3 stages from the top the heatmap is still 0.583 like itself "
-        "(rank correlation); expected at most 0.5",
+        "with the weights redrawn after each of 3 stages from the top the heatmap still has a rank correlation of 0.583 "
+        "with what it was; expected at most 0.5",
         (("draws", "2, from 0.50 to 0.67"), ("stages", "0.62, 1.00, 0.12")),
     )
 
 
 def test_a_figure_just_over_the_bound_on_weights_reads_as_over_it():
-    assert "still 0.5001 like" in depends_on_weights(WEIGHTS, [[0.5001]]).finding
+    assert "correlation of 0.5001 with" in depends_on_weights(WEIGHTS, [[0.5001]]).finding
 
 
 CHANGED = (
@@ -213,6 +213,6 @@ def test_a_deterministic_check_without_a_bound_is_a_mistake_of_ours():
 
 def test_a_bound_reads_with_as_many_digits_as_it_takes_to_tell_it_from_the_figure():
     weights = depends_on_weights(replace(WEIGHTS, bound=0.50014), [[0.50016]])
-    assert weights.finding.endswith("still 0.5002 like itself (rank correlation); expected at most 0.5001")
+    assert weights.finding.endswith("correlation of 0.5002 with what it was; expected at most 0.5001")
     batch = deterministic(replace(SAME, bound=0.0010014), Changes(0, 0, 0.0010016, 3), exact=True)
     assert batch.finding.endswith("by 0.001002 of its maximum; expected at most 0.001001")
