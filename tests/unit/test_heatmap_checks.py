@@ -35,8 +35,9 @@ class Drawing:
 class Drawn:
     """What `overlay.draw` was asked for."""
 
-    def __init__(self, values, view, *, mask=None, title="", lines=()):
+    def __init__(self, values, view, *, mask=None, level=None, peak=None, title="", lines=()):
         self.values, self.view, self.mask, self.title, self.lines = values, view, mask, title, list(lines)
+        self.level, self.peak = level, peak
 
 
 @pytest.fixture
@@ -170,10 +171,20 @@ class TestRecord:
         hand().assert_focus_within(CORNER)
         assert [line.split()[0] for line in test.pictures[0].lines] == ["attention", "peak", "layer"]
 
+    def test_the_peak_is_marked_and_the_level_outlined_where_they_decide(self, test):
+        hand().assert_peak_within(CORNER)
+        hand().assert_overlap(CORNER, threshold=0.75)
+        hand().assert_focus_within(CORNER)
+        assert [(picture.peak, picture.level) for picture in test.pictures] == [
+            ((2, 2), None),
+            (None, 6.0),
+            (None, None),
+        ]
+
     def test_what_has_no_verdict_is_drawn_too(self, test):
         assert said(lambda: hand().assert_focus_within(None)).startswith("no verdict on focus_within: ")
         assert test.pictures[0].mask is None
-        assert test.pictures[0].title.startswith("focus_within invalid: focus_within could not be decided: ")
+        assert test.pictures[0].title.startswith("no verdict on focus_within: ")
 
 
 class TestGate:

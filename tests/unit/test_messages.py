@@ -108,6 +108,19 @@ class TestHeadline:
         record = Record(check="overlap", measure="IoU", figure=0.29996, bound=0.3, target="cat")
         assert messages.headline(record) == "the IoU of the attention for 'cat' is 0.29996; expected at least 0.3"
 
+    def test_of_an_overlap(self):
+        record = Record(check="overlap", measure="IoU", figure=0.25, bound=0.3, parameters={"threshold": 0.5})
+        assert messages.headline(record) == (
+            "the attention above 0.5 of its maximum has an IoU of 0.25 with the mask; expected at least 0.3"
+        )
+
+    @pytest.mark.parametrize(("outcome", "decided"), [("passed", True), ("failed", True), ("invalid", False)])
+    def test_a_picture_is_titled_by_the_outcome(self, outcome, decided):
+        record = replace(WITHIN, outcome=outcome, reason="no mask")
+        assert messages.title(record) == (
+            f"focus_within {outcome}: {messages.headline(record)}" if decided else "no verdict on focus_within: no mask"
+        )
+
 
 class TestBrief:
     def test_shares_are_in_percent_and_the_rest_in_numbers(self):
@@ -211,6 +224,25 @@ class TestAdvice:
         assert messages.advice(replace(WITHIN, lift=1.5)) == look + self.FAVOURS.format("1.5")
         assert messages.advice(replace(WITHIN, lift=1.49)) == look + self.LAST
         assert messages.advice(replace(AVOIDS, lift=1.5)) == look + self.LAST
+
+    def test_a_mask_that_is_kept_off_may_be_large(self):
+        look = "look at heatmap.overlay(mask); "
+        off = replace(AVOIDS, mask_area=0.4, lift=1 / 1.5)
+        assert messages.advice(off) == look + (
+            "the attention does keep off the mask (lift 0.67): if its outline is right, a mask of 40.0 % of the view may "
+            "need a higher bound, or a lift: at_most=masks.lift(0.5)"
+        )
+        assert messages.advice(replace(off, lift=0.67)) == look + self.LAST
+        assert messages.advice(replace(off, check="peak_within")) == look + self.LAST
+        assert messages.advice(replace(off, lift=None)) == look + self.LAST
+
+    def test_of_a_class_it_can_be_asked_whether_the_prediction_hangs_on_the_pixels(self):
+        says = (
+            "look at heatmap.overlay(mask); if the outline is right, gradcam.{}(image, mask) says whether the prediction "
+            "hangs on these pixels"
+        )
+        assert messages.advice(replace(WITHIN, target_index=0)) == says.format("assert_relies_on")
+        assert messages.advice(replace(AVOIDS, target_index=0)) == says.format("assert_ignores")
 
 
 def test_an_undecided_check_says_so_and_gives_its_circumstances_but_no_advice():
