@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from enum import Enum
 from functools import partial
 from hashlib import sha256
+from itertools import chain
 from pathlib import PurePath
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
@@ -16,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from pytest_gradcam.engine import sources
-from pytest_gradcam.engine.tensors import Watched, remembered_digest
+from pytest_gradcam.engine.tensors import remembered_digest
 
 _CONSTANTS = frozenset(
     {type(None), bool, int, float, complex, str, bytes, range, type(...), type(NotImplemented)}
@@ -42,15 +43,16 @@ class Encoder:
     """A running digest of values; `add` raises OpaqueError for what cannot be encoded.
 
     `portable` is false once something was added whose code has no source; `has_code` is true once a function or another
-    callable was. `views` iterate, each time, over what the values hold: while these are the same objects, and
-    `tensors` and `arrays` hold the same numbers, so is the digest.
+    callable was. `views` iterate, each time, over what the values hold: while these are the same objects, `empty` holds
+    nothing, and `tensors` and `arrays` hold the same numbers, so is the digest.
     """
 
     def __init__(self) -> None:
         self.portable = True
         self.has_code = False
         self.views: list[Iterable[object]] = []
-        self.tensors: list[Watched] = []
+        self.empty: list[dict[Any, Any]] = []  # most of a module's tables, and quicker to look at than by a view
+        self.tensors: list[Tensor] = []
         self.arrays: list[np.ndarray[Any, Any]] = []
         self._hash = sha256()
         self._seen: dict[int, int] = {}
@@ -117,8 +119,14 @@ class Encoder:
         if hasattr(value, "__dict__"):
             self._items(vars(value))
 
+    def _watch(self, values: dict[Any, Any]) -> None:
+        if values:
+            self.views += (values.keys(), values.values())
+        else:
+            self.empty.append(values)
+
     def _items(self, values: dict[Any, Any]) -> None:
-        self.views += (values.keys(), values.values())
+        self._watch(values)
         self.feed(str(len(values)))
         for key, value in values.items():
             self.add(key)
@@ -143,7 +151,7 @@ class Encoder:
         found = remembered_digest(value)
         if found is None:
             raise OpaqueError(f"a {type(value).__name__} on {value.device.type}")
-        self.tensors.append(Watched(value))
+        self.tensors.append(value)
         self.feed("tensor", found, value.device.type)
 
     def _module(self, module: nn.Module) -> None:
@@ -152,13 +160,13 @@ class Encoder:
         self.has_code = True
         self.add(type(module))
         own = vars(module)
-        self.views += (own.keys(), own.values())
+        self._watch(own)
         for name, value in own.items():
             if name in _TABLES:
                 self.feed(name)
                 self._items(value)
             elif name in _HOOKS:
-                self.views.append(value.values())
+                self._watch(value)
                 self.feed(name, str(len(value)))
                 for hook in list(value.values()):
                     self.add(hook)
@@ -268,9 +276,8 @@ class _Inside:
 
     def __iter__(self) -> Iterator[object]:
         function = self._function
-        yield from (function.__code__, function.__defaults__, function.__kwdefaults__)
-        yield from _cells(function)
-        yield from (function.__globals__.get(name) for name in self._names)
+        held = (function.__code__, function.__defaults__, function.__kwdefaults__)
+        return chain(held, _cells(function), map(function.__globals__.get, self._names))
 
 
 def _cells(function: FunctionType) -> tuple[object, ...]:

@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn.modules import module as global_hooks
 
 from pytest_gradcam.engine.encoding import Encoder, OpaqueError
+from pytest_gradcam.engine.tensors import Watched
 
 _GLOBAL_HOOKS = ("_global_forward_hooks", "_global_forward_pre_hooks", "_global_backward_hooks")
 
@@ -45,6 +46,7 @@ class _Seen:
         self._encoder = Encoder()
         self.fingerprint = _fingerprint(model, self._encoder)
         self._objects = self._now()
+        self._tensors = Watched(self._encoder.tensors)
         self._arrays = [array.tobytes() for array in self._encoder.arrays]
 
     def changed(self) -> bool:
@@ -52,9 +54,10 @@ class _Seen:
         now = self._now()
         return (
             self.fingerprint is None
+            or any(self._encoder.empty)
             or len(now) != len(self._objects)
             or not all(map(is_, now, self._objects))
-            or any(tensor.changed() for tensor in self._encoder.tensors)
+            or self._tensors.changed()
             or [array.tobytes() for array in self._encoder.arrays] != self._arrays
         )
 

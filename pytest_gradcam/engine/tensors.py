@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from hashlib import sha256
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.weak import WeakIdKeyDictionary
@@ -45,26 +48,35 @@ def remembered_digest(tensor: Tensor) -> str | None:
 
 
 class Watched:
-    """Tells whether a tensor has changed since, without reading all of it.
+    """Tells whether any of some tensors has changed since, without reading all of them.
 
     Noticed are all operations of PyTorch and other memory in its place. Of writes into a tensor on the CPU that PyTorch
     does not count (`.data`, NumPy views) those are noticed that reach the values compared: one or more in every row.
     """
 
-    def __init__(self, tensor: Tensor) -> None:
-        self._tensor = tensor
-        self._memory = tensor.detach()  # while it is held, no other tensor can come to lie at its address
-        sample = _sample(tensor) if tensor.device.type == "cpu" else None
-        self._sample = None if sample is None else sample.numpy()
-        self._counts = _counts(tensor)
-        self._address, self._version = _stamp(tensor)
-        self._before = b"" if self._sample is None else self._sample.tobytes()
+    def __init__(self, tensors: Sequence[Tensor]) -> None:
+        self._tensors = tensors
+        self._memory = [
+            tensor.detach() for tensor in tensors
+        ]  # while held, no other tensor comes to lie at its address
+        self._counted = all(map(_counts, tensors))
+        samples = [_sample(tensor) for tensor in tensors if tensor.device.type == "cpu"]
+        self._samples: dict[int, list[np.ndarray[Any, Any]]] = {}  # by the bytes of a value: those can be joined
+        for sample in samples:
+            if sample is not None and len(sample):
+                width = sample.shape[1]
+                self._samples.setdefault(width, []).append(sample.numpy().view(f"V{width}")[:, 0])
+        self._before = self._now() if self._counted else None
 
     def changed(self) -> bool:
-        tensor = self._tensor
-        if not self._counts or tensor._version != self._version or tensor.data_ptr() != self._address:
-            return True
-        return self._sample is not None and self._sample.tobytes() != self._before
+        """Always, if PyTorch does not count the writes into one of the tensors."""
+        return self._before is None or self._now() != self._before
+
+    def _now(self) -> tuple[object, ...]:
+        addresses = [tensor.data_ptr() for tensor in self._tensors]
+        versions = [tensor._version for tensor in self._tensors]
+        # One array of them all: to compare the few values of each by itself costs twice as much.
+        return addresses, versions, [np.concatenate(group).tobytes() for group in self._samples.values()]
 
 
 def _has_bytes(tensor: Tensor) -> bool:
