@@ -161,7 +161,7 @@ class TestFills:
             (-0.5, "rises by 0.50 units"),
             (0.0, "falls by 0.00 units"),
             (-0.004, "falls by 0.00 units"),
-            (-0.0051, "rises by 0.01 units"),
+            (-0.005, "rises by 0.01 units"),
         ],
     )
     def test_a_change_in_words(self, fall, words):
