@@ -17,6 +17,7 @@ _LINE, _BROKEN = "#1f4e79", "#b03a2e"
 _FIGURES = {
     "score": "score of the target",
     "mass": "relevance mass in the mask",
+    "lift": "lift in the mask, 1 is chance",
     "similarity": "similarity to the original's heatmap",
 }
 
@@ -26,7 +27,8 @@ class Step:
     """The image at one severity; a figure that could not be measured is None.
 
     `score` is that of the target in its own units, `probability` its softmax; `predicted` the class that the model
-    predicts; `mass` the relevance mass in the moved mask; `similarity` the rank correlation with the heatmap of the
+    predicts; `mass` the relevance mass in the moved mask; `lift` the same over the mask's share of the view, where it is
+    bounded; `similarity` the rank correlation with the heatmap of the
     original, moved along. `broken` names the bounds that do not hold, `undecided` those of which that cannot be said.
     """
 
@@ -37,6 +39,7 @@ class Step:
     predicted: str | None = None
     predicted_index: int | None = None
     mass: float | None = None
+    lift: float | None = None
     similarity: float | None = None
     broken: tuple[str, ...] = ()
     undecided: tuple[str, ...] = ()

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from pytest_gradcam.bounds import finite
+from pytest_gradcam.bounds import Lift, finite
 from pytest_gradcam.engine.trials import Trial
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.messages import number, percent
@@ -82,6 +82,10 @@ class MassAtLeast(Demand):
         _ = trial.mass_before  # what shall survive has to be there
         return trial.mass
 
+    def before(self, trial: Trial) -> float:
+        """The figure of the original."""
+        return trial.mass_before
+
     def finding(self, trial: Trial, figure: float) -> str:
         return (
             f"{percent(figure, unlike=self.bound)} of the attention for {trial.after.target!r} lies inside the mask; "
@@ -91,6 +95,33 @@ class MassAtLeast(Demand):
     def phrase(self, trial: Trial, figure: float) -> str:
         before, after = percent(trial.mass_before), percent(figure, unlike=self.bound)
         return f"{before} of it in the mask before, {after} after; expected at least {percent(self.bound)}"
+
+
+class LiftAtLeast(MassAtLeast):
+    label, measure = "lift", "lift in the moved mask"
+
+    def figure(self, trial: Trial) -> float:
+        ceiling = 1 / float(trial.region.mean())
+        if self.bound > ceiling * (1 + 1e-9):
+            raise HeatmapError(
+                f"mass_at_least=masks.lift({self.bound:g}) can never hold: on the moved mask, {percent(1 / ceiling)} of the "
+                f"view, no lift is above {ceiling:.4g}; pass a lower lift, a share, or a smaller mask"
+            )
+        _ = trial.mass_before  # what shall survive has to be there
+        return trial.lift
+
+    def before(self, trial: Trial) -> float:
+        return trial.lift_before
+
+    def finding(self, trial: Trial, figure: float) -> str:
+        return (
+            f"the attention for {trial.after.target!r} has a lift of {number(figure, unlike=self.bound)} inside the mask, "
+            f"1 is chance; expected at least {number(self.bound)}"
+        )
+
+    def phrase(self, trial: Trial, figure: float) -> str:
+        before, after = number(trial.lift_before), number(figure, unlike=self.bound)
+        return f"{before} in the mask before, {after} after, 1 is chance; expected at least {number(self.bound)}"
 
 
 class SimilarityAtLeast(Demand):
@@ -113,19 +144,22 @@ def demands(
     *,
     same_class: bool,
     score_within: float | None,
-    mass_at_least: float | None,
+    mass_at_least: float | Lift | None,
     similarity_at_least: float | None,
 ) -> Sequence[Demand]:
     """The demands that were made, in this order. Raises HeatmapError for a bound that cannot decide anything."""
     made: list[Demand] = [SameClass(1.0)] if _flag(same_class) else []
     if score_within is not None:
         made.append(ScoreWithin(_bound("score_within", score_within, "a number above 0, in units of the score")))
-    for name, value, kind in (
-        ("mass_at_least", mass_at_least, MassAtLeast),
-        ("similarity_at_least", similarity_at_least, SimilarityAtLeast),
-    ):
-        if value is not None:
-            made.append(kind(_bound(name, value, "a number above 0 and up to 1", highest=1)))
+    if isinstance(mass_at_least, Lift):
+        expected = "a lift above 0, masks.lift(2) for twice what chance would give"
+        if not finite(mass_at_least.times) or mass_at_least.times <= 0:
+            raise HeatmapError(f"mass_at_least={mass_at_least!r} cannot decide anything; expected {expected}")
+        made.append(LiftAtLeast(float(mass_at_least.times)))
+    elif mass_at_least is not None:
+        made.append(MassAtLeast(_share("mass_at_least", mass_at_least)))
+    if similarity_at_least is not None:
+        made.append(SimilarityAtLeast(_share("similarity_at_least", similarity_at_least)))
     return made
 
 
@@ -133,6 +167,10 @@ def _flag(same_class: bool) -> bool:
     if not isinstance(same_class, bool):
         raise HeatmapError(f"same_class={same_class!r} is no truth value; expected True or False")
     return same_class
+
+
+def _share(name: str, value: float) -> float:
+    return _bound(name, value, "a number above 0 and up to 1", highest=1)
 
 
 def _bound(name: str, value: float, expected: str, *, highest: float | None = None) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from pytest_gradcam.bounds import Lift
 from pytest_gradcam.engine import (
     determinism,
     faithfulness,
@@ -118,7 +119,7 @@ class Explainer(Heatmaps):
         mask: Any = None,
         same_class: bool = True,
         score_within: float | None = None,
-        mass_at_least: float | None = None,
+        mass_at_least: float | Lift | None = None,
         similarity_at_least: float | None = None,
     ) -> None:
         """What is said to survive survives this perturbation of the image, or each of these.
@@ -128,7 +129,7 @@ class Explainer(Heatmaps):
         `same_class`, that the model predicts the same class (on unless turned off);
         `score_within`, how far the target's score may move, up or down, in its own units (logits of a classifier), > 0;
         `mass_at_least`, the share of the heatmap in `mask` (in the coordinates of the image), which moves as the image
-        does (relevance mass, Arras et al. 2022), in (0, 1];
+        does (relevance mass, Arras et al. 2022), in (0, 1], or a lift, `masks.lift(2)`;
         `similarity_at_least`, the rank correlation (Spearman) of the heatmap with that of the original, moved as the
         image is, over the pixels that the original showed, in (0, 1].
         Raises FocusError if one breaks; HeatmapError if none does and one cannot be decided: a mask that was moved out
@@ -156,7 +157,7 @@ class Explainer(Heatmaps):
         mask: Any = None,
         same_class: bool = True,
         score_within: float | None = None,
-        mass_at_least: float | None = None,
+        mass_at_least: float | Lift | None = None,
         similarity_at_least: float | None = None,
     ) -> Robustness:
         """Score, mass, similarity and predicted class at each severity of a kind, and where a bound breaks first.

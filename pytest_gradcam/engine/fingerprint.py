@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from operator import is_
@@ -29,9 +31,26 @@ class Fingerprints:
     def __init__(self, model: nn.Module) -> None:
         self._model = model
         self._seen: _Seen | None = None
+        self._steady = False
+        self._looked: Fingerprint | None = None
+
+    @contextmanager
+    def steady(self) -> Iterator[None]:
+        """Inside, the model is looked at once at most: for the calls of one check, between which nobody changes it."""
+        self._steady, self._looked = True, None
+        try:
+            yield
+        finally:
+            self._steady = False
 
     def current(self) -> Fingerprint | None:
         """None if the model holds something whose behaviour cannot be read, such as a lock, or hooks on all modules."""
+        if self._steady and self._looked is not None:
+            return self._looked
+        self._looked = self._look()
+        return self._looked
+
+    def _look(self) -> Fingerprint | None:
         if any(getattr(global_hooks, name, None) for name in _GLOBAL_HOOKS):
             return None
         if self._seen is None or self._seen.changed():

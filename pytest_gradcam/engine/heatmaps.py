@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Hashable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from copy import copy
 from dataclasses import dataclass, replace
 from functools import partial
@@ -117,6 +118,10 @@ class Heatmaps:
         """The subject, or record, with all that is said of the model, and of the image if it is about one."""
         print_ = None if self._cache is None else self._prints.current()
         return about(subject, self._identity.model(print_), None if image is None else self.read(image))
+
+    def steady(self) -> AbstractContextManager[None]:
+        """Inside, the weights are looked at once: for the calls of one check, between which nobody changes them."""
+        return self._prints.steady()
 
     @property
     def names(self) -> ClassNames:

@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 from pytest_gradcam.curves import Robustness, Step
-from pytest_gradcam.engine.demands import Demand, MassAtLeast, demands
+from pytest_gradcam.engine.demands import Demand, LiftAtLeast, MassAtLeast, demands
 from pytest_gradcam.engine.heatmaps import Heatmaps
 from pytest_gradcam.engine.targets import Target
 from pytest_gradcam.engine.trials import Trial, Trials
@@ -61,6 +61,7 @@ def _step(severity: float, trial: Trial, wanted: Sequence[Demand]) -> Step:
         predicted=subject.predicted,
         predicted_index=subject.predicted_index,
         mass=None if trial.mask is None else _or_none(lambda: trial.mass),
+        lift=_or_none(lambda: trial.lift) if any(isinstance(demand, LiftAtLeast) for demand in wanted) else None,
         similarity=_or_none(lambda: trial.similarity),
         broken=tuple(demand.label for demand, figure in figures if figure is not None and not demand.holds(figure)),
         undecided=tuple(demand.label for demand, figure in figures if figure is None),

@@ -10,7 +10,7 @@ from typing import Any
 
 from PIL.Image import Image
 
-from pytest_gradcam import messages, metrics, overlay
+from pytest_gradcam import messages, overlay
 from pytest_gradcam.engine.demands import Demand, MassAtLeast, demands
 from pytest_gradcam.engine.heatmaps import Heatmaps
 from pytest_gradcam.engine.targets import Target
@@ -29,19 +29,20 @@ def assert_stable(
     explainer: Heatmaps, image: Any, perturbation: Any, *, target: Target, mask: Any, **bounds: Any
 ) -> None:
     """What `Explainer.assert_stable` says; `bounds` are the keywords of `demands`."""
-    trials = Trials(explainer, image, target)
-    check = _Check(trials, mask, partial(_replay, image, target=target, mask=mask, bounds=bounds))
-    started = Record(
-        check="stable",
-        measure="what survives",
-        **asdict(trials.before.subject),
-        grid=trials.before.grid.shape,
-        view=trials.before.values.shape,
-        perturbation=repr(perturbation) if isinstance(perturbation, Perturbation) else "",
-        seed=_seed(perturbation),
-        details=(("replay", check.replay(perturbation)),),
-    )
-    judge(started, lambda record: check.judged(record, perturbation, bounds), check.draw)
+    with explainer.steady():
+        trials = Trials(explainer, image, target)
+        check = _Check(trials, mask, partial(_replay, image, target=target, mask=mask, bounds=bounds))
+        started = Record(
+            check="stable",
+            measure="what survives",
+            **asdict(trials.before.subject),
+            grid=trials.before.grid.shape,
+            view=trials.before.values.shape,
+            perturbation=repr(perturbation) if isinstance(perturbation, Perturbation) else "",
+            seed=_seed(perturbation),
+            details=(("replay", check.replay(perturbation)),),
+        )
+        judge(started, lambda record: check.judged(record, perturbation, bounds), check.draw)
 
 
 @dataclass(frozen=True)
@@ -162,15 +163,14 @@ def _with_mass(record: Record, own: Sequence[_Judged]) -> Record:
     """The record with the figures on the moved mask, where the mass was asked for and could be measured."""
     for one in own:
         if isinstance(one.demand, MassAtLeast) and one.figure is not None:
-            heat, region = one.trial.after.values, one.trial.region
-            area, lift = float(region.mean()), metrics.lift(heat, region)
-            return replace(record, mass=one.figure, mask_area=area, lift=lift)
+            trial = one.trial
+            return replace(record, mass=trial.mass, mask_area=float(trial.region.mean()), lift=trial.lift)
     return record
 
 
 def _advice(reported: _Judged) -> str:
     trial, demand = reported.trial, reported.demand
-    if isinstance(demand, MassAtLeast) and reported.breaks and not demand.holds(trial.mass_before):
+    if isinstance(demand, MassAtLeast) and reported.breaks and not demand.holds(demand.before(trial)):
         return "the original does not keep this bound either; settle that first, with assert_focus_within"
     return (
         "look at the picture; if the model has to stand this change, train with such images; if it does not, ask for "

@@ -84,6 +84,17 @@ class Trial:
         assert self.mask is not None
         return _mass(self.before, self.carry(self.mask))
 
+    @property
+    def lift(self) -> float:
+        """The mass inside the moved mask divided by the moved mask's share of the view; 1 is chance."""
+        return self.mass / float(self.region.mean())
+
+    @property
+    def lift_before(self) -> float:
+        """That of the original inside the mask where it was."""
+        assert self.mask is not None
+        return self.mass_before / float(self.carry(self.mask).mean())
+
     @cached_property
     def similarity(self) -> float:
         """Rank correlation of the heatmap with that of the original, moved as the image was, in [-1, 1].

@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from pytest_gradcam import Explainer, HeatmapError, Robustness
+from pytest_gradcam import Explainer, HeatmapError, Robustness, masks
 from pytest_gradcam.curves import Step
 from pytest_gradcam.perturbations import brightness, fog, shift
 from tests.engine.test_stability import IMAGE, SQUARE, Colour, Counting, preprocess, square
@@ -42,6 +42,7 @@ def test_each_step_is_what_the_explainer_says_of_the_perturbed_image(explainer):
         ({"score_within": 0.3}, 0.5, "score"),  # 10 * 200 / 16 / 255 = 0.49 falls in proportion, to 0 at 0.79
         ({"score_within": 0.4}, 0.7, "score"),
         ({"mass_at_least": 0.5, "mask": SQUARE}, 0.8, "mass"),  # black from there on: no evidence is no pass
+        ({"mass_at_least": masks.lift(2), "mask": SQUARE}, 0.8, "lift"),
         ({"similarity_at_least": 0.5}, 0.8, "similarity"),
         ({}, None, None),
     ],
@@ -52,6 +53,14 @@ def test_the_first_severity_at_which_a_bound_breaks(explainer, bounds, first, wh
     if first is not None:
         step = next(step for step in curve.steps if step.severity == first)
         assert what in (*step.broken, *step.undecided)
+
+
+def test_a_lift_has_its_own_curve_where_it_is_bounded(explainer):
+    curve = explainer.robustness(IMAGE, "shift", mask=SQUARE, mass_at_least=masks.lift(2), severities=[0, 0.5])
+    assert curve.bounds["lift"] == 2
+    for step in curve.steps:
+        assert step.lift == pytest.approx(step.mass / SQUARE.mean())
+    assert explainer.robustness(IMAGE, "shift", mask=SQUARE, severities=[0]).steps[0].lift is None
 
 
 def test_a_curve_that_recovers_is_not_monotone():

@@ -12,6 +12,7 @@ from torch import nn
 from pytest_gradcam import Explainer, FocusError, HeatmapError, NoEvidenceError, evidence, masks, strategies
 from pytest_gradcam.engine.cache import HeatmapCache
 from pytest_gradcam.engine.dense import Box
+from pytest_gradcam.engine.fingerprint import Fingerprints
 from pytest_gradcam.perturbations import (
     brightness,
     flip,
@@ -204,6 +205,51 @@ class TestMass:
     def test_a_mask_of_another_shape(self, explainer):
         with pytest.raises(HeatmapError, match="shape"):
             explainer.assert_stable(IMAGE, fog(0.1), mask=SQUARE[:32], mass_at_least=0.5)
+
+
+class TestLift:
+    def test_it_is_the_mass_over_the_moved_masks_share_of_the_view(self, explainer, kept):
+        explainer.assert_stable(IMAGE, shift(0.5), mask=SQUARE, mass_at_least=masks.lift(13), same_class=False)
+        record = kept.records[0]
+        assert record.measure == "lift in the moved mask"
+        assert record.figure == record.lift == pytest.approx(record.mass / record.mask_area)
+        assert record.mask_area == pytest.approx(SQUARE.mean())
+        assert "mass_at_least=masks.lift(13)" in dict(record.details)["replay"]
+
+    def test_broken(self, explainer, kept):
+        with pytest.raises(FocusError) as failed:
+            explainer.assert_stable(
+                IMAGE, brightness(0.2), target="red", mask=SQUARE, mass_at_least=masks.lift(8), same_class=False
+            )
+        figure = kept.records[0].figure
+        assert figure == pytest.approx(251 * 256 / (251 * 256 + 51 * 3840) / SQUARE.mean(), abs=0.5)
+        assert str(failed.value).splitlines()[0] == (
+            f"under brightness(0.2) the attention for 'red' has a lift of {figure:.2f} inside the mask, 1 is chance; "
+            "expected at least 8"
+        )
+        assert "settle that first" not in str(failed.value)
+
+    def test_an_original_that_does_not_keep_it_is_said(self, explainer):
+        elsewhere = masks.box((64, 64), (40, 40, 64, 64))
+        with pytest.raises(FocusError, match="the original does not keep this bound either; settle that first"):
+            explainer.assert_stable(IMAGE, fog(0.0), mask=elsewhere, mass_at_least=masks.lift(1.5))
+
+    def test_a_lift_that_the_moved_mask_cannot_have_is_undecided(self, explainer, kept):
+        explainer.assert_stable(IMAGE, fog(0.0), mask=SQUARE, mass_at_least=masks.lift(12))
+        with pytest.raises(HeatmapError, match=r"under zoom\(1\.0\): mass_at_least=masks\.lift\(12\) can never hold"):
+            explainer.assert_stable(IMAGE, zoom(1.0), mask=SQUARE, mass_at_least=masks.lift(12), same_class=False)
+        assert [record.outcome for record in kept.records] == ["passed", "invalid"]
+
+    @pytest.mark.parametrize("times", [0, -1, float("nan"), float("inf"), True, "2"])
+    def test_a_bound_that_cannot_decide(self, explainer, times):
+        with pytest.raises(
+            HeatmapError, match=r"mass_at_least=masks.lift\(.*\) cannot decide anything; expected a lift"
+        ):
+            explainer.assert_stable(IMAGE, fog(0.1), mask=SQUARE, mass_at_least=masks.lift(times))
+
+    def test_it_needs_a_mask(self, explainer):
+        with pytest.raises(HeatmapError, match="there is none; pass mask="):
+            explainer.assert_stable(IMAGE, fog(0.1), mass_at_least=masks.lift(2))
 
 
 class TestSimilarity:
@@ -496,3 +542,17 @@ def test_the_model_is_given_back_as_it_was():
         explainer.assert_stable(IMAGE, brightness(0.3), same_class=False, score_within=1e-6)
     explainer.robustness(IMAGE, "fog")
     assert same(state_of(model), before)
+
+
+def test_a_check_looks_at_the_weights_once_and_the_next_one_again(kept, monkeypatch):
+    looks, look = [], Fingerprints._look
+    monkeypatch.setattr(Fingerprints, "_look", lambda self: looks.append(1) or look(self))
+    model = Colour().eval()
+    explainer = Explainer(model, "features", preprocess=preprocess, classes=["red", "green"], cache=HeatmapCache())
+    explainer.assert_stable(IMAGE, fog(0.1))
+    assert len(looks) == 1
+    with torch.no_grad():
+        model.features.weight.copy_(model.features.weight.flip(0))  # red is what class 1 scores now
+    explainer.assert_stable(IMAGE, fog(0.1))
+    assert len(looks) == 2
+    assert [record.predicted for record in kept.records] == ["red", "green"]
