@@ -31,10 +31,12 @@ CONFIDENCE = 0.95
 SPREAD = 0.1
 #: One image has no spread: its fall may be this far, in units, from the mean over other images.
 SINGLE = 0.4
-#: Where the pixels around the mask move the margin by this share of what those in it do, its outline is doubtful ...
-OUTLINE = 0.33
-#: ... and so it is where the mask moves it by more than this share of the bound, and the two together by more than all of
-#: it: the mask may hold half of an artefact.
+#: At this fall another class leads by as much as the first did. Beyond it, one image, whose own lead is the unit, was in the
+#: balance before.
+TURNED = 2.0
+#: The outline of the mask is doubtful where the mask does not move the margin by this share of the bound more than the
+#: pixels right around it, and where the mask alone moves it by more than this share, and the two together by more than
+#: all of it: the mask may hold half of an artefact.
 PART = 0.5
 #: In one image, control regions of the mask's shape may cost this share of what the mask does; more is the edges' doing.
 YARDSTICK = 0.5

@@ -165,22 +165,49 @@ def _doubt(falls: Falls, found: Estimate, around: float, bound: float) -> str:
         return "the model gives every image the same scores, so it ignores them altogether; check the weights"
     if relies is None:
         return _too_few(found, bound)
-    if relies and around >= effects.OUTLINE * found.mean:
+    if relies and found.count == 1 and found.mean > effects.TURNED:
+        return (
+            f"without the masked pixels the model loses {_two(found.mean)} of its margin, so it is surer of another class than "
+            "it was of this one, which any change may have cost; pass more images"
+        )
+    if relies and _beyond(falls, bound).lower <= effects.PART * bound:
         return (
             f"without the masked pixels the model loses {_two(found.mean)} of its margin, and {_two(around)} without those right "
-            "around the mask: it touches the object, or the artefact reaches beyond it; correct its outline"
+            "around the mask: it touches the object, or the artefact reaches beyond it; correct its outline, or pass more images"
         )
     if not relies and found.mean + around > bound and found.lower > effects.PART * bound:
         return (
             f"without the masked pixels the model loses {_two(found.mean)} of its margin, and {_two(around)} without those right "
             "around the mask: it may hold only a part of the artefact, or touch the object; correct its outline"
         )
-    if not relies and falls.intervention != "swap" and falls.fallback > 0.5:
+    if not relies and falls.intervention != "swap":
+        return _hidden(falls, found, bound) or _contradiction(falls, found, relies, bound)
+    return _contradiction(falls, found, relies, bound)
+
+
+def _hidden(falls: Falls, found: Estimate, bound: float) -> str:
+    """Why a model may rely on a place that costs little when it is taken away, and no other class's pixels come in."""
+    if falls.fallback > 0.5:
         return (
             "the images' class is also what the model answers where there is nothing to see, so it would not fall when its "
             "evidence is taken away, wherever that lies; pass images that are predicted as other classes as well"
         )
-    return _contradiction(falls, found, relies, bound)
+    if found.count == 1:
+        return (
+            "one image cannot show that a model ignores a place, since a class may be told by what is missing in a place; "
+            "pass images that are predicted as other classes as well"
+        )
+    if found.upper >= effects.PART * bound:
+        return (
+            f"to take the masked pixels away costs up to {_two(found.upper)} of the margin, and what another class shows there, "
+            "which these images did not bring in, may cost more; pass images that are predicted as other classes, or more images"
+        )
+    return ""
+
+
+def _beyond(falls: Falls, bound: float) -> Estimate:
+    """What the mask costs more than the pixels right around it."""
+    return effects.estimate(falls.main - falls.around, bound, independent=falls.worth, base=falls.without)
 
 
 def _too_few(found: Estimate, bound: float) -> str:

@@ -4,6 +4,7 @@ python -m benchmarks.shortcuts train --cache DIRECTORY      trains what is not t
 python -m benchmarks.shortcuts tune --cache DIRECTORY       figures on the tuning half; keeps the thresholds
 python -m benchmarks.shortcuts report --cache DIRECTORY     figures on the other half, with the thresholds kept
 python -m benchmarks.shortcuts hard --cache DIRECTORY       the package's rule on too little and on wrong masks
+python -m benchmarks.shortcuts single --cache DIRECTORY     the checks on one image
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ from typing import Any
 
 import torch
 
+from benchmarks.shortcuts import hard, single
 from benchmarks.shortcuts.figures import by_kind, examine_pair, overall, thresholds
-from benchmarks.shortcuts.hard import say_pair, table
 from benchmarks.shortcuts.rules import RULES
 from benchmarks.shortcuts.zoo import Half, Recipe, load, recipes, train_pair
 
@@ -44,9 +45,7 @@ def census(directory: Path, half: Half) -> str:
     counts = Counter(
         "left out" if one.truth.relies is not one.tied else "biased" if one.tied else "clean" for one in found
     )
-    return f"{half.name.lower()} half: " + ", ".join(
-        f"{counts[name]} {name}" for name in ("biased", "clean", "left out")
-    )
+    return f"{half.value} half: " + ", ".join(f"{counts[name]} {name}" for name in ("biased", "clean", "left out"))
 
 
 def report(directory: Path, half: Half, rules: list[str], processes: int) -> None:
@@ -65,10 +64,16 @@ def report(directory: Path, half: Half, rules: list[str], processes: int) -> Non
     print(f"At {_SHOWN} images:", "", *by_kind(cases, chosen, _SHOWN), sep="\n")
 
 
-def hard(directory: Path, half: Half, processes: int) -> None:
-    """Prints what the package's rule makes of too little, and of masks that are not exact."""
-    said = [one for pair in _each(partial(say_pair, directory=directory), recipes(half), processes) for one in pair]
-    print(*table(said), sep="\n")
+def each_pair(
+    directory: Path,
+    half: Half,
+    say: Callable[..., list[Any]],
+    table: Callable[[list[Any]], Iterator[str]],
+    processes: int,
+) -> None:
+    """Prints the table of what is said about the models of each pair of one half."""
+    said = [one for pair in _each(partial(say, directory=directory), recipes(half), processes) for one in pair]
+    print(census(directory, half), "", *table(said), sep="\n")
 
 
 def _each(work: Callable[[Recipe], Any], wanted: Iterable[Recipe], processes: int) -> Iterator[Any]:
@@ -79,11 +84,11 @@ def _each(work: Callable[[Recipe], Any], wanted: Iterable[Recipe], processes: in
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("task", choices=("train", "tune", "report", "hard"))
+    parser.add_argument("task", choices=("train", "tune", "report", "hard", "single"))
     parser.add_argument(
         "--cache", type=Path, required=True, help="directory of the trained models; made if it is not there"
     )
-    parser.add_argument("--half", choices=[half.name.lower() for half in Half], default="tuning", help="for hard")
+    parser.add_argument("--half", choices=[half.value for half in Half], default="tuning", help="for hard and single")
     parser.add_argument("--rules", nargs="+", choices=RULES, default=list(RULES), help="for tune and report")
     parser.add_argument("--processes", type=int, default=2)
     options = parser.parse_args()
@@ -91,7 +96,9 @@ def main() -> None:
     if options.task == "train":
         train(options.cache, options.processes)
     elif options.task == "hard":
-        hard(options.cache, Half[options.half.upper()], options.processes)
+        each_pair(options.cache, Half(options.half), hard.say_pair, hard.table, options.processes)
+    elif options.task == "single":
+        each_pair(options.cache, Half(options.half), single.check_pair, single.table, options.processes)
     else:
         half = Half.TUNING if options.task == "tune" else Half.REPORTED
         report(options.cache, half, options.rules, options.processes)

@@ -125,11 +125,12 @@ def test_a_mark_that_is_the_same_on_other_ground_is_noticed():
     assert Explainer(Reads(DISC)).reliance(images, CORNER).intervention == "colour"
 
 
-def test_one_image_is_decided_where_it_is_clear():
+def test_one_image_shows_reliance_where_it_is_clear_and_never_that_there_is_none():
     found = Explainer(Reads(CORNER)).reliance([scene(0, 1, 0)], CORNER)
     assert (found.relies, found.intervention, found.p_value, found.images) == (True, "colour", None, 1)
     found = Explainer(Reads(DISC)).reliance([scene(0, 1, 0)], CORNER)
-    assert (found.relies, found.images) == (False, 1)
+    assert (found.relies, found.effect, found.images) == (None, 0, 1)
+    assert "one image cannot show that a model ignores a place" in found.reason
 
 
 def test_masks_one_each_follow_an_artefact_that_moves():
