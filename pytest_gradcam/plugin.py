@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import pytest
 
-from pytest_gradcam import locations, properties, requirements
+from pytest_gradcam import locations
 from pytest_gradcam import settings as options
 from pytest_gradcam.controller import ORPHAN, PROPERTY, WRITTEN, Controller
 from pytest_gradcam.errors import FocusError, HeatmapError, SettingsError
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from pytest_gradcam.engine.explainer import Explainer
     from pytest_gradcam.evidence import Record
+    from pytest_gradcam.properties import Tries
 
 _SETTINGS = pytest.StashKey[options.Settings]()
 _MARKER = pytest.StashKey[Mapping[str, Any]]()
@@ -102,7 +103,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.stash[_REQUIREMENTS] = _requirements(item)
         except SettingsError as error:
             raise pytest.UsageError(f"{item.nodeid}: {error}") from None
-        if isinstance(item, pytest.Function) and "gradcam" in item.fixturenames:
+        if "hypothesis" in sys.modules and isinstance(item, pytest.Function) and "gradcam" in item.fixturenames:
+            from pytest_gradcam import properties
+
             properties.suit(item.obj, item.config.stash[_SETTINGS].examples)
 
 
@@ -128,6 +131,8 @@ def _requirements(item: pytest.Item) -> tuple[str, ...]:
         return ()
     if marker.kwargs or not marker.args:
         raise SettingsError("@pytest.mark.gradcam_requirement takes the names of requirements")
+    from pytest_gradcam import requirements
+
     return requirements.resolve(marker.args)
 
 
@@ -145,7 +150,7 @@ def pytest_runtest_call() -> Generator[None, object, object]:
     try:
         return (yield)
     finally:
-        if isinstance(test := current(), _Item):
+        if isinstance(test := current(), _Item) and test.tries is not None:
             test.tries.close()
 
 
@@ -198,7 +203,7 @@ class _Item:
         self.name = _name(item)
         self.updates = item.config.stash[_SETTINGS].update
         self.baselines: list[str] = []
-        self.tries = properties.Tries(self._keep, item.nodeid)
+        self.tries: Tries | None = None  # under Hypothesis' @given
         self.pictures: list[str] = []  # of the phase that runs
         self._item = item
         self._checks = 0
@@ -216,8 +221,13 @@ class _Item:
         self._item.user_properties.append((WRITTEN, locations.shown(path)))
 
     def keep(self, record: Record, draw: Callable[[Record], Image]) -> Record:
-        example = properties.example()
-        return self._keep(record, draw) if example is None else self.tries.add(example, record, draw)
+        if "hypothesis" in sys.modules:
+            from pytest_gradcam import properties
+
+            if (example := properties.example()) is not None:
+                self.tries = self.tries or properties.Tries(self._keep, self._item.nodeid)
+                return self.tries.add(example, record, draw)
+        return self._keep(record, draw)
 
     def _keep(self, record: Record, draw: Callable[[Record], Image]) -> Record:
         from pytest_gradcam import session

@@ -1,6 +1,6 @@
 """Tests under Hypothesis' @given: the settings that suit models, and of all the examples' records those that stay.
 
-Nothing here imports Hypothesis at start-up: only a test that was decorated with @given has.
+Used only where Hypothesis is: a test that was decorated with @given has imported it.
 """
 
 from __future__ import annotations
@@ -32,8 +32,6 @@ def suit(test: Callable[..., object], examples: int) -> None:
     which runs the model three times as often after a failure. A profile that the user chose stays untouched, and of
     their own @settings what they set.
     """
-    if "hypothesis" not in sys.modules:
-        return
     from hypothesis import HealthCheck, Phase, is_hypothesis_test, settings
 
     profile = settings.get_current_profile_name()
