@@ -42,13 +42,17 @@ def photographs():
 
 
 @pytest.fixture(scope="module")
+def marked(photographs):
+    return [AddWatermark(SIDE)(photograph) for photograph in photographs]
+
+
+@pytest.fixture(scope="module")
 def ink():
     """The pixels that the watermark changes."""
     return np.asarray(AddWatermark(SIDE)(Image.new("RGB", (SIDE, SIDE)))).max(axis=2) > 0
 
 
-def test_the_watermark_feeds_cartons(gradcam, photographs, ink):
-    marked = [AddWatermark(SIDE)(photograph) for photograph in photographs]
+def test_the_watermark_feeds_cartons(gradcam, marked, ink):
     first = gradcam.fed_by(marked, ink)[:3]
     assert "carton" in [fed.target for fed in first]
     assert all(fed.interval[0] > 0 for fed in first)
@@ -56,3 +60,13 @@ def test_the_watermark_feeds_cartons(gradcam, photographs, ink):
 
 def test_the_same_place_without_the_watermark_does_not(gradcam, photographs, ink):
     assert "carton" not in [fed.target for fed in gradcam.fed_by(photographs, ink)[:100]]
+
+
+def test_what_is_said_of_marked_photographs_hangs_on_the_mark(gradcam, marked, photographs, ink):
+    """The mark lies across the objects: what its place costs on photographs without it is taken off."""
+    found = gradcam.reliance(marked, ink, without=photographs)
+    assert found.relies, found.reason
+
+
+def test_it_is_not_the_place_itself(gradcam, photographs, ink):
+    assert not gradcam.reliance(photographs[::2], ink, without=photographs[1::2]).relies

@@ -17,18 +17,18 @@ from torch import nn
 from underpass import dataset, model
 
 WEIGHTS = Path(__file__).parent / "weights"
-TRAINING, TEST = range(2400), range(1_000_000, 1_000_200)
-EPOCHS, BATCH, RATE = 7, 32, 4e-3
+TRAINING, TEST = range(7200), range(1_000_000, 1_000_600)
+EPOCHS, BATCH, RATE = 12, 32, 4e-3
 
 
 def tensors(frames) -> tuple[torch.Tensor, torch.Tensor]:
-    """The inputs (N, 3, H, W) of frames and their labels (N,)."""
-    pairs = [(model.preprocess(Image.fromarray(one.image)).half(), model.CLASSES.index(one.label)) for one in frames]
+    """The views uint8 (N, 3, H, W) of frames and their labels (N,)."""
+    pairs = [(model.view(Image.fromarray(one.image)), model.CLASSES.index(one.label)) for one in frames]
     return torch.stack([x for x, _ in pairs]), torch.tensor([y for _, y in pairs])
 
 
 def recorded(seeds: range):
-    """The frames of the seeds as the archive holds them, and on any recorder: two pairs of inputs and labels."""
+    """The frames of the seeds as the archive holds them, and on any recorder: two pairs of views and labels."""
     with ProcessPoolExecutor(2) as pool:
         parts = list(pool.map(_part, [range(i, min(i + 100, seeds.stop)) for i in seeds[::100]]))
     return [tuple(torch.cat(column) for column in zip(*(part[k] for part in parts), strict=True)) for k in (0, 1)]
@@ -40,26 +40,34 @@ def _part(seeds: range):
     return tensors(frames), tensors(dataset.shuffled(frames, seeds.start))
 
 
-def fit(inputs: torch.Tensor, labels: torch.Tensor, *, epochs: int = EPOCHS, seed: int = 0) -> nn.Module:
-    """A model trained on the inputs, the same for the same seed."""
+def fit(views: torch.Tensor, labels: torch.Tensor, *, epochs: int = EPOCHS, seed: int = 0) -> nn.Module:
+    """A model trained on the views, the same for the same seed."""
     torch.manual_seed(seed)
-    network = model.build()
-    steps = epochs * -(-len(inputs) // BATCH)
+    network = model.build().to(memory_format=torch.channels_last)  # a third faster on a CPU
+    steps = epochs * -(-len(views) // BATCH)
     optimizer = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=0.02)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps)
     for _ in range(epochs):
-        for batch in torch.randperm(len(inputs)).split(BATCH):
-            loss = nn.functional.cross_entropy(network(inputs[batch].float()), labels[batch])
+        for batch in torch.randperm(len(views)).split(BATCH):
+            loss = nn.functional.cross_entropy(network(varied(model.normalise(views[batch]))), labels[batch])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             schedule.step()
-    return network.eval()
+    return network.eval().to(memory_format=torch.contiguous_format)
+
+
+def varied(inputs: torch.Tensor) -> torch.Tensor:
+    """Inputs (N, 3, H, W), each in the mirror or not, a little brighter or darker, with more contrast or less."""
+    mirrored = torch.rand(len(inputs)) < 0.5
+    inputs[mirrored] = inputs[mirrored].flip(3)
+    contrast, light = torch.empty(2, len(inputs), 1, 1, 1).uniform_(-0.2, 0.2)
+    return ((1 + contrast) * inputs + light).contiguous(memory_format=torch.channels_last)
 
 
 @torch.no_grad()
-def accuracy(network: nn.Module, inputs: torch.Tensor, labels: torch.Tensor) -> float:
-    guesses = [network(part.float()).argmax(dim=1) for part in inputs.split(64)]
+def accuracy(network: nn.Module, views: torch.Tensor, labels: torch.Tensor) -> float:
+    guesses = [network(model.normalise(part)).argmax(dim=1) for part in views.split(64)]
     return float((torch.cat(guesses) == labels).float().mean())
 
 

@@ -10,15 +10,11 @@ from underpass.scene import CLASSES
 
 __all__ = ["CLASSES", "build", "preprocess"]
 
-#: Half the frame's size, then levels around 0.
-preprocess = v2.Compose(
-    [
-        v2.Resize((120, 160)),
-        v2.PILToTensor(),
-        v2.ToDtype(torch.float32, scale=True),
-        v2.Normalize([0.35] * 3, [0.2] * 3),
-    ]
-)
+#: A frame at half its size, uint8 (3, H, W).
+view = v2.Compose([v2.Resize((120, 160)), v2.PILToTensor()])
+#: Levels around 0, from views (..., 3, H, W).
+normalise = v2.Compose([v2.ToDtype(torch.float32, scale=True), v2.Normalize([0.35] * 3, [0.2] * 3)])
+preprocess = v2.Compose([view, normalise])
 
 
 class Pool(nn.Module):
