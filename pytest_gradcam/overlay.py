@@ -19,6 +19,7 @@ _PANEL_INCHES = 4.2
 _ACROSS = 3  # panels in a row at the most; two and four make rows of two
 _OUTLINE = "#00e5ff"  # cyan stands out on inferno, which has none
 _COLOURS = "inferno"
+_DETAIL = 0.1  # of the view: ticks would cover a smaller mask, and its outline is read as its rim in any case
 
 
 @dataclass(frozen=True)
@@ -100,11 +101,12 @@ def _show(figure: Figure, axes: Axes, panel: Panel) -> None:
 
 
 def _outline(axes: Axes, mask: NDArray[np.bool_]) -> None:
-    """The mask's outline, with ticks that point into it: they tell a mask from the rest of the view."""
+    """The mask's outline; on a mask that is no detail, with ticks that point into it, for it may be the rest of the view."""
     from matplotlib.patheffects import Normal, withTickedStroke
 
     line = axes.contour(mask, levels=[0.5], colors=[_OUTLINE], linewidths=1.5)
-    line.set_path_effects([Normal(), withTickedStroke(spacing=9, length=0.6, angle=-90)])
+    if mask.mean() >= _DETAIL:
+        line.set_path_effects([Normal(), withTickedStroke(spacing=9, length=0.6, angle=-90)])
 
 
 def _heat(figure: Figure, axes: Axes, view: NDArray[np.uint8], values: NDArray[np.float32], top: float | None) -> None:

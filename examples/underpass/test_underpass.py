@@ -35,29 +35,32 @@ def pedestrian(request, archive):
 def test_nearly_every_frame_is_told_right(gradcam, archive, images):
     told = gradcam.predict(images).argmax(axis=1)
     right = [model.CLASSES[index] == frame.label for index, frame in zip(told, archive, strict=True)]
-    assert np.mean(right) >= 0.92
+    assert np.mean(right) >= 0.98
 
 
 def test_the_attention_lies_on_the_walkers(gradcam, pedestrian):
-    gradcam(pedestrian.image, "pedestrian").assert_focus_within(pedestrian.walkers, at_least=masks.lift(2))
+    gradcam(pedestrian.image, "pedestrian").assert_focus_within(pedestrian.walkers, at_least=masks.lift(4))
 
 
 def test_the_attention_peaks_on_a_walker(gradcam, pedestrian):
-    gradcam(pedestrian.image, "pedestrian").assert_peak_within(
-        pedestrian.walkers, tolerance=16
-    )  # two cells of the grid
+    one_cell = 8  # of the grid, in pixels of the view
+    gradcam(pedestrian.image, "pedestrian").assert_peak_within(pedestrian.walkers, tolerance=one_cell)
 
 
 def test_the_attention_keeps_off_the_caption(gradcam, pedestrian):
-    gradcam(pedestrian.image, "pedestrian").assert_focus_avoids(pedestrian.text)
+    gradcam(pedestrian.image, "pedestrian").assert_focus_avoids(pedestrian.text, at_most=0.03)
 
 
 def test_the_attention_keeps_off_dead_columns(gradcam, pedestrian):
-    gradcam(pedestrian.image, "pedestrian").assert_focus_avoids(pedestrian.dead, at_most=0.15)
+    gradcam(pedestrian.image, "pedestrian").assert_focus_avoids(pedestrian.dead)
 
 
 def test_the_date_does_not_matter(gradcam, images):
     gradcam.assert_no_reliance(images[:40], camera.stamp_area())
+
+
+def test_the_dead_columns_do_not_matter(gradcam, images):
+    gradcam.assert_no_reliance(images[:40], camera.dead_columns())
 
 
 def test_a_pedestrian_stays_one_under_another_date(gradcam, pedestrian, images):

@@ -40,6 +40,12 @@ def test_the_ticks_of_an_outline_point_into_the_mask(inside):
     assert (within > 50 and without == 0) if inside else (without > 50 and within == 0)
 
 
+def test_a_detail_is_not_covered_with_ticks():
+    detail = masks.box(SHAPE, (30, 30, 36, 36))
+    small, rest = (cyan(pixels(mask=mask)).sum() for mask in (detail, ~detail))
+    assert 0 < small < rest
+
+
 def test_the_level_is_outlined_and_the_peak_is_marked():
     plain, marked = pixels(heat=BLOB), pixels(heat=BLOB, level=0.5, peak=(32, 20))
     changed = (plain != marked).any(axis=-1)
