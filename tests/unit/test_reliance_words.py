@@ -34,9 +34,9 @@ class TestDoubts:
         )
 
     def test_pixels_around_that_move_it_as_well(self):
-        assert judged(figures(1.0, 0.5)).reason == (
-            "without the masked pixels the model loses 1.00 of its margin, and 0.50 without those right around the mask: it "
-            "touches the object, or the artefact reaches beyond it; correct its outline"
+        assert judged(figures(1.0, 0.75)).reason == (
+            "without the masked pixels the model loses 1.00 of its margin, and 0.75 without those right around the mask: it "
+            "touches the object, or the artefact reaches beyond it; correct its outline, or pass more images"
         )
 
     def test_a_mask_that_may_hold_a_part(self):
@@ -53,6 +53,24 @@ class TestDoubts:
         assert judged(figures(0.0, intervention="colour", fallback=1.0)).reason == (
             "the images' class is also what the model answers where there is nothing to see, so it would not fall when its "
             "evidence is taken away, wherever that lies; pass images that are predicted as other classes as well"
+        )
+
+    def test_one_image_that_loses_nothing(self):
+        assert judged(figures(0.0, intervention="colour", count=1)).reason == (
+            "one image cannot show that a model ignores a place, since a class may be told by what is missing in a place; "
+            "pass images that are predicted as other classes as well"
+        )
+
+    def test_one_image_that_was_in_the_balance(self):
+        assert judged(figures(2.5, intervention="colour", count=1)).reason == (
+            "without the masked pixels the model loses 2.50 of its margin, so it is surer of another class than it was of this "
+            "one, which any change may have cost; pass more images"
+        )
+
+    def test_a_little_that_is_taken_away(self):
+        assert judged(figures(0.25, intervention="paste")).reason == (
+            "to take the masked pixels away costs up to 0.29 of the margin, and what another class shows there, which these "
+            "images did not bring in, may cost more; pass images that are predicted as other classes, or more images"
         )
 
     def test_another_way_to_replace_that_says_the_opposite(self):
