@@ -274,9 +274,10 @@ def _against(trial: Trial) -> str:
     """What the same fill does in the control regions, to be read after what it does in the mask."""
     if trial.control is None:
         return ""
-    if (trial.control >= 0) == (trial.fall >= 0):
+    change = effects.change(trial.control)
+    if change.split()[0] == effects.change(trial.fall).split()[0]:
         return f", in control regions by {abs(trial.control):.2f}"
-    return f", in control regions it {effects.change(trial.control)}"
+    return f", in control regions it {change}"
 
 
 def _draw(explainer: Heatmaps, record: Record, kept: Sequence[_Findings]) -> Image:
