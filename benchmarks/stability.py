@@ -1,7 +1,8 @@
 """What a search over perturbed images costs, and whether it finds a weakness that was planted.
 
 `python benchmarks/stability.py` times 100 examples of `assert_stable` on EfficientNet-Lite0 and a real photograph against
-a bare loop of the same forward passes, in processor time, part by part. `--search 100` plants a weakness in a small
+a bare loop of the same forward passes, in processor time, part by part: to the forward passes alone, and to a loop that
+perturbs and preprocesses as well. `--search 100` plants a weakness in a small
 model and looks for it from so many seeds.
 """
 
@@ -105,6 +106,9 @@ def cost(image: np.ndarray) -> None:
         for part, values in ratios.items():
             print(f"  {part:<14} median {statistics.median(values):.2f}, in all {spent[part] / total:.2f}")
         print(f"  {'drawing':<14} in all {drawing / total:.2f}")
+        loop = total + spent["perturbation"] + spent["preprocess"]
+        whole = ", ".join(f"{label} {spent[label] / loop:.2f}" for label in demands)
+        print(f"  in all, to a bare loop that makes these images as well: {whole}")
 
 
 def check(explainer: Explainer, image: np.ndarray, change: Perturbation, bounds: dict[str, Any]) -> None:
