@@ -9,7 +9,15 @@ import numpy as np
 import pytest
 
 from pytest_gradcam import Heatmap, HeatmapError, NoEvidenceError
-from pytest_gradcam.engine.demands import MassAtLeast, SameClass, ScoreWithin, SimilarityAtLeast, demands
+from pytest_gradcam.bounds import Lift
+from pytest_gradcam.engine.demands import (
+    LiftAtLeast,
+    MassAtLeast,
+    SameClass,
+    ScoreWithin,
+    SimilarityAtLeast,
+    demands,
+)
 from pytest_gradcam.engine.trials import Trial
 from pytest_gradcam.evidence import Subject
 from pytest_gradcam.perturbations import fog, identity
@@ -84,10 +92,40 @@ def test_the_mass_stays_in_the_mask():
     assert " 49.996 % after; " in demand.phrase(turned, 0.49996)
 
 
-def test_what_shall_survive_has_to_be_there():
+def test_the_lift_stays_in_the_mask():
+    demand = LiftAtLeast(1.5)
+    assert (demand.label, demand.measure, demand.direction) == ("lift", "lift in the moved mask", "at_least")
+    turned = trial(GRID[::-1], MASK)
+    assert demand.figure(turned) == pytest.approx(2 * 28 / 120)
+    assert demand.before(turned) == pytest.approx(2 * 92 / 120)
+    assert MassAtLeast(0.5).before(turned) == pytest.approx(92 / 120)
+    assert demand.holds(1.5)
+    assert not demand.holds(math.nextafter(1.5, 0))
+    assert demand.finding(turned, 1.49996) == (
+        "the attention for 'cat' has a lift of 1.49996 inside the mask, 1 is chance; expected at least 1.5"
+    )
+    assert demand.phrase(turned, 1.49996) == (
+        "1.53 in the mask before, 1.49996 after, 1 is chance; expected at least 1.5"
+    )
+
+
+def test_a_lift_that_the_moved_mask_can_not_reach():
+    assert LiftAtLeast(2 * (1 + 1e-10)).figure(trial(GRID, MASK)) == pytest.approx(2 * 92 / 120)
+    with pytest.raises(HeatmapError) as caught:
+        LiftAtLeast(2.5).figure(trial(GRID, MASK))
+    assert str(caught.value) == (
+        "mass_at_least=masks.lift(2.5) can never hold: on the moved mask, 50.0 % of the view, no lift is above 2; pass a "
+        "lower lift, a share, or a smaller mask"
+    )
+    with pytest.raises(HeatmapError, match="can never hold"):
+        LiftAtLeast(2 * (1 + 1e-8)).figure(trial(GRID, MASK))
+
+
+@pytest.mark.parametrize("demand", [MassAtLeast(0.5), LiftAtLeast(1.5)])
+def test_what_shall_survive_has_to_be_there(demand):
     gone = replace(trial(GRID, MASK), before=heatmap(np.zeros((4, 4))))
     with pytest.raises(NoEvidenceError):
-        MassAtLeast(0.5).figure(gone)
+        demand.figure(gone)
 
 
 @pytest.mark.parametrize(
@@ -138,6 +176,9 @@ def test_demands_are_those_that_were_made():
         SimilarityAtLeast(1.0),
     ]
     assert type(made(score_within=np.float32(2))[0].bound) is float
+    assert made(mass_at_least=Lift(2), same_class=True) == [SameClass(1.0), LiftAtLeast(2.0)]
+    assert made(mass_at_least=Lift(1e-9)) == [LiftAtLeast(1e-9)]
+    assert type(made(mass_at_least=Lift(np.float32(2)))[0].bound) is float
 
 
 @pytest.mark.parametrize("flag", [1, 0, None, "yes", np.True_])
@@ -157,6 +198,16 @@ def test_a_bound_that_cannot_decide(bound):
         with pytest.raises(HeatmapError) as caught:
             made(**{name: bound})
         assert str(caught.value) == f"{name}={bound!r} cannot decide anything; expected {expected}"
+
+
+@pytest.mark.parametrize("times", [0, -1, math.nan, math.inf, True, "2", None])
+def test_a_lift_that_cannot_decide(times):
+    with pytest.raises(HeatmapError) as caught:
+        made(mass_at_least=Lift(times))
+    assert str(caught.value) == (
+        f"mass_at_least=masks.lift({times!r}) cannot decide anything; expected a lift above 0, masks.lift(2) for twice what "
+        "chance would give"
+    )
 
 
 def test_only_shares_and_correlations_end_at_one():

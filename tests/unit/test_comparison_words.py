@@ -84,6 +84,14 @@ class TestJudged:
 
 
 class TestMessage:
+    def test_what_is_measured(self, test):
+        heatmap(SLOPE).assert_similar(heatmap(SLOPE))
+        record = test.records[0]
+        assert (record.check, record.measure, record.direction) == ("similar", "similarity", "at_least")
+        assert (
+            comparison.similarity(heatmap(SLOPE), heatmap(SLOPE**2)) == 1
+        )  # of ranks, where nothing else is asked for
+
     def test_the_whole_of_it(self, test):
         with pytest.raises(FocusError) as caught:
             heatmap(SLOPE).assert_similar(heatmap(SLOPE[::-1, ::-1]))
@@ -149,6 +157,18 @@ class TestRefused:
             "finer grid"
         )
 
+    @pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
+    def test_rounding_is_relative_to_the_maximum(self, scale):
+        """What a finer grid leaves on the coarser cells: half a millionth of the maximum is rounding, ten are a pattern."""
+        checks, coarse = np.indices((4, 4)).sum(0) % 2, heatmap([[1, 2], [3, 4]])
+        for share, pattern in ((0.5e-6, False), (10e-6, True)):
+            grid = scale * checks.astype(float)
+            grid[:2, :2] += share * scale
+            if pattern:
+                assert -1 <= heatmap(grid).similarity(coarse) <= 1
+            else:
+                assert "is the same everywhere" in said(lambda grid=grid: heatmap(grid).similarity(coarse))
+
     @pytest.mark.parametrize(("fine", "coarse"), [((4, 6), (2, 8)), ((2, 8), (4, 6))])
     def test_each_side_of_the_grid_is_the_shorter_of_the_two(self, fine, coarse, test):
         rng = np.random.default_rng(0)
@@ -181,6 +201,8 @@ class TestPicture:
             heatmap(SLOPE).assert_similar(other)
         panels, title, _ = test.pictures[0]
         assert [panel.caption for panel in panels] == [""]
+        np.testing.assert_array_equal(panels[0].heat, heatmap(SLOPE).values)
+        assert panels[0].view.shape == (8, 8, 3)
         assert title.startswith("no verdict on similar: ")
 
     def test_a_picture_does_not_name_itself(self, test):
@@ -192,5 +214,13 @@ class TestPicture:
         with pytest.raises(HeatmapError):
             heatmap([[np.nan, 1], [0, 0]], (2, 2)).assert_similar(heatmap(np.zeros((2, 2)), (2, 2)))
         this, that, *_ = test.pictures[0][0]
+        np.testing.assert_array_equal(this.heat, [[0, 1], [0, 0]])
         np.testing.assert_array_equal(that.heat, np.zeros((2, 2)))
-        assert np.isfinite(this.heat).all()
+
+    def test_faint_and_infinite_heat(self, test):
+        faint, infinite = heatmap([[0, 0.25], [0, 0]], (2, 2)), heatmap([[np.inf, 0], [0, 0.5]], (2, 2))
+        with pytest.raises(HeatmapError):
+            faint.assert_similar(infinite)
+        this, that, *_ = test.pictures[0][0]
+        np.testing.assert_array_equal(this.heat, [[0, 1], [0, 0]])
+        np.testing.assert_array_equal(that.heat, [[0, 0], [0, 1]])
