@@ -56,9 +56,8 @@ class Watched:
 
     def __init__(self, tensors: Sequence[Tensor]) -> None:
         self._tensors = tensors
-        self._memory = [
-            tensor.detach() for tensor in tensors
-        ]  # while held, no other tensor comes to lie at its address
+        # While their memory is held, no other tensor can come to lie at its address.
+        self._memory = [tensor.detach() for tensor in tensors]
         self._counted = all(map(_counts, tensors))
         samples = [_sample(tensor) for tensor in tensors if tensor.device.type == "cpu"]
         self._samples: dict[int, list[np.ndarray[Any, Any]]] = {}  # by the bytes of a value: those can be joined
