@@ -28,7 +28,8 @@ class Step:
 
     `score` is that of the target in its own units, `probability` its softmax; `predicted` the class that the model
     predicts; `mass` the relevance mass in the moved mask; `lift` the same over the mask's share of the view, where it is
-    bounded; `similarity` the rank correlation with the heatmap of the original, moved along. `broken` names the bounds that do not hold, `undecided` those of which that cannot be said.
+    bounded; `similarity` the rank correlation with the heatmap of the original, moved along. `broken` names the bounds
+    that do not hold, `undecided` those of which that cannot be said.
     """
 
     severity: float

@@ -67,15 +67,16 @@ class saturation(Kind):
 
 @frozen
 class hue(Kind):
-    """All hues turn by 180 degrees times the severity at equal luma (in YIQ): 1 gives the complementary colours.
+    """All hues turn by 150 degrees times the severity at equal luma (in YIQ): 1 is close to the complementary colours.
 
+    Beyond that bright colours clip, and the image comes nearer to the original again.
     `down=True` turns the other way. A greyscale image has no colour and stays as it is.
     """
 
     down: bool = False
 
     def _apply(self, image: Pixels) -> Values:
-        return _chroma(image, 1.0, np.pi * (-self.severity if self.down else self.severity))
+        return _chroma(image, 1.0, np.deg2rad(150) * (-self.severity if self.down else self.severity))
 
 
 @frozen

@@ -60,7 +60,7 @@ def test_saturation_scales_chroma_at_equal_luma(muted):
 
 @pytest.mark.parametrize(("down", "turn"), [(False, 1), (True, -1)])
 def test_hue_turns_by_its_angle_at_equal_luma(muted, down, turn):
-    before, after = rgb2yiq(muted), rgb2yiq(P.hue(0.25, down=down)(muted))
+    before, after = rgb2yiq(muted), rgb2yiq(P.hue(0.3, down=down)(muted))
     assert np.abs(after[..., 0] - before[..., 0]).max() < 0.01
     angles = [np.arctan2(yiq[..., 2], yiq[..., 1]) for yiq in (before, after)]
     turned = (angles[1] - angles[0])[np.hypot(*before[..., 1:].transpose(2, 0, 1)) > 0.1]
