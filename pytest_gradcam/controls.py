@@ -36,7 +36,22 @@ def elsewhere(mask: Bools, forbidden: Bools, *, count: int = 2) -> list[Bools]:
 def around(mask: Bools, forbidden: Bools) -> Bools:
     """The pixels right around the mask that are not forbidden: about as many as in it, and half of those at the most."""
     outside = ~(mask | forbidden)
-    distance = np.where(outside, ndimage.distance_transform_edt(~mask), np.inf)
-    wanted = max(1, min(int(mask.sum()), int(outside.sum()) // 2))
-    reach = float(np.partition(distance.ravel(), wanted - 1)[wanted - 1])
+    return _nearest(outside, mask, min(int(mask.sum()), int(outside.sum()) // 2))
+
+
+def core(mask: Bools, forbidden: Bools) -> Bools:
+    """The mask without its outline: without about as many pixels next to the rest as are `around` it.
+
+    Empty where the mask is no more than half of what is not forbidden: then the surroundings suffice to compare with.
+    """
+    outside = ~(mask | forbidden)
+    if mask.sum() <= outside.sum() or not outside.any():
+        return np.zeros_like(mask)
+    return mask & ~_nearest(mask, outside, int(outside.sum()) // 2)
+
+
+def _nearest(pixels: Bools, place: Bools, wanted: int) -> Bools:
+    """Those of the pixels that lie the nearest to the place, the wanted number or all that are as near as the last."""
+    distance = np.where(pixels, ndimage.distance_transform_edt(~place), np.inf)
+    reach = float(np.partition(distance.ravel(), max(1, wanted) - 1)[max(1, wanted) - 1])
     return np.asarray(distance <= max(1.0, reach))

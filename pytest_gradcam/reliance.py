@@ -30,10 +30,12 @@ class Falls:
     """What replacing the place did to the margin of each image, in the model's units.
 
     `main` (N,) are the falls by the `intervention`, `around` (N,) those where it replaced the pixels right around the
-    mask, `removed` the falls by other interventions, `without` (M,) the main falls of images that lack the artefact
-    (from `around` and `removed` their means are taken off already). `worth` is
+    mask, `removed` the falls by other interventions, `core` (N,) those where it left the mask's outline alone (None where the
+    mask is no more than half of the view), `without` (M,) the main falls of images that lack the artefact
+    (from `around`, `removed` and `core` their means are taken off already). `worth` is
     how many independent images the main falls come to; `alive` whether the model's scores hang on its input at all;
-    `fallback` the share of the images whose class is also the model's answer to nothing but the mean colour.
+    `fallback` the share of the images whose class is also the model's answer to nothing but the mean colour; `alike` whether
+    all images are of one class.
     """
 
     intervention: Intervention
@@ -41,10 +43,12 @@ class Falls:
     main: Floats
     around: Floats
     removed: dict[Intervention, Floats] = field(default_factory=dict)
+    core: Floats | None = None
     without: Floats | None = None
     worth: int | None = None
     alive: bool = True
     fallback: float = 0.0
+    alike: bool = False
     mean_heat: float | None = None
 
 
@@ -56,8 +60,9 @@ class Reliance:
     images `without` the artefact the mean is taken off); `interval` its one-sided 95 % bounds, lower and upper; `bound`
     what it was held to; `p_value` one-sided, for a mean at or below the bound, None for a single image.
     `intervention` says how the pixels were replaced, `why` in words why so, `reason` why there is no verdict. `around`
-    is the mean fall for the pixels right around the mask, `others` that by other interventions. `mean_heat` is the
-    heatmaps' figure in the mask, `agreement` whether it speaks for the same verdict: information, not a gate.
+    is the mean fall for the pixels right around the mask, `core` that for a mask of most of the view without its outline,
+    `others` that by other interventions. `mean_heat` is the heatmaps' figure in the mask, `agreement` whether it speaks for
+    the same verdict: information, not a gate.
     """
 
     relies: bool | None
@@ -70,6 +75,7 @@ class Reliance:
     images: int
     reason: str = ""
     around: float | None = None
+    core: float | None = None
     others: dict[Intervention, float] = field(default_factory=dict)
     without: float | None = None
     mean_heat: float | None = None
@@ -110,6 +116,8 @@ class Reliance:
             )
         if self.around is not None:
             rows.append(("around", f"{_two(self.around)} for the pixels right around the mask"))
+        if self.core is not None:
+            rows.append(("core", f"{_two(self.core)} for the mask without its outline"))
         rows += [("otherwise", f"{_two(fall)} {WAYS[name]}") for name, fall in self.others.items()]
         if self.mean_heat is not None:
             side = "" if self.agreement is None else ": agrees" if self.agreement else ": does not agree"
@@ -151,6 +159,7 @@ def judged(falls: Falls, bound: float | None = None) -> Reliance:
         found.count,
         reason,
         around,
+        None if falls.core is None else float(falls.core.mean()),
         {name: float(each.mean()) for name, each in falls.removed.items()},
         None if falls.without is None else float(falls.without.mean()),
         heat,
@@ -170,7 +179,7 @@ def _doubt(falls: Falls, found: Estimate, around: float, bound: float) -> str:
             f"without the masked pixels the model loses {_two(found.mean)} of its margin, so it is surer of another class than "
             "it was of this one, which any change may have cost; pass more images"
         )
-    if relies and _beyond(falls, bound).lower <= effects.PART * bound:
+    if relies and _beyond(falls, bound).lower <= effects.PART * bound and not _deep(falls, bound):
         return (
             f"without the masked pixels the model loses {_two(found.mean)} of its margin, and {_two(around)} without those right "
             "around the mask: it touches the object, or the artefact reaches beyond it; correct its outline, or pass more images"
@@ -197,6 +206,11 @@ def _hidden(falls: Falls, found: Estimate, bound: float) -> str:
             "one image cannot show that a model ignores a place, since a class may be told by what is missing in a place; "
             "pass images that are predicted as other classes as well"
         )
+    if falls.alike and falls.intervention == "colour":
+        return (
+            "all images are of one class, and none brings other pixels in, so nothing shows what the model answers where these "
+            "pixels differ; pass images that are predicted as other classes as well"
+        )
     if found.upper >= effects.PART * bound:
         return (
             f"to take the masked pixels away costs up to {_two(found.upper)} of the margin, and what another class shows there, "
@@ -208,6 +222,14 @@ def _hidden(falls: Falls, found: Estimate, bound: float) -> str:
 def _beyond(falls: Falls, bound: float) -> Estimate:
     """What the mask costs more than the pixels right around it."""
     return effects.estimate(falls.main - falls.around, bound, independent=falls.worth, base=falls.without)
+
+
+def _deep(falls: Falls, bound: float) -> bool:
+    """Whether a mask of most of the view costs more than the bound even where its outline is left alone.
+
+    There the surroundings are the object, which a model that relies on the mask may use as well.
+    """
+    return falls.core is not None and effects.estimate(falls.core, bound, independent=falls.worth).lower > bound
 
 
 def _too_few(found: Estimate, bound: float) -> str:

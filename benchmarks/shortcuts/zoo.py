@@ -37,8 +37,8 @@ class Half(Enum):
 
 
 _KINDS_OF: dict[Half, dict[int, Iterable[str]]] = {
-    Half.TUNING: {0: KINDS, 1: KINDS, 2: _SHY, 3: _SHY, 4: _BROAD},
-    Half.REPORTED: {5: KINDS, 7: KINDS, 9: KINDS, 11: _SHY},
+    Half.TUNING: {0: KINDS, 1: KINDS, 2: _SHY, 3: _SHY, 4: _BROAD, 5: KINDS, 7: KINDS, 9: KINDS, 11: _SHY},
+    Half.REPORTED: {13: KINDS, 15: KINDS, 17: KINDS, 19: _SHY},
 }
 
 

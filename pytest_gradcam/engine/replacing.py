@@ -130,31 +130,42 @@ def _tried(
     level, own = common_level(places[:count]), list(places[:count])
     removal = [_Plan("colour", "")] if plan.intervention != "colour" else [_Plan("inpaint", "")]
     compared = places if count < len(places) else own
+    inner = _cores(compared)
     groups = [
         plan.changes(places, level),
         _once(plan.changes([place.at(controls.around(place.mask, place.padding)) for place in compared], level)),
         *(one.changes(compared, level) for one in removal),
+        _once(plan.changes(inner, level)) if inner else [],
     ]
     rest = [own[0].at(~own[0].mask).filled(fills.colour, level=level)] if len(places) == 1 else []
     after = scores_of(explainer, [*(changed for group in groups for _, changed in group), *rest, own[0].emptied(level)])
     unit, lead = effects.unit(before[:count]), effects.margins(before, classes)
     falls, start = [], 0
     for group in groups:
-        sources = np.array([i for i, _ in group])
+        sources = np.array([i for i, _ in group], np.intp)
         margins = effects.margins(after[start : start + len(group)], classes[sources])
         falls.append(_means((lead[sources] - margins) / unit, sources, len(places)))
         start += len(group)
+    main, around, *others, cores = falls
     return Falls(
         plan.intervention,
         plan.why,
-        main=kept(falls[0][:count]),
-        around=_beyond(falls[1], count),
-        removed={one.intervention: _beyond(each, count) for one, each in zip(removal, falls[2:], strict=True)},
-        without=kept(falls[0][count:]) if count < len(places) else None,
+        main=kept(main[:count]),
+        around=_beyond(around, count),
+        removed={one.intervention: _beyond(each, count) for one, each in zip(removal, others, strict=True)},
+        core=_beyond(cores, count) if inner else None,
+        without=kept(main[count:]) if count < len(places) else None,
         worth=None if plan.loans is None else plan.loans.worth,
         alive=bool(np.ptp(np.concatenate([before, after]), axis=0).any()),
         fallback=float((effects.margins(after[[-1] * count], classes[:count]) > effects.LEVEL * unit).mean()),
+        alike=len(set(classes[:count])) == 1,
     ), groups[0]
+
+
+def _cores(places: Sequence[Place]) -> list[Place]:
+    """The places without their outlines; none for a single image, nor where any of them is no more than half of the view."""
+    inner = [place.at(controls.core(place.mask, place.padding)) for place in places]
+    return inner if len(inner) > 1 and all(place.mask.any() for place in inner) else []
 
 
 def _lacking(explainer: Heatmaps, places: Sequence[Place], masks: Any, without: Any) -> list[Place]:

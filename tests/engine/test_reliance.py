@@ -115,6 +115,15 @@ def test_the_same_on_all_images_leaves_the_mean_colour():
     assert (found.relies, found.intervention) == (False, "colour")
 
 
+def test_the_same_on_all_images_of_one_class_is_no_ground_for_a_no():
+    reds = [scene(i, 0, 0) for i in range(12)]
+    for image in reds:
+        image[:, CORNER] = reds[0][:, CORNER]
+    found = Explainer(Reads(DISC, bias=(0, 4, 0))).reliance(reds, CORNER)
+    assert (found.relies, found.intervention, found.effect) == (None, "colour", 0)
+    assert "all images are of one class" in found.reason
+
+
 def test_a_mark_that_is_the_same_on_other_ground_is_noticed():
     rng = np.random.default_rng(0)
     mark = torch.from_numpy(rng.random((8, 8)) > 0.5)
@@ -181,6 +190,47 @@ def test_backgrounds_are_pieced_together_from_several_images():
         places.append(~subject)
     found = Explainer(Reads(np.ones((SIDE, SIDE), bool))).reliance(images, places)
     assert (found.relies, found.intervention) == (True, "swap")
+
+
+SUBJECT = masks.box((SIDE, SIDE), (10, 10, 22, 22))
+
+
+def grounds(ground, subject):
+    """Noise in which the ground and the subject are of the class's colour, each by so much."""
+    images = []
+    for i in range(16):
+        image = np.random.default_rng(i).uniform(0, 0.3, (3, SIDE, SIDE)).astype(np.float32)
+        image[i % 2] += np.where(SUBJECT, subject, ground)
+        images.append(torch.from_numpy(image))
+    return images
+
+
+def test_a_background_is_told_although_the_object_around_which_it_lies_counts_as_much():
+    found = Explainer(Reads(np.ones((SIDE, SIDE), bool))).reliance(grounds(0.2, 2.0), ~SUBJECT)
+    assert found.relies is True
+    assert found.around > found.effect - 0.2
+    assert 0.6 < found.core < found.effect
+
+
+def test_a_background_that_eats_into_the_object_is_no_reliance():
+    found = Explainer(Reads(SUBJECT)).reliance(grounds(0.2, 2.0), ~masks.box((SIDE, SIDE), (11, 11, 21, 21)))
+    assert found.relies is None
+    assert "correct its outline" in found.reason
+    assert found.effect > 0.55
+    assert found.core == pytest.approx(0, abs=0.05)
+
+
+def test_the_core_is_asked_for_only_where_there_is_more_than_one_image_and_the_mask_is_most_of_the_view():
+    model = Explainer(Reads(SUBJECT))
+    assert model.reliance(grounds(0.2, 2.0), SUBJECT).core is None
+    assert model.reliance(grounds(0.2, 2.0)[:1], ~SUBJECT).core is None
+    assert model.reliance(grounds(0.2, 2.0), ~SUBJECT).core == pytest.approx(0, abs=0.05)
+
+
+def test_what_the_core_costs_without_the_artefact_is_taken_off():
+    images = grounds(0.2, 2.0)
+    found = Explainer(Reads(np.ones((SIDE, SIDE), bool))).reliance(images, ~SUBJECT, without=images)
+    assert found.core == pytest.approx(0, abs=1e-6)
 
 
 def test_images_without_the_artefact_show_what_their_place_is_worth():

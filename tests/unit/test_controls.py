@@ -72,3 +72,22 @@ def test_the_pixels_around_a_mask_keep_off_the_padding_and_leave_something_over(
     around = controls.around(mask, padding)
     assert around.sum() == 24
     assert not (around & (mask | padding)).any()
+
+
+def test_the_core_of_most_of_the_view_is_without_its_outline():
+    mask, none = ~box(6, 8, 8, 8), np.zeros(SHAPE, bool)
+    core = controls.core(mask, none)
+    assert (mask & ~core).sum() == 32  # half of the 64 px outside: one row all round, without the corners
+    assert not core[5, 8:16].any()
+    assert core[4].all()
+
+
+def test_a_mask_of_half_of_what_is_not_padding_has_no_core():
+    padding = box(16, 0, 4, 24)
+    assert not controls.core(box(0, 0, 8, 24), padding).any()
+    assert controls.core(box(0, 0, 9, 24), padding).any()
+    assert not (controls.core(box(0, 0, 9, 24), padding) & (padding | box(9, 0, 11, 24))).any()
+
+
+def test_a_mask_that_leaves_nothing_has_no_core():
+    assert not controls.core(box(0, 0, 16, 24), box(16, 0, 4, 24)).any()

@@ -44,6 +44,15 @@ def test_a_loss_that_no_other_class_brought_about_may_be_more_than_it_seems(inte
     assert judged(figures(0.1, intervention=intervention, removed={})).relies is False
 
 
+def test_the_mean_colour_alone_does_not_clear_images_that_are_all_of_one_class():
+    found = judged(figures(0.05, intervention="colour", alike=True))
+    assert found.relies is None
+    assert "all images are of one class, and none brings other pixels in" in found.reason
+    assert judged(figures(0.05, intervention="colour")).relies is False
+    assert judged(figures(0.05, intervention="paste", alike=True)).relies is False
+    assert judged(figures(0.9, intervention="colour", alike=True)).relies is True
+
+
 def test_another_bound():
     assert judged(figures(0.7), 0.9).relies is False
     assert judged(figures(0.7), 0.5).relies is True
@@ -85,6 +94,27 @@ def test_a_difference_that_varies_from_image_to_image_is_less_sure():
     order = np.random.default_rng(0).permutation(20)
     assert judged(figures(1.0, 0.65)).relies is True
     assert judged(replace(figures(1.0), around=falls(0.65, spread=0.4)[order])).relies is None
+
+
+@pytest.mark.parametrize(("core", "expected"), [(0.59, True), (0.57, None), (-1.0, None)])
+def test_a_mask_of_most_of_the_view_that_costs_as_much_without_its_outline_needs_no_surroundings(core, expected):
+    found = judged(figures(1.0, 0.9, core=falls(core)))  # the lower bound lies 0.077 below
+    assert found.relies is expected
+    assert found.core == pytest.approx(core)
+    assert ("correct its outline" in found.reason) is (expected is None)
+    assert ("core", f"{core:.2f} for the mask without its outline") in found.rows()
+
+
+def test_the_core_alone_bears_no_verdict():
+    assert judged(figures(0.1, 0.1, core=falls(0.9))).relies is False
+    assert judged(figures(0.55, 0.1, core=falls(0.9))).relies is None
+    assert judged(figures(1.0, core=falls(0.0))).relies is True
+
+
+def test_the_core_is_held_to_the_bound_that_was_asked_for_and_to_the_lenders():
+    assert judged(figures(1.0, 0.9, core=falls(0.7)), 0.5).relies is True
+    assert judged(figures(1.0, 0.9, core=falls(0.7)), 0.7).relies is None
+    assert judged(figures(1.0, 0.9, core=falls(0.6), worth=5)).relies is None
 
 
 def test_few_lenders_leave_it_open_what_the_mask_costs_beyond_the_pixels_around_it():
