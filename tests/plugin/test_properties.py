@@ -127,13 +127,13 @@ def test_distinct_failures_leave_one_record_each(colour_project):
     colour_project.makepyfile(
         HEAD
         + """
-    @given(st.integers(0, 63))
+    @given(st.integers(0, 3))  # so few that none is left out before the search ends
     def test_two(gradcam, level):
         heatmap = gradcam("square.png", "red")
         heatmap.assert_focus_within(RED)
-        if level < 10:
+        if level < 1:
             heatmap.assert_focus_within(RED & False)
-        if level > 50:
+        if level > 2:
             heatmap.assert_focus_avoids(RED)
 """
     )
