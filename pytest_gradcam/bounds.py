@@ -34,6 +34,21 @@ def lift(times: float) -> Lift:
     return Lift(times)
 
 
+def lift_times(name: str, bound: Lift, *, lowest: float = math.ulp(0)) -> float:
+    """The lift as a plain number. Raises HeatmapError for one that is no finite number of at least the lowest."""
+    if not finite(bound.times) or bound.times < lowest:
+        raise HeatmapError(
+            f"{name}={bound!r} cannot decide anything; expected a lift {'of at least' if lowest == 0 else 'above'} 0, "
+            "masks.lift(2) for twice what chance would give"
+        )
+    return float(bound.times)
+
+
+def beyond_reach(times: float, area: float) -> bool:
+    """Whether no heatmap has such a lift on a mask of this share of the view."""
+    return times > 1 / area * (1 + _ROUNDING)
+
+
 def finite(value: Any) -> bool:
     """Whether the value is a finite real number, of Python or NumPy, and not a truth value."""
     return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
@@ -71,7 +86,7 @@ def within_reach(record: Record) -> Record:
         return record
     ceiling = 1 / record.mask_area
     on_size = f"on a mask of {100 * record.mask_area:.3g} % of the view no lift is above {ceiling:.4g}"
-    if record.direction == "at_least" and record.bound > ceiling * (1 + _ROUNDING):
+    if record.direction == "at_least" and beyond_reach(record.bound, record.mask_area):
         raise HeatmapError(
             f"at_least=masks.lift({record.bound:g}) can never hold: {on_size}; "
             "pass a lower lift, a share, or a smaller mask"
@@ -84,19 +99,14 @@ def within_reach(record: Record) -> Record:
 
 
 def _settled_lift(record: Record, bound: Lift) -> Record:
-    name, times = _name(record), bound.times
+    name = _name(record)
     if record.measure != RELEVANCE_MASS:
         raise HeatmapError(
             f"{name}={bound!r} bounds relevance mass, and {record.check} measures the {record.measure}; "
             f"pass a number, or use assert_focus_within"
         )
-    lowest = 0 if record.direction == "at_most" else math.ulp(0)
-    if not finite(times) or times < lowest:
-        raise HeatmapError(
-            f"{name}={bound!r} cannot decide anything; expected a lift {'of at least' if lowest == 0 else 'above'} 0, "
-            "masks.lift(2) for twice what chance would give"
-        )
-    return replace(record, bound=float(times), measure=LIFT)
+    times = lift_times(name, bound, lowest=0) if record.direction == "at_most" else lift_times(name, bound)
+    return replace(record, bound=times, measure=LIFT)
 
 
 def _name(record: Record) -> str:

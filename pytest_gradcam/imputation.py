@@ -17,9 +17,8 @@ _STRAIGHT, _DIAGONAL = 1 / 6, 1 / 12
 _WEIGHTS = {
     (dy, dx): _DIAGONAL if dy and dx else _STRAIGHT for dy in (-1, 0, 1) for dx in (-1, 0, 1) if (dy, dx) != (0, 0)
 }
-_BLOCK = (
-    4  # pixels to a side of what the coarse solution takes as one unknown; measured: 10 iterations, 125 to 380 without
-)
+# Pixels to a side of what the coarse solution takes as one unknown; measured: 10 iterations, 125 to 380 without it.
+_BLOCK = 4
 _DAMPING = 0.7
 _PRECISION = 1e-5  # of the solution; the noise that is added to it is 1e-2
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from pytest_gradcam.bounds import Lift, finite
+from pytest_gradcam.bounds import Lift, beyond_reach, finite, lift_times
 from pytest_gradcam.engine.trials import Trial
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.messages import number, percent
@@ -101,13 +101,13 @@ class LiftAtLeast(MassAtLeast):
     label, measure = "lift", "lift in the moved mask"
 
     def figure(self, trial: Trial) -> float:
-        ceiling = 1 / float(trial.region.mean())
-        if self.bound > ceiling * (1 + 1e-9):
+        area = float(trial.region.mean())
+        if beyond_reach(self.bound, area):
             raise HeatmapError(
-                f"mass_at_least=masks.lift({self.bound:g}) can never hold: on the moved mask, {percent(1 / ceiling)} of the "
-                f"view, no lift is above {ceiling:.4g}; pass a lower lift, a share, or a smaller mask"
+                f"mass_at_least=masks.lift({self.bound:g}) can never hold: on the moved mask, {percent(area)} of the "
+                f"view, no lift is above {1 / area:.4g}; pass a lower lift, a share, or a smaller mask"
             )
-        _ = trial.mass_before  # what shall survive has to be there
+        super().figure(trial)
         return trial.lift
 
     def before(self, trial: Trial) -> float:
@@ -152,10 +152,7 @@ def demands(
     if score_within is not None:
         made.append(ScoreWithin(_bound("score_within", score_within, "a number above 0, in units of the score")))
     if isinstance(mass_at_least, Lift):
-        expected = "a lift above 0, masks.lift(2) for twice what chance would give"
-        if not finite(mass_at_least.times) or mass_at_least.times <= 0:
-            raise HeatmapError(f"mass_at_least={mass_at_least!r} cannot decide anything; expected {expected}")
-        made.append(LiftAtLeast(float(mass_at_least.times)))
+        made.append(LiftAtLeast(lift_times("mass_at_least", mass_at_least)))
     elif mass_at_least is not None:
         made.append(MassAtLeast(_share("mass_at_least", mass_at_least)))
     if similarity_at_least is not None:

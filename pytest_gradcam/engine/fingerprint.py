@@ -31,24 +31,20 @@ class Fingerprints:
     def __init__(self, model: nn.Module) -> None:
         self._model = model
         self._seen: _Seen | None = None
-        self._steady = False
-        self._looked: Fingerprint | None = None
+        self._held: Fingerprint | None = None
 
     @contextmanager
     def steady(self) -> Iterator[None]:
-        """Inside, the model is looked at once at most: for the calls of one check, between which nobody changes it."""
-        self._steady, self._looked = True, None
+        """Inside, the model is as it is now: for the calls of one check, between which nobody changes it."""
+        self._held = self.current()
         try:
             yield
         finally:
-            self._steady = False
+            self._held = None
 
     def current(self) -> Fingerprint | None:
         """None if the model holds something whose behaviour cannot be read, such as a lock, or hooks on all modules."""
-        if self._steady and self._looked is not None:
-            return self._looked
-        self._looked = self._look()
-        return self._looked
+        return self._held or self._look()
 
     def _look(self) -> Fingerprint | None:
         if any(getattr(global_hooks, name, None) for name in _GLOBAL_HOOKS):

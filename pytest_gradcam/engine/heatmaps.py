@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Hashable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from copy import copy
 from dataclasses import dataclass, replace
 from functools import partial
@@ -121,7 +121,7 @@ class Heatmaps:
 
     def steady(self) -> AbstractContextManager[None]:
         """Inside, the weights are looked at once: for the calls of one check, between which nobody changes them."""
-        return self._prints.steady()
+        return nullcontext() if self._cache is None else self._prints.steady()
 
     @property
     def names(self) -> ClassNames:

@@ -28,7 +28,7 @@ def spot(row, column, *, side=8, background=0.1):
 
 
 class Kept:
-    """A test that keeps its records."""
+    """A test that keeps its records and what was drawn of them."""
 
     def __init__(self):
         self.records, self.pictures = [], []

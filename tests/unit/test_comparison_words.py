@@ -10,28 +10,17 @@ import pytest
 from pytest_gradcam import FocusError, Heatmap, HeatmapError, NoEvidenceError, comparison, overlay
 from pytest_gradcam.evidence import Record, Subject
 from pytest_gradcam.running import running
+from tests.unit.test_comparison import Kept
 
 SLOPE = np.arange(16, dtype=np.float32).reshape(4, 4)
 ABOUT = Subject(target="dog", score=9.31234, layer="last", method="gradcam", image="dog.png")
 CHECK = Record(check="similar", measure="similarity", bound=0.5)
 
 
-class Drawing:
-    """A test that keeps its records and what was drawn of them."""
-
-    def __init__(self):
-        self.records, self.pictures = [], []
-
-    def keep(self, record, draw):
-        self.records.append(record)
-        self.pictures.append(draw(record))
-        return record
-
-
 @pytest.fixture
 def test(monkeypatch):
     monkeypatch.setattr(overlay, "draw_panels", lambda panels, *, title, lines: (panels, title, lines))
-    keeper = Drawing()
+    keeper = Kept()
     with running(keeper):
         yield keeper
 

@@ -14,22 +14,11 @@ from pytest_gradcam import FocusError, GradcamWarning, Heatmap, HeatmapError, No
 from pytest_gradcam.evidence import Subject
 from pytest_gradcam.heatmap import Peak, Region, resize
 from pytest_gradcam.running import running
+from tests.unit.test_comparison import Kept
 
 HAND = np.arange(9, dtype=np.float32).reshape(3, 3)
 CORNER = np.array([[0, 0, 0], [0, 1, 1], [0, 1, 1]], bool)  # mass 24/36 on 4/9 of the view: lift 1.5
 ABOUT = Subject(target="cat", target_index=3, score=9.25, layer="last", method="gradcam", image="cat.png", model="Net")
-
-
-class Drawing:
-    """A test that keeps its records and has each drawn."""
-
-    def __init__(self):
-        self.records, self.pictures = [], []
-
-    def keep(self, record, draw):
-        self.records.append(record)
-        self.pictures.append(draw(record))
-        return record
 
 
 class Drawn:
@@ -43,7 +32,7 @@ class Drawn:
 @pytest.fixture
 def test(monkeypatch):
     monkeypatch.setattr(overlay, "draw", Drawn)
-    keeper = Drawing()
+    keeper = Kept()
     with running(keeper):
         yield keeper
 
