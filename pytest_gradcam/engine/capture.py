@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -23,9 +24,12 @@ from pytest_gradcam.errors import HeatmapError
 Differentiate = Callable[[Tensor, Tensor], Tensor | None]
 
 
-def gradient(total: Tensor, leaf: Tensor) -> Tensor | None:
-    """The gradient of the sum of scores at the leaf; None if no path leads there. The graph stays usable."""
-    return torch.autograd.grad(total, leaf, retain_graph=True, allow_unused=True)[0]
+def gradient(total: Tensor, leaf: Tensor, seeds: Tensor | None = None) -> Tensor | None:
+    """The gradient at the leaf of a sum of scores, or of scores times seeds; None if no path leads there.
+
+    The graph stays usable.
+    """
+    return torch.autograd.grad(total, leaf, seeds, retain_graph=True, allow_unused=True)[0]
 
 
 @dataclass(frozen=True)
@@ -43,9 +47,31 @@ class Captured:
 
     def gradients(self, scores: Sequence[Tensor], *, by: Differentiate = gradient) -> Tensor:
         """The gradient (B, C, h, w) of the scores' sum: of each image's own score, since images do not mix."""
-        total = torch.stack([score.float() for score in scores]).sum()
+        return self._slope(torch.stack([score.float() for score in scores]).sum(), by)
+
+    def gradients_of_one_image(self, scores: Sequence[Tensor]) -> Tensor:
+        """The gradients (n, C, h, w) of n scores of one image: by one backward pass, which reads the weights once."""
+        if len(scores) > 1 and all(score.requires_grad for score in scores):
+            stacked = torch.stack([score.float() for score in scores])
+            found = self._slopes(stacked, torch.eye(len(scores), device=stacked.device))
+            if found is not None:
+                return found
+        return torch.cat([self.gradients([score]) for score in scores])
+
+    def gradients_of_classes(self, seeds: Tensor) -> Tensor:
+        """The gradients (n, C, h, w) of n sums over the output (B, classes), with the weights `seeds` (n, classes).
+
+        One sum for each image, or all of one image. It is what `gradients` gives for sums of class scores, without the
+        steps from the output to each sum and back.
+        """
+        if len(seeds) > len(self.output):
+            found = self._slopes(self.output, seeds[:, None]) if self.output.requires_grad else None
+            return torch.cat([self.gradients_of_classes(seed[None]) for seed in seeds]) if found is None else found
+        return self._slope(self.output, partial(gradient, seeds=seeds))
+
+    def _slope(self, root: Tensor, by: Differentiate) -> Tensor:
         with self._multiplication():
-            grad = by(total, self.leaf) if total.requires_grad else None
+            grad = by(root, self.leaf) if root.requires_grad else None
         if grad is None:
             raise HeatmapError(
                 f"the score does not depend on layer {self.site.name} by any gradient; expected a differentiable path. "
@@ -53,18 +79,14 @@ class Captured:
             )
         return self.site.spatial(grad)
 
-    def gradients_of_one_image(self, scores: Sequence[Tensor]) -> Tensor:
-        """The gradients (n, C, h, w) of n scores of one image: by one backward pass, which reads the weights once."""
-        if len(scores) > 1 and all(score.requires_grad for score in scores):
-            stacked = torch.stack([score.float() for score in scores])
-            each = torch.eye(len(scores), device=stacked.device)
-            try:
-                with self._multiplication():
-                    found = torch.autograd.grad(stacked, self.leaf, each, retain_graph=True, is_grads_batched=True)[0]
-                return self.site.spatial(found.flatten(0, 1))
-            except RuntimeError:  # something in the model's backward pass that cannot be batched, or no path at all
-                pass
-        return torch.cat([self.gradients([score]) for score in scores])
+    def _slopes(self, root: Tensor, seeds: Tensor) -> Tensor | None:
+        """For each of the seeds; None if the model's backward pass cannot be batched, or there is no path at all."""
+        try:
+            with self._multiplication():
+                found = torch.autograd.grad(root, self.leaf, seeds, retain_graph=True, is_grads_batched=True)[0]
+        except RuntimeError:
+            return None
+        return self.site.spatial(found.flatten(0, 1))
 
     def _multiplication(self) -> AbstractContextManager[object]:
         """How the backward pass multiplies: without the rows of zeros, where there may be many."""

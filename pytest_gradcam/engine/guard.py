@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import random
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -23,22 +24,22 @@ _GENERATORS = ("_checkpoint_without_reentrant_generator", "_checkpoint_without_r
 
 
 @contextmanager
-def untouched(model: nn.Module) -> Iterator[None]:
-    """Inside, the model is in eval mode, its parameters are frozen and gradients can be taken.
+def untouched(model: nn.Module) -> Iterator[Parts]:
+    """Inside, the model is in eval mode, its parameters are frozen and gradients can be taken. Gives the model's parts.
 
     Afterwards, also after an exception, its training flags, requires_grad flags, grads and buffers and the global
     random states are what they were.
     """
-    modules = modules_of(model)
+    parts = parts_of(model)
     with ExitStack() as stack:
         stack.enter_context(random_states_kept())
         for freeze in (_flags, _parameters, _buffers):
-            stack.callback(freeze(modules))
+            stack.callback(freeze(parts))
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.compiler.set_stance("force_eager"))  # hooks do not reach into compiled code
         stack.enter_context(torch.enable_grad())
         stack.enter_context(_nothing_recomputed())
-        yield
+        yield parts
 
 
 def forward(model: nn.Module, inputs: torch.Tensor) -> Any:
@@ -99,27 +100,42 @@ def _bare(*_arguments: Any, **_options: Any) -> Iterator[None]:
     yield
 
 
-def modules_of(model: nn.Module) -> list[nn.Module]:
-    """All modules of the model, each once: `model.modules()`, whose nested generators cost more than a small layer."""
-    found, open_ = {id(model): model}, [model]
+@dataclass(frozen=True)
+class Parts:
+    """What a model is made of: its modules and parameters, each once, and its buffers with their modules and names."""
+
+    modules: list[nn.Module]
+    parameters: list[nn.Parameter]
+    buffers: list[tuple[nn.Module, str, torch.Tensor]]
+
+    @property
+    def count(self) -> int:
+        """The number of values of the parameters."""
+        return sum(parameter.numel() for parameter in self.parameters)
+
+
+def parts_of(model: nn.Module) -> Parts:
+    """By one walk: `model.modules()`, `parameters()` and `buffers()` with their nested generators cost more than a layer."""
+    modules, parameters, buffers, open_ = {id(model): model}, {}, [], [model]
     while open_:
-        for child in open_.pop()._modules.values():
-            if child is not None and id(child) not in found:
-                found[id(child)] = child
+        module = open_.pop()
+        for parameter in module._parameters.values():
+            if parameter is not None:
+                parameters[id(parameter)] = parameter
+        for name, buffer in module._buffers.items():
+            if buffer is not None:
+                buffers.append((module, name, buffer))
+        for child in module._modules.values():
+            if child is not None and id(child) not in modules:
+                modules[id(child)] = child
                 open_.append(child)
-    return list(found.values())
+    return Parts(list(modules.values()), list(parameters.values()), buffers)
 
 
-def parameters_of(modules: Iterable[nn.Module]) -> list[nn.Parameter]:
-    """All parameters of these modules themselves, each once."""
-    found = {id(own): own for module in modules for own in module._parameters.values() if own is not None}
-    return list(found.values())
-
-
-def _flags(modules: Sequence[nn.Module]) -> Restore:
-    kept = [(module, module.training) for module in modules]
+def _flags(parts: Parts) -> Restore:
+    kept = [(module, module.training) for module in parts.modules]
     # Not model.eval(): a user's override of train() may do more than set flags.
-    _set_flags((module, False) for module in modules)
+    _set_flags((module, False) for module in parts.modules)
     return lambda: _set_flags(kept)
 
 
@@ -129,8 +145,8 @@ def _set_flags(flags: Iterable[tuple[nn.Module, bool]]) -> None:
             module.training = training
 
 
-def _parameters(modules: Sequence[nn.Module]) -> Restore:
-    kept = [(parameter, parameter.requires_grad, parameter.grad) for parameter in parameters_of(modules)]
+def _parameters(parts: Parts) -> Restore:
+    kept = [(parameter, parameter.requires_grad, parameter.grad) for parameter in parts.parameters]
     for parameter, requires_grad, _ in kept:
         if requires_grad:
             parameter.requires_grad_(False)
@@ -145,14 +161,9 @@ def _parameters(modules: Sequence[nn.Module]) -> Restore:
     return restore
 
 
-def _buffers(modules: Sequence[nn.Module]) -> Restore:
+def _buffers(parts: Parts) -> Restore:
     with torch.no_grad():
-        kept = [
-            (module, name, buffer, buffer.clone(), _changes(buffer))
-            for module in modules
-            for name, buffer in module._buffers.items()
-            if buffer is not None
-        ]
+        kept = [(module, name, buffer, buffer.clone(), _changes(buffer)) for module, name, buffer in parts.buffers]
 
     def restore() -> None:
         for module, name, buffer, value, changes in kept:

@@ -92,7 +92,7 @@ class Heatmaps:
         self._cache = cache
         self._prints = Fingerprints(self._network)
         self._identity = Identity(self._network)
-        self._who = Subject()
+        self._print: Fingerprint | None = None
         self._names_identity = identity(self._names.pairs)
         self._choices: OrderedDict[Any, _Chosen] = OrderedDict()
         self._asked: tuple[Input, Goal, str | None] | None = None
@@ -266,9 +266,8 @@ class Heatmaps:
         how, named = self.method if method is None else _known_method(method), layer or self._layer
         if ready:
             self._asked = (ready[-1], goals[-1], named)
-        print_ = None if self._cache is None else self._prints.current()  # outside the guard, which changes it
-        self._who = self._identity.model(print_)
-        keys = self._keys(print_, ready, goals, named, how)
+        self._print = None if self._cache is None else self._prints.current()  # outside the guard, which changes it
+        keys = self._keys(ready, goals, named, how)
         made = {place: found for place, key in enumerate(keys) if (found := self._kept(key, ready[place]))}
         missing = [place for place in range(len(ready)) if place not in made]
         for places in self._groups(missing, ready, goals, len(missing) if shared else self._batch_size):
@@ -289,19 +288,12 @@ class Heatmaps:
             for indices in batches([ready[place] for place in alike], size):
                 yield [alike[i] for i in indices]
 
-    def _keys(
-        self,
-        print_: Fingerprint | None,
-        ready: Sequence[Input],
-        goals: Sequence[Goal],
-        layer: str | None,
-        method: str,
-    ) -> list[Key | None]:
+    def _keys(self, ready: Sequence[Input], goals: Sequence[Goal], layer: str | None, method: str) -> list[Key | None]:
         """What the heatmaps are kept under."""
         if self._cache is None:
             return [None] * len(ready)
         return [
-            cache_key(print_, one.tensor, layer=layer, method=method, target=(goal, self._names_identity))
+            cache_key(self._print, one.tensor, layer=layer, method=method, target=(goal, self._names_identity))
             if one.lasting
             else None
             for one, goal in zip(ready, goals, strict=True)
@@ -311,21 +303,23 @@ class Heatmaps:
         found = self._cache.get(key) if self._cache is not None else None
         if found is None:
             return None
-        subject = about(found.subject, self._who, one)  # the same pixels may come from another file
+        # The same pixels may come from another file.
+        subject = about(found.subject, self._identity.model(self._print), one)
         return Heatmap(found.grid, one.shape, one.look, subject=subject, carry=one.carry)
 
     def _explain_batch(
         self, group: Sequence[Input], goals: Sequence[Goal], layer: str | None, how: str, *, shared: bool
     ) -> tuple[list[Heatmap], bool]:
         """The heatmaps of inputs of one size; if they are the same image, it runs once. And whether they may be kept."""
-        with untouched(self._network):
+        with untouched(self._network) as parts:
+            who = self._identity.model(self._print, parts)
             inputs = stack(group[:1] if shared else group, self._network)
             chosen = self._site(inputs, goals[0], layer)
             maps = make(self._network, inputs, chosen.choice.site, goals, how, batch_size=self._batch_size)
         made = []
         for one, goal, output, score, grid in zip(group, goals, maps.outputs, maps.scores, maps.grids, strict=True):
             subject = replace(goal.subject(output, score, self._names), layer=chosen.choice.site.name, method=how)
-            made.append(Heatmap(grid, one.shape, one.look, subject=about(subject, self._who, one), carry=one.carry))
+            made.append(Heatmap(grid, one.shape, one.look, subject=about(subject, who, one), carry=one.carry))
         return made, chosen.steady
 
     def _chosen(self) -> _Chosen:

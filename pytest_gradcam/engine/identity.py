@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from pytest_gradcam.engine.fingerprint import Fingerprint
-from pytest_gradcam.engine.guard import modules_of, parameters_of
+from pytest_gradcam.engine.guard import Parts, parts_of
 from pytest_gradcam.engine.inputs import Input
 from pytest_gradcam.engine.tensors import remembered_digest
 from pytest_gradcam.evidence import Subject
@@ -23,7 +23,7 @@ _OF_THE_MODEL = ("model", "model_class", "parameter_count", "weights", "device")
 
 def describe(model: nn.Module) -> str:
     """The model in one phrase."""
-    return _phrase(model, _count(model))
+    return _phrase(model, parts_of(model).count)
 
 
 def weights_digest(model: nn.Module) -> str:
@@ -48,12 +48,15 @@ class Identity:
         self._model = model
         self._known: tuple[Fingerprint, bool, Subject] | None = None
 
-    def model(self, print_: Fingerprint | None) -> Subject:
-        """The model. While the print is the object that it was at the last call, nothing is looked at again."""
+    def model(self, print_: Fingerprint | None, parts: Parts | None = None) -> Subject:
+        """The model. While the print is the object that it was at the last call, nothing is looked at again.
+
+        `parts` are the model's, where the caller has them.
+        """
         kept = current() is not None
         if self._known and self._known[0] is print_ and self._known[1] == kept:
             return self._known[2]
-        kind, count = type(self._model), _count(self._model)
+        kind, count = type(self._model), (parts or parts_of(self._model)).count
         subject = Subject(
             model=_phrase(self._model, count),
             model_class=f"{kind.__module__}.{kind.__qualname__}",
@@ -75,10 +78,6 @@ def about(subject: _Subject, model: Subject, image: Input | None) -> _Subject:
 
 def _phrase(model: nn.Module, count: int) -> str:
     return f"{type(model).__name__} ({count / 1e6:.3g} M parameters)"
-
-
-def _count(model: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in parameters_of(modules_of(model)))
 
 
 def _device(model: nn.Module) -> str:

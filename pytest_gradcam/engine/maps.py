@@ -17,7 +17,7 @@ from pytest_gradcam.engine import driven, formulas
 from pytest_gradcam.engine.capture import Captured, capture, gradient
 from pytest_gradcam.engine.guard import forward
 from pytest_gradcam.engine.sites import Site
-from pytest_gradcam.engine.targets import Goal, class_scores, per_image
+from pytest_gradcam.engine.targets import Goal, class_scores, class_seeds, per_image
 from pytest_gradcam.engine.tensors import all_finite
 from pytest_gradcam.errors import HeatmapError
 
@@ -50,7 +50,7 @@ def make(model: nn.Module, inputs: Tensor, site: Site, goals: Sequence[Goal], me
     explained = [_finer(*pair) for pair in zip(goals, outputs, strict=True)] if method == "finercam" else scores
     slopes = None
     if method in formulas.NEEDS_GRADIENTS:
-        gradients = _gradients(captured, explained, method, one_image=one_image, at_once=batch_size)
+        gradients = _gradients(captured, goals, explained, method, one_image=one_image, at_once=batch_size)
         _check_finite(model, inputs, site, gradients=gradients)
         if method in formulas.MEAN_WEIGHTED:
             return Maps(_array(formulas.mean_weighted(captured.activations, gradients)), outputs, scores)
@@ -60,15 +60,21 @@ def make(model: nn.Module, inputs: Tensor, site: Site, goals: Sequence[Goal], me
     return Maps(formulas.grids(method, each_activations, slopes), outputs, scores)
 
 
-def _gradients(captured: Captured, scores: Sequence[Tensor], method: str, *, one_image: bool, at_once: int) -> Tensor:
+def _gradients(
+    captured: Captured, goals: Sequence[Goal], scores: Sequence[Tensor], method: str, *, one_image: bool, at_once: int
+) -> Tensor:
     """(n, C, h, w): of each image's own score, or of all scores of the one image, so many of them at once."""
     by = formulas.shapley_gradient if method == "shapleycam" else gradient
+    seeds = class_seeds(goals, captured.output) if by is gradient and method != "finercam" else None
+    if seeds is not None:
+        groups = seeds.split(at_once) if one_image else [seeds]
+        return torch.cat([captured.gradients_of_classes(group) for group in groups])
     if not one_image:
         return captured.gradients(scores, by=by)
     if by is not gradient:
         return torch.cat([captured.gradients([score], by=by) for score in scores])
-    groups = [scores[first : first + at_once] for first in range(0, len(scores), at_once)]
-    return torch.cat([captured.gradients_of_one_image(group) for group in groups])
+    parts = [scores[first : first + at_once] for first in range(0, len(scores), at_once)]
+    return torch.cat([captured.gradients_of_one_image(part) for part in parts])
 
 
 def _finer(goal: Goal, output: Any) -> Tensor:

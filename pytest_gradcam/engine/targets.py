@@ -204,6 +204,27 @@ def class_scores(output: Any) -> Scores:
     )
 
 
+def class_seeds(goals: Sequence[Goal], output: Any) -> Tensor | None:
+    """The weights (n, classes) by which each goal's score is a sum of an output (B, classes): ones and minus ones.
+
+    Of one goal for each image, or all of one image. None for callables, for one logit and for other outputs.
+    """
+    if (
+        not isinstance(output, Tensor)
+        or output.ndim != 2
+        or output.shape[1] < 2
+        or any(goal.function for goal in goals)
+    ):
+        return None
+    rows = output.detach()
+    seeds = rows.new_zeros(len(goals), rows.shape[1])
+    for seed, goal, row in zip(seeds, goals, rows.expand(len(goals), -1), strict=True):
+        seed[int(row.argmax()) if goal.index is None else _within(goal.index, row)] += 1
+        if goal.against is not None:
+            seed[_within(goal.against, row)] -= 1
+    return seeds
+
+
 def _scalar(function: Callable[[Any], Tensor], score: Any) -> Tensor:
     if isinstance(score, Tensor) and score.numel() == 1:
         return score.reshape(())
