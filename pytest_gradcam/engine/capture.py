@@ -96,18 +96,69 @@ class Captured:
 class _RowsOfZerosSkipped(TorchDispatchMode):
     """Inside, rows of zeros are not multiplied with: where a class token is read, all other tokens' gradient is zero.
 
-    That is nearly all of the gradient in the last block of a transformer, up to its attention.
+    That is nearly all of the gradient in the last block of a transformer, up to its attention, and there the part of
+    the queries.
     """
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        if func is torch.ops.aten.mm.default:
-            left, right = args
-            rows = left.any(1).nonzero()[:, 0]
-            if 2 * len(rows) < len(left):
-                return left.new_zeros(len(left), right.shape[1]).index_copy_(0, rows, left[rows] @ right)
-        return func(*args, **(kwargs or {}))
+        faster = _FASTER.get(func)
+        found = faster(*args, **(kwargs or {})) if faster else None
+        return func(*args, **(kwargs or {})) if found is None else found
+
+
+def _product(left: Tensor, right: Tensor) -> Tensor | None:
+    """left @ right, if half of the rows of `left`, or of the rows of its first columns, are zeros."""
+    rows = _rows(left)
+    if rows is not None:
+        return left.new_zeros(len(left), right.shape[1]).index_copy_(0, rows, left[rows] @ right)
+    # The first columns that are zero in nearly all of some rows: those of the queries, before keys and values.
+    some = left[:: len(left) // 8 + 1]
+    first = int((some.count_nonzero(0) > 2).to(torch.uint8).argmax())
+    if 4 * first < left.shape[1]:
+        return None
+    queries = left[:, :first]
+    rows = _rows(queries)
+    if rows is None:
+        return None
+    rest: Tensor = left[:, first:] @ right[first:]
+    return rest.index_add_(0, rows, queries[rows] @ right[:first])
+
+
+def _products(left: Tensor, right: Tensor) -> Tensor | None:
+    """left @ right for a batch, if all have the same `right`."""
+    if len(right) > 1 and right.stride(0) == 0:
+        rows = left.flatten(0, 1)
+        found = _product(rows, right[0])
+        return (rows @ right[0] if found is None else found).unflatten(0, left.shape[:2])
+    return None
+
+
+def _attention(
+    slope: Tensor, query: Tensor, key: Tensor, value: Tensor, out: Tensor, logsumexp: Tensor, *rest: Any, **options: Any
+) -> Any:
+    """The gradients at query, key and value, of the few queries at whose output there is one."""
+    rows = _rows(slope.transpose(0, 2))
+    if rows is None or not len(rows) or any(rest) or options.get("attn_mask") is not None:
+        return None
+    few, asking, given, sums = (tensor[:, :, rows] for tensor in (slope, query, out, logsumexp))
+    at_query, at_key, at_value = _ATTENTION_BACKWARD(few, asking, key, value, given, sums, *rest, **options)
+    return torch.zeros_like(query).index_copy_(2, rows, at_query), at_key, at_value
+
+
+def _rows(tensor: Tensor) -> Tensor | None:
+    """The indices along the first axis where not all is zero, if they are less than half."""
+    rows = tensor.flatten(1).any(1).nonzero()[:, 0]
+    return rows if 2 * len(rows) < len(tensor) else None
+
+
+_ATTENTION_BACKWARD = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward.default
+_FASTER: dict[Any, Callable[..., Any]] = {
+    torch.ops.aten.mm.default: _product,
+    torch.ops.aten.bmm.default: _products,
+    _ATTENTION_BACKWARD: _attention,
+}
 
 
 def capture(model: nn.Module, inputs: Tensor, site: Site) -> Captured:

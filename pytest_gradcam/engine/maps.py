@@ -66,15 +66,18 @@ def _gradients(
     """(n, C, h, w): of each image's own score, or of all scores of the one image, so many of them at once."""
     by = formulas.shapley_gradient if method == "shapleycam" else gradient
     seeds = class_seeds(goals, captured.output) if by is gradient and method != "finercam" else None
-    if seeds is not None:
-        groups = seeds.split(at_once) if one_image else [seeds]
-        return torch.cat([captured.gradients_of_classes(group) for group in groups])
     if not one_image:
-        return captured.gradients(scores, by=by)
+        return captured.gradients(scores, by=by) if seeds is None else captured.gradients_of_classes(seeds)
     if by is not gradient:
         return torch.cat([captured.gradients([score], by=by) for score in scores])
-    parts = [scores[first : first + at_once] for first in range(0, len(scores), at_once)]
-    return torch.cat([captured.gradients_of_one_image(part) for part in parts])
+    if seeds is not None:
+        return _joined([captured.gradients_of_classes(group) for group in seeds.split(at_once)])
+    groups = [scores[first : first + at_once] for first in range(0, len(scores), at_once)]
+    return _joined([captured.gradients_of_one_image(group) for group in groups])
+
+
+def _joined(parts: list[Tensor]) -> Tensor:
+    return torch.cat(parts) if len(parts) > 1 else parts[0]
 
 
 def _finer(goal: Goal, output: Any) -> Tensor:
