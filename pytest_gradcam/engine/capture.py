@@ -122,8 +122,9 @@ def _product(left: Tensor, right: Tensor) -> Tensor | None:
     rows = _rows(queries)
     if rows is None:
         return None
-    rest: Tensor = left[:, first:] @ right[first:]
-    return rest.index_add_(0, rows, queries[rows] @ right[:first])
+    product: Tensor = left[:, first:] @ right[first:]
+    product[rows] += queries[rows] @ right[:first]
+    return product
 
 
 def _products(left: Tensor, right: Tensor) -> Tensor | None:
@@ -131,7 +132,7 @@ def _products(left: Tensor, right: Tensor) -> Tensor | None:
     if len(right) > 1 and right.stride(0) == 0:
         rows = left.flatten(0, 1)
         found = _product(rows, right[0])
-        return (rows @ right[0] if found is None else found).unflatten(0, left.shape[:2])
+        return (rows @ right[0] if found is None else found).reshape(*left.shape[:2], -1)
     return None
 
 
