@@ -1,7 +1,6 @@
 """How often the target layer is found with no configuration, and whether the map there means something.
 
     python benchmarks/layers.py [--wrapped] [--nonsquare] [--only PATTERN] [--largest MILLIONS]
-    python benchmarks/layers.py --planted [--only PATTERN]
 
 Runs over every classification model of torchvision and the smallest model of each family of timm, with random weights.
 A model counts as right if, at the chosen place,
@@ -16,8 +15,7 @@ Freshly built models give almost no signal where the head is zero or a layer sca
 again and such scales are set to 0.1; the output says in how many models. In every other draw, batch normalisation gets
 the statistics of two noise images, without which a deep random network (RepVGG) lets nothing through.
 
-With --planted: in images of small models of many kinds, the 64-pixel patch is sought that raises a score most at its
-random place, so that it decides the score; the peak of the plain Grad-CAM must lie on it.
+planted.py asks of trained models whether the map peaks on what decides.
 """
 
 from __future__ import annotations
@@ -26,7 +24,7 @@ import argparse
 import re
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -46,15 +44,6 @@ _PATCH = 64
 _CLASSES = 10
 _DRAWS = 4
 _ELSEWHERE = "shows elsewhere"
-_PLACES = 12
-_STEPS = 20
-_PLANTED = (
-    "resnet18", "mobilenetv3_small_050", "convnext_atto", "repvgg_a0", "vit_tiny_patch16_224",
-    "vit_relpos_small_patch16_224", "deit_tiny_distilled_patch16_224", "swin_tiny_patch4_window7_224", "mixer_s32_224",
-    "resmlp_12_224", "coatnet_nano_rw_224", "maxvit_pico_rw_256", "mobilevit_xxs", "efficientformerv2_s0", "levit_128s",
-    "tiny_vit_5m_224", "crossvit_9_240", "tnt_s_patch16_224", "cait_xxs24_224", "pit_ti_224", "xcit_nano_12_p16_224",
-    "poolformer_s12", "edgenext_xx_small",
-)  # fmt: skip
 _NONSQUARE: tuple[Size, ...] = ((192, 256), (224, 336), (256, 384), (384, 512))
 
 
@@ -122,15 +111,8 @@ def from_timm(largest: float, only: str) -> Iterator[Subject]:
             continue
         sized = sorted(found for name in names if (found := _measured(name)))
         if sized and sized[0][0] <= largest:
-            yield from named([sized[0][1]])
-
-
-def named(names: Iterable[str]) -> Iterator[Subject]:
-    """Models of timm, by name."""
-    for name in names:
-        found = _measured(name)
-        if found:
-            yield Subject(name, found[2], partial(_timm, name))
+            _, name, size = sized[0]
+            yield Subject(name, size, partial(_timm, name))
 
 
 def _torchvision(name: str, _size: Size | None) -> nn.Module:
@@ -304,69 +286,6 @@ def judge(model: nn.Module, inputs: Tensor) -> tuple[str, str]:
         return found, f"{type(error).__name__}: {error}"
 
 
-def planted(subjects: Iterator[Subject]) -> None:
-    """Prints, for each model, how often the peak lies on the patch that decides."""
-    for subject in subjects:
-        started = time.perf_counter()
-        model, inputs, _ = prepared(subject, nonsquare=False)
-        images, corners = _backgrounds((inputs.shape[2], inputs.shape[3]))
-        calibrate(model, _pasted(images, torch.randn(len(images), 3, _PATCH, _PATCH), corners))
-        with untouched(model):
-            line = _peaks(model, images, corners)
-        print(f"{subject.name:32} {line} {time.perf_counter() - started:.0f} s", flush=True)
-
-
-def _backgrounds(size: Size) -> tuple[Tensor, list[Size]]:
-    """Smooth, faint random images, and the top and left of the patch's place in each."""
-    draw = torch.Generator().manual_seed(0)
-    images = 0.3 * torch.randn(_PLACES, 3, 8, 8, generator=draw)
-    corners = [(_draw(size[0], draw), _draw(size[1], draw)) for _ in images]
-    return nn.functional.interpolate(images, size, mode="bilinear"), corners
-
-
-def _peaks(model: nn.Module, plain: Tensor, corners: list[Size]) -> str:
-    pasted = _pasted(plain, _deciding_patches(model, plain, corners), corners)
-    with torch.no_grad():
-        before, after = (torch.cat([model(image[None])[:, 0] for image in images]) for images in (plain, pasted))
-    site = layers.choose(model, pasted[:1], lambda output: output[0, 0]).site
-    found = [_on_patch(model, image[None], corner, site) for image, corner in zip(pasted, corners, strict=True)]
-    hits, area = torch.tensor(found).mean(0).tolist()
-    rise = float((after - before).mean() / before.std())
-    return f"peak on the patch {hits:.2f}, by chance {area:.2f}; score raised by {rise:.1f} sd; {site}"
-
-
-def _draw(side: int, draw: torch.Generator) -> int:
-    return int(torch.randint(side - _PATCH + 1, (), generator=draw))
-
-
-def _deciding_patches(model: nn.Module, images: Tensor, corners: list[Size]) -> Tensor:
-    """For each image the patch (3, 64, 64) at its place that raises the first score most."""
-    patches = torch.zeros(len(images), 3, _PATCH, _PATCH).requires_grad_()
-    optimiser = torch.optim.Adam([patches], lr=0.2)
-    for _ in range(_STEPS):
-        optimiser.zero_grad()
-        (-model(_pasted(images, patches, corners))[:, 0].sum()).backward()
-        optimiser.step()
-    return patches.detach()
-
-
-def _pasted(images: Tensor, patches: Tensor, corners: list[Size]) -> Tensor:
-    pasted = images.clone()
-    for i, (top, left) in enumerate(corners):
-        pasted[i, :, top : top + _PATCH, left : left + _PATCH] = patches[i].clamp(-3, 3)
-    return pasted
-
-
-def _on_patch(model: nn.Module, image: Tensor, corner: Size, site: layers.Site) -> tuple[float, float]:
-    """Whether the cell of the map's peak touches the patch, and the share of the cells that do."""
-    captured = capture(model, image, site)
-    heat = cam(captured, captured.output[0, 0])
-    inside = torch.zeros(image.shape[2:])
-    inside[corner[0] : corner[0] + _PATCH, corner[1] : corner[1] + _PATCH] = 1
-    touched = nn.functional.adaptive_max_pool2d(inside[None], heat.shape)[0]
-    return float(touched.flatten()[heat.argmax()]), float(touched.mean())
-
-
 def report(library: str, tally: Tally) -> None:
     print(
         f"\n{library}: {tally.right} of {tally.total} right; zero weights or tiny layer scales replaced in {tally.redrawn}, "
@@ -381,7 +300,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--wrapped", action="store_true", help="each model inside a wrapper module")
     parser.add_argument("--nonsquare", action="store_true", help="inputs of 192 x 256, or more where a model needs it")
-    parser.add_argument("--planted", action="store_true", help="the test with a patch that decides")
     parser.add_argument("--only", default="", metavar="PATTERN", help="models whose name matches a regular expression")
     parser.add_argument(
         "--largest", type=float, default=100, metavar="MILLIONS", help="skip models with more parameters"
@@ -390,9 +308,6 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
-    if options.planted:
-        planted(named(name for name in _PLANTED if re.search(options.only, name)))
-        return
     tallies = {}
     for library, subjects in (("torchvision", from_torchvision), ("timm", from_timm)):
         if options.library in (None, library):
