@@ -28,9 +28,10 @@ from torch import Tensor, nn
 from torch.nn.functional import adaptive_max_pool2d, interpolate, softplus
 
 from pytest_gradcam.engine.capture import capture
-from pytest_gradcam.engine.formulas import mean_weighted
+from pytest_gradcam.engine.formulas import grids, mean_weighted
 from pytest_gradcam.engine.guard import untouched
 from pytest_gradcam.engine.layers import Site, choose
+from pytest_gradcam.errors import HeatmapError
 
 _TORCHVISION = ("resnet18", "resnet50", "mobilenet_v3_large", "efficientnet_b0", "convnext_tiny", "swin_t")
 _TIMM = (
@@ -189,8 +190,17 @@ def peaks(model: nn.Module, images: Scenes) -> Peaks:
 def maps(model: nn.Module, images: Tensor, site: Site) -> tuple[Tensor, Tensor]:
     """Grad-CAM and HiResCAM (n, h, w) before the ReLU."""
     captured = capture(model, images, site)
-    gradients = captured.gradients(list(captured.output[:, 0]))
-    return mean_weighted(captured.activations, gradients), (captured.activations * gradients).sum(1)
+    activations, gradients = captured.activations, captured.gradients(list(captured.output[:, 0]))
+    pairs = zip(activations.split(1), gradients.split(1), strict=True)
+    return mean_weighted(activations, gradients), torch.cat([hirescam(*pair) for pair in pairs])
+
+
+def hirescam(activations: Tensor, gradients: Tensor) -> Tensor:
+    """The map (1, h, w), zero where the method is refused."""
+    try:
+        return torch.from_numpy(grids("hirescam", activations.numpy(), gradients.numpy()))
+    except HeatmapError:
+        return torch.zeros(1, *activations.shape[2:])
 
 
 def touched(corner: Size, size: Size, grid: Size) -> Tensor:

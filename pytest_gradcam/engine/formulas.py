@@ -102,7 +102,7 @@ def _check_not_cancelled(grid: FloatArray, summands: FloatArray) -> None:
         raise HeatmapError(
             "hirescam is zero at this layer but for rounding: gradient times activation cancels out at each position, "
             "as it does where positions are read through a LayerNorm only (the last blocks of class-token "
-            "transformers); use gradcam, or an earlier layer"
+            "transformers), and gradcam is blind there too; take that LayerNorm, or an earlier layer"
         )
 
 

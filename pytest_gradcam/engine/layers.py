@@ -3,7 +3,7 @@
 The forward pass of the user's own input is traced. A tensor is a *cut* if every path from the score back to the input
 passes it: a map read there cannot miss evidence that went another way. From the deepest cut back, the first one whose
 grid has a gradient at most of its positions is taken; under class-token pooling this steps over the last block, whose
-patches have none.
+patches have none, up to the norm through which it reads them.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from pytest_gradcam.settings import nearest
 __all__ = ["Candidate", "Choice", "Site", "choose"]
 
 _FAINT = 1e-6  # a gradient below this share of the largest is none
+_PASSED_BY = 1e-3  # of the largest gradient; less than this is none
 _FINE = 16  # positions; smaller grids are taken only if there is nothing else
 _LATER = 0.15  # of the forward pass: how much later a main output must lie to be preferred to a cut
 _LISTED = 8  # candidates in an error
@@ -128,7 +129,7 @@ class _Search:
         if not self.places:
             raise self._refusal("nothing in the model has a spatial grid of the input's aspect")
         found = self._deepest_cut(self._open_cuts(is_cut))
-        found = self._later_main(found) or found
+        found = self._later_main(found) or self._reader(found) or found
         if found is None:
             raise self._refusal(self._silence())
         return Choice(found.site, self.notes[found.site], _candidates(self.places, self.notes, "not on every path"))
@@ -181,6 +182,31 @@ class _Search:
                 self.notes[place.site] = f"chosen: last main output with {self.notes[place.site]}, far after every cut"
                 return place
         return None
+
+    def _reader(self, cut: _Place | None) -> _Place | None:
+        """The deepest place through which all gradient comes to the cut's positions, though other paths pass it by.
+
+        Under class-token pooling it is the norm through which the last block reads the patches. Before a LayerNorm that
+        all else reads through, a position's gradient is orthogonal to its activation: Grad-CAM cannot see it.
+        """
+        for place in reversed(self.places):
+            if cut is None or place.output.order <= cut.output.order:
+                break
+            if place.site in self.unfit or place.is_bare_linear or place.site.grid != cut.site.grid:
+                continue
+            if self._reached(place) >= 0.5 and self._reads_all(place, cut):
+                self.notes[place.site] = f"chosen: reads all of {cut.site.name}, with {self.notes[place.site]}"
+                self.notes[cut.site] = "a shallower cut"
+                return place
+        return None
+
+    def _reads_all(self, place: _Place, cut: _Place) -> bool:
+        through = trace.passes_through(self.score, place.output, cut.output)
+        whole = trace.gradient(self.score, cut.output)
+        if through is None or whole is None:
+            return False
+        rest, whole = cut.site.spatial(whole - through), cut.site.spatial(whole)
+        return bool(rest.abs().max() <= _PASSED_BY * whole.abs().max())
 
     def _reached(self, place: _Place) -> float:
         """The share of the positions that have a gradient; noted."""

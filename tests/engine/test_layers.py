@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from pytest_gradcam.engine import trace
+from pytest_gradcam.engine.capture import capture
 from pytest_gradcam.engine.layers import Choice, Site, choose
 from pytest_gradcam.engine.sites import Layout, read_layout, tensors_in
 from pytest_gradcam.errors import HeatmapError
@@ -226,13 +227,46 @@ def test_the_outermost_name_of_one_tensor_is_used() -> None:
 
 
 @pytest.mark.parametrize("prefix", [1, 5])
-def test_class_token_pooling_steps_back_to_where_the_patches_have_gradient(prefix: int) -> None:
+def test_class_token_pooling_is_read_at_the_norm_through_which_the_last_block_reads_the_patches(prefix: int) -> None:
     choice = find(Transformer(prefix), 32, 48)
-    assert choice.site == Site("blocks.2", 0, (), "BNC", (4, 6), prefix)
+    assert choice.site == Site("blocks.3.norm1", 0, (), "BNC", (4, 6), prefix)
+    assert choice.reason == "chosen: reads all of blocks.2, with gradient at 24 of 24 positions"
     notes = {candidate.site.name: candidate.note for candidate in choice.candidates}
     assert notes["blocks"] == "gradient at 0 of 24 positions"
-    assert notes["blocks.3.norm1"] == "not on every path"
-    assert notes["blocks.1"] == "a shallower cut"
+    assert notes["blocks.2"] == notes["blocks.1"] == "a shallower cut"
+
+
+def test_grad_cam_at_the_chosen_place_is_not_blind_to_what_each_position_says_itself() -> None:
+    model, inputs = Transformer(1).eval(), torch.randn(1, 3, 32, 48)
+    own = {}
+    for name in ("blocks.2", find(model, 32, 48).site.name):
+        captured = capture(model, inputs, find(model, 32, 48, name=name).site)
+        summands = captured.activations * captured.gradients([captured.output[0, 0]])
+        own[name] = float(summands.sum(1).abs().max() / summands.abs().sum(1).max())
+    assert own["blocks.2"] < 1e-4 < 1e-2 < own["blocks.3.norm1"]
+
+
+def test_a_norm_that_is_not_the_only_reader_is_passed_over() -> None:
+    class Readers(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.one, self.two = nn.LayerNorm([8, 8]), nn.LayerNorm([8, 8])
+
+        def forward(self, x: Tensor) -> Any:
+            return self.one(x).square().mean((2, 3)) + self.two(x).square().mean((2, 3))
+
+    class Model(Plain):
+        def __init__(self) -> None:
+            super().__init__()
+            self.readers = Readers()
+
+        def forward(self, x: Tensor) -> Any:
+            return self.head(self.readers(self.features(x)))
+
+    choice = find(Model())
+    assert choice.site == Site("relu", 2, (), "BCHW", (8, 8), 0)
+    notes = {candidate.site.name: candidate.note for candidate in choice.candidates}
+    assert notes["readers.two"] == "gradient at 64 of 64 positions"
 
 
 def test_mean_pooling_is_read_at_the_end() -> None:
@@ -240,7 +274,7 @@ def test_mean_pooling_is_read_at_the_end() -> None:
 
 
 def test_a_grid_of_patches_is_found_without_any_convolution() -> None:
-    assert find(Transformer(1, convolution=False), 32, 48).site == Site("blocks.2", 0, (), "BNC", (4, 6), 1)
+    assert find(Transformer(1, convolution=False), 32, 48).site == Site("blocks.3.norm1", 0, (), "BNC", (4, 6), 1)
 
 
 def test_channels_last_is_read() -> None:
@@ -350,7 +384,7 @@ def test_a_vision_transformer_of_torchvision() -> None:
     with pytest.raises(HeatmapError, match=r"the gradient of the score is zero, as under a zero-initialised head"):
         find(model, 64, 64)
     nn.init.normal_(model.heads.head.weight)
-    assert find(model, 64, 64).site == Site("encoder.layers.encoder_layer_1", 0, (), "BNC", (4, 4), 1)
+    assert find(model, 64, 64).site == Site("encoder.layers.encoder_layer_2.ln_1", 0, (), "BNC", (4, 4), 1)
 
 
 @pytest.mark.parametrize("reentrant", [False, True])
