@@ -129,7 +129,8 @@ class _Search:
         if not self.places:
             raise self._refusal("nothing in the model has a spatial grid of the input's aspect")
         found = self._deepest_cut(self._open_cuts(is_cut))
-        found = self._later_main(found) or self._reader(found) or found
+        found = self._later_main(found) or found
+        found = self._reader(found) or found
         if found is None:
             raise self._refusal(self._silence())
         return Choice(found.site, self.notes[found.site], _candidates(self.places, self.notes, "not on every path"))
@@ -183,29 +184,34 @@ class _Search:
                 return place
         return None
 
-    def _reader(self, cut: _Place | None) -> _Place | None:
-        """The deepest place through which all gradient comes to the cut's positions, though other paths pass it by.
+    def _reader(self, found: _Place | None) -> _Place | None:
+        """The deepest place through which all gradient comes to the found one's positions, though other paths pass it by.
 
         Under class-token pooling it is the norm through which the last block reads the patches. Before a LayerNorm that
         all else reads through, a position's gradient is orthogonal to its activation: Grad-CAM cannot see it.
         """
         for place in reversed(self.places):
-            if cut is None or place.output.order <= cut.output.order:
+            if found is None or place.output.order <= found.output.order:
                 break
-            if place.site in self.unfit or place.is_bare_linear or place.site.grid != cut.site.grid:
+            if place.site in self.unfit or place.is_bare_linear or place.site.grid != found.site.grid:
                 continue
-            if self._reached(place) >= 0.5 and self._reads_all(place, cut):
-                self.notes[place.site] = f"chosen: reads all of {cut.site.name}, with {self.notes[place.site]}"
-                self.notes[cut.site] = "a shallower cut"
+            if self._reached(place) >= 0.5 and self._reads_all(place, found):
+                self.notes[place.site] = f"chosen: reads all of {found.site.name}, with {self.notes[place.site]}"
+                self.notes[found.site] = f"read through {place.site.name} only"
                 return place
         return None
 
-    def _reads_all(self, place: _Place, cut: _Place) -> bool:
-        through = trace.passes_through(self.score, place.output, cut.output)
-        whole = trace.gradient(self.score, cut.output)
-        if through is None or whole is None:
+    def _reads_all(self, place: _Place, found: _Place) -> bool:
+        """Whether the gradient at the positions of the found place is what those of the later one make of theirs."""
+        slope, whole = trace.gradient(self.score, place.output), trace.gradient(self.score, found.output)
+        if slope is None or whole is None:
             return False
-        rest, whole = cut.site.spatial(whole - through), cut.site.spatial(whole)
+        own = torch.zeros_like(slope)  # without the class token's, which has seen the patches already
+        place.site.spatial(own).copy_(place.site.spatial(slope))
+        through = trace.carried(own, place.output, found.output)
+        if through is None:
+            return False
+        rest, whole = found.site.spatial(whole - through), found.site.spatial(whole)
         return bool(rest.abs().max() <= _PASSED_BY * whole.abs().max())
 
     def _reached(self, place: _Place) -> float:

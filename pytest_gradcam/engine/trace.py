@@ -156,9 +156,8 @@ def gradient(score: Tensor, output: Output) -> Tensor | None:
     return torch.autograd.grad(score, output.edge, retain_graph=True, allow_unused=True)[0]
 
 
-def passes_through(score: Tensor, later: Output, earlier: Output) -> Tensor | None:
-    """The part of the score's gradient at an earlier output that comes through a later one; None where there is none."""
-    slope = gradient(score, later)
-    if slope is None or later.edge is None or earlier.edge is None:
+def carried(slope: Tensor, later: Output, earlier: Output) -> Tensor | None:
+    """What a gradient at a later output makes at an earlier one, None where no path leads there."""
+    if later.edge is None or earlier.edge is None:
         return None
     return torch.autograd.grad(later.edge, earlier.edge, slope, retain_graph=True, allow_unused=True)[0]

@@ -233,7 +233,8 @@ def test_class_token_pooling_is_read_at_the_norm_through_which_the_last_block_re
     assert choice.reason == "chosen: reads all of blocks.2, with gradient at 24 of 24 positions"
     notes = {candidate.site.name: candidate.note for candidate in choice.candidates}
     assert notes["blocks"] == "gradient at 0 of 24 positions"
-    assert notes["blocks.2"] == notes["blocks.1"] == "a shallower cut"
+    assert notes["blocks.2"] == "read through blocks.3.norm1 only"
+    assert notes["blocks.1"] == "a shallower cut"
 
 
 def test_grad_cam_at_the_chosen_place_is_not_blind_to_what_each_position_says_itself() -> None:
