@@ -44,8 +44,9 @@ _TIMM = (
 _PATCH = 64
 _PLACES = 24
 _PAIRS = 6  # of images with and without the patch, in a step
-_LEAST, _MOST = 20, 120  # steps
-_RATE, _WARM_UP = 3e-4, 10
+_LEAST, _MOST = 20, 60  # steps
+_RATES = (3e-4, 1e-3)  # the second one for a model that has not learnt with the first
+_WARM_UP = 10
 _CLEAR = 2.0  # from zero, for every score of so many steps on end
 _ON_END = 5
 
@@ -113,7 +114,17 @@ def built(name: str) -> tuple[nn.Module, Size]:
     return model.eval(), size
 
 
-def teach(model: nn.Module, size: Size) -> int:
+def taught(name: str) -> tuple[nn.Module, Size, int]:
+    """A model that has learnt to tell whether the patch is there, or tried to, its input size and the steps it took."""
+    for rate in _RATES:
+        model, size = built(name)
+        steps = teach(model, size, rate)
+        if steps < _MOST:
+            break
+    return model, size, steps
+
+
+def teach(model: nn.Module, size: Size, rate: float) -> int:
     """Trains the model to tell whether the patch is there and returns the number of steps.
 
     It stays in eval mode, with the batch statistics of the first images, so that it is trained as it is used.
@@ -122,7 +133,7 @@ def teach(model: nn.Module, size: Size) -> int:
     first = scenes(32, size, draw)
     calibrate(model, torch.cat([first.plain[:8], first.patched[8:16]]))
     fit_heads(model, first)
-    return _train(model, size, draw)
+    return _train(model, size, rate, draw)
 
 
 def fit_heads(model: nn.Module, images: Scenes) -> None:
@@ -145,9 +156,9 @@ def fit_heads(model: nn.Module, images: Scenes) -> None:
             head.bias.fill_(-mean @ weight)
 
 
-def _train(model: nn.Module, size: Size, draw: torch.Generator) -> int:
+def _train(model: nn.Module, size: Size, rate: float, draw: torch.Generator) -> int:
     """The number of steps after which all scores had been clear for long enough and are right on as many new images."""
-    optimiser = torch.optim.Adam(model.parameters(), lr=_RATE)
+    optimiser = torch.optim.Adam(model.parameters(), lr=rate)
     warm_up = torch.optim.lr_scheduler.LinearLR(optimiser, 1 / _WARM_UP, total_iters=_WARM_UP)
     clear = 0
     for step in range(_MOST):
@@ -221,8 +232,7 @@ def survey(names: Iterable[str]) -> list[Peaks | None]:
     found: list[Peaks | None] = []
     for name in names:
         started = time.process_time()
-        model, size = built(name)
-        steps = teach(model, size)
+        model, size, steps = taught(name)
         images = scenes(_PLACES, size, torch.Generator().manual_seed(2))
         lowest, highest = float(scores(model, images.patched).min()), float(scores(model, images.plain).max())
         found.append(peaks(model, images) if lowest > 0 > highest else None)
