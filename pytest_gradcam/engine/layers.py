@@ -188,31 +188,44 @@ class _Search:
         """The deepest place through which all gradient comes to the found one's positions, though other paths pass it by.
 
         Under class-token pooling it is the norm through which the last block reads the patches. Before a LayerNorm that
-        all else reads through, a position's gradient is orthogonal to its activation: Grad-CAM cannot see it.
+        all else reads through, a position's gradient is orthogonal to its activation: Grad-CAM cannot see it. The same
+        holds where class tokens read all through several norms, as in CaiT: then it is the deepest of them.
         """
+        whole = None if found is None else trace.gradient(self.score, found.output)
+        if found is None or whole is None:
+            return None
+        by_tokens: list[_Place] = []
+        together = torch.zeros_like(whole)
         for place in reversed(self.places):
-            if found is None or place.output.order <= found.output.order:
+            if place.output.order <= found.output.order:
                 break
             if place.site in self.unfit or place.is_bare_linear or place.site.grid != found.site.grid:
                 continue
-            if self._reached(place) >= 0.5 and self._reads_all(place, found):
-                self.notes[place.site] = f"chosen: reads all of {found.site.name}, with {self.notes[place.site]}"
-                self.notes[found.site] = f"read through {place.site.name} only"
-                return place
+            part = self._read(place, found) if self._reached(place) >= 0.5 else None
+            if part is None:
+                continue
+            if _equal(found.site.spatial(part), found.site.spatial(whole)):
+                return self._chosen_reader(place, found, "all")
+            if place.site.prefix:
+                by_tokens.append(place)
+                together += part
+                if _equal(found.site.spatial(together), found.site.spatial(whole)):
+                    return self._chosen_reader(by_tokens[0], found, "the last part")
         return None
 
-    def _reads_all(self, place: _Place, found: _Place) -> bool:
-        """Whether the gradient at the positions of the found place is what those of the later one make of theirs."""
-        slope, whole = trace.gradient(self.score, place.output), trace.gradient(self.score, found.output)
-        if slope is None or whole is None:
-            return False
+    def _chosen_reader(self, reader: _Place, found: _Place, part: str) -> _Place:
+        self.notes[reader.site] = f"chosen: reads {part} of {found.site.name}, with {self.notes[reader.site]}"
+        self.notes[found.site] = f"read through {reader.site.name}" + (" only" if part == "all" else " and others")
+        return reader
+
+    def _read(self, place: _Place, found: _Place) -> Tensor | None:
+        """The part of the gradient at the found place that comes through the positions of the later one."""
+        slope = trace.gradient(self.score, place.output)
+        if slope is None:
+            return None
         own = torch.zeros_like(slope)  # without the class token's, which has seen the patches already
         place.site.spatial(own).copy_(place.site.spatial(slope))
-        through = trace.carried(own, place.output, found.output)
-        if through is None:
-            return False
-        rest, whole = found.site.spatial(whole - through), found.site.spatial(whole)
-        return bool(rest.abs().max() <= _PASSED_BY * whole.abs().max())
+        return trace.carried(own, place.output, found.output)
 
     def _reached(self, place: _Place) -> float:
         """The share of the positions that have a gradient; noted."""
@@ -239,6 +252,10 @@ class _Search:
             f"no target layer can be chosen: {reason}. Name a layer yourself; those with a grid, deepest first: "
             f"{_listed(self.model, self.traced, self.places)}"
         )
+
+
+def _equal(part: Tensor, whole: Tensor) -> bool:
+    return bool((whole - part).abs().max() <= _PASSED_BY * whole.abs().max())
 
 
 def _share(place: _Place, grad: Tensor) -> float:

@@ -247,6 +247,35 @@ def test_grad_cam_at_the_chosen_place_is_not_blind_to_what_each_position_says_it
     assert own["blocks.2"] < 1e-4 < 1e-2 < own["blocks.3.norm1"]
 
 
+def test_of_several_norms_through_which_class_tokens_read_all_the_deepest_is_taken() -> None:
+    class Reader(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm, self.value = nn.LayerNorm(16), nn.Linear(16, 16)
+
+        def forward(self, token: Tensor, patches: Tensor) -> Tensor:
+            seen = self.norm(torch.cat([token, patches], 1))
+            weights = (seen[:, :1] @ seen.transpose(1, 2)).softmax(2)
+            return token + weights @ self.value(seen)
+
+    class ClassAttention(Transformer):  # CaiT's
+        def __init__(self) -> None:
+            super().__init__(0)
+            self.token, self.readers = nn.Parameter(torch.randn(1, 1, 16)), nn.ModuleList([Reader(), Reader()])
+
+        def forward(self, x: Tensor) -> Any:
+            patches, token = self.blocks(self.patches(x).flatten(2).transpose(1, 2)), self.token
+            for reader in self.readers:
+                token = reader(token, patches)
+            return self.head(token[:, 0])
+
+    choice = find(ClassAttention(), 32, 48)
+    assert choice.site == Site("readers.1.norm", 0, (), "BNC", (4, 6), 1)
+    assert choice.reason.startswith("chosen: reads the last part of blocks, with gradient at ")
+    notes = {candidate.site.name: candidate.note for candidate in choice.candidates}
+    assert notes["blocks"] == "read through readers.1.norm and others"
+
+
 def test_a_norm_that_is_not_the_only_reader_is_passed_over() -> None:
     class Readers(nn.Module):
         def __init__(self) -> None:
