@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from pytest_gradcam import files
 from pytest_gradcam.evidence import Record
 from pytest_gradcam.report.document import JOURNAL, Report, Run
 
@@ -85,16 +86,16 @@ class Journal:
 
     def append(self, line: bytes) -> None:
         """Raises OSError if the line is not on the disk."""
-        if not self._begun:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = 0 if self._begun else os.O_TRUNC
-        file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0) | fresh, 0o666)
+        if not self._begun:  # the file comes to be with its first line, so that one that is there holds a run
+            files.replace(self._path, line + b"\n")
+            self._begun = True
+            return
+        file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0), 0o666)
         try:
             size = os.fstat(file).st_size
             if os.write(file, line + b"\n") != len(line) + 1:
                 os.ftruncate(file, size)
                 raise OSError(f"no space left for {self._path}")
-            self._begun = True
         finally:
             os.close(file)
 
