@@ -65,7 +65,7 @@ class Captured:
         steps from the output to each sum and back.
         """
         if len(seeds) > len(self.output):
-            found = self._slopes(self.output, seeds[:, None]) if self.output.requires_grad else None
+            found = self._slopes(self.output, seeds[:, None])
             return torch.cat([self.gradients_of_classes(seed[None]) for seed in seeds]) if found is None else found
         return self._slope(self.output, partial(gradient, seeds=seeds))
 

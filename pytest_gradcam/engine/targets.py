@@ -77,8 +77,12 @@ class Goal:
         if self.function is not None:
             return _scalar(self.function, self.function(output))
         row = class_scores(output).row
-        score = row[int(row.argmax()) if self.index is None else _within(self.index, row)]
+        score = row[self.index_in(row)]
         return score if self.against is None else score - row[_within(self.against, row)]
+
+    def index_in(self, row: Tensor) -> int:
+        """The class explained, in its scores (classes,). Raises HeatmapError if there is none of this index."""
+        return int(row.argmax()) if self.index is None else _within(self.index, row)
 
     def settled(self, output: Any) -> Goal:
         """The same goal with its class fixed, where it was the predicted one."""
@@ -93,8 +97,7 @@ class Goal:
             return Subject(target=name, score=float(score.detach()))
         scores = class_scores(output)
         row = scores.row.detach().float().cpu()
-        predicted = int(row.argmax())
-        index = predicted if self.index is None else _within(self.index, row)
+        predicted, index = int(row.argmax()), self.index_in(row)
         name = names.name(index)
         if self.against is not None:
             name = f"{name} rather than {names.name(_within(self.against, row))}"
@@ -219,7 +222,7 @@ def class_seeds(goals: Sequence[Goal], output: Any) -> Tensor | None:
     rows = output.detach()
     seeds = rows.new_zeros(len(goals), rows.shape[1])
     for seed, goal, row in zip(seeds, goals, rows.expand(len(goals), -1), strict=True):
-        seed[int(row.argmax()) if goal.index is None else _within(goal.index, row)] += 1
+        seed[goal.index_in(row)] += 1
         if goal.against is not None:
             seed[_within(goal.against, row)] -= 1
     return seeds
