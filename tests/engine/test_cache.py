@@ -20,12 +20,12 @@ from torch import nn
 from torch.nn import functional as F
 
 import pytest_gradcam
-from pytest_gradcam.engine import sources
-from pytest_gradcam.engine.cache import HeatmapCache, Key, identity, key
-from pytest_gradcam.engine.fingerprint import Fingerprint, Fingerprints
-from pytest_gradcam.engine.targets import Contrast, Goal
-from pytest_gradcam.evidence import Subject
-from pytest_gradcam.store import Store
+from pytest_gradcam.cam import sources
+from pytest_gradcam.cam.cache import HeatmapCache, Key, identity, key
+from pytest_gradcam.cam.fingerprint import Fingerprint, Fingerprints
+from pytest_gradcam.cam.targets import Contrast, Goal
+from pytest_gradcam.evidence.record import Subject
+from pytest_gradcam.evidence.store import Store
 
 GRID = np.arange(49, dtype=np.float32).reshape(7, 7)
 SUBJECT = Subject(
@@ -383,11 +383,11 @@ import numpy as np
 import torch
 
 import user
-from pytest_gradcam.engine.cache import HeatmapCache, key
-from pytest_gradcam.engine.fingerprint import Fingerprints
-from pytest_gradcam.engine.targets import Goal
+from pytest_gradcam.cam.cache import HeatmapCache, key
+from pytest_gradcam.cam.fingerprint import Fingerprints
+from pytest_gradcam.cam.targets import Goal
 from pytest_gradcam.evidence import Subject
-from pytest_gradcam.store import Store
+from pytest_gradcam.evidence.store import Store
 
 torch.manual_seed(0)
 model = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.LSTM(6, 6), user.Part())
@@ -516,7 +516,7 @@ def test_settings_of_the_moment_count():
 
 @pytest.mark.parametrize("name", ["torch", "numpy", "grad-cam"])
 def test_versions_count(name, monkeypatch):
-    from pytest_gradcam.engine import cache
+    from pytest_gradcam.cam import cache
 
     before = asked()
     version = cache.metadata.version

@@ -1,4 +1,4 @@
-"""Heatmaps of real architectures: right against an independent implementation, or refused, and without a trace."""
+"""Engine of real architectures: right against an independent implementation, or refused, and without a trace."""
 
 import warnings
 

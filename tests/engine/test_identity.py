@@ -10,9 +10,9 @@ from PIL import Image
 from torch import nn
 
 from pytest_gradcam import Explainer
-from pytest_gradcam.engine import identity
-from pytest_gradcam.engine.cache import HeatmapCache
-from pytest_gradcam.running import running
+from pytest_gradcam.cam import identity
+from pytest_gradcam.cam.cache import HeatmapCache
+from pytest_gradcam.evidence.current_test import running
 
 
 class Kept:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from pytest_gradcam.engine.tensors import all_finite
+from pytest_gradcam.cam.tensors import all_finite
 
 INF, NAN = float("inf"), float("nan")
 
