@@ -12,13 +12,12 @@ from pytest_gradcam.errors import FocusError, GradcamWarning, HeatmapError, NoEv
 
 if TYPE_CHECKING:
     from pytest_gradcam import masks, metrics, perturbations, strategies
-    from pytest_gradcam.cam.dense import Box, Region
-    from pytest_gradcam.cam.targets import Contrast
     from pytest_gradcam.checks.class_effects import Fed
     from pytest_gradcam.checks.reliance_rule import Reliance
     from pytest_gradcam.checks.robustness_curve import Robustness
     from pytest_gradcam.explainer import Explainer
     from pytest_gradcam.heatmap import Heatmap
+    from pytest_gradcam.targets import Box, Contrast, Region
 
 __all__ = [
     "Box",
@@ -41,11 +40,11 @@ __all__ = [
 ]
 
 _LAZY = {
-    "Box": "pytest_gradcam.cam.dense",
-    "Region": "pytest_gradcam.cam.dense",
+    "Box": "pytest_gradcam.targets",
+    "Region": "pytest_gradcam.targets",
     "Fed": "pytest_gradcam.checks.class_effects",
     "Reliance": "pytest_gradcam.checks.reliance_rule",
-    "Contrast": "pytest_gradcam.cam.targets",
+    "Contrast": "pytest_gradcam.targets",
     "Robustness": "pytest_gradcam.checks.robustness_curve",
     "Explainer": "pytest_gradcam.explainer",
     "Heatmap": "pytest_gradcam.heatmap",

@@ -1,12 +1,16 @@
-"""The explainer that users hold: heatmaps of a model, and the checks on what it does with an image."""
+"""The explainer that users hold: heatmaps of a model, and the checks on what it does with an image.
+
+It is put together from three parts: a CAM engine, which makes heatmaps; the policy of the running test, which says what a
+call leaves out; and the checks, each of which has its signature and its docstring where it is written.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Hashable, Sequence
+from functools import wraps
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from pytest_gradcam.cam.engine import Engine
-from pytest_gradcam.cam.targets import Target
 from pytest_gradcam.checks import (
     class_effects,
     determinism,
@@ -17,239 +21,151 @@ from pytest_gradcam.checks import (
     robustness,
     stability,
 )
-from pytest_gradcam.checks.class_effects import Fed
-from pytest_gradcam.checks.reliance_rule import Reliance
-from pytest_gradcam.evidence.bounds import Lift
+from pytest_gradcam.checks.explained_model import ExplainedModel
+from pytest_gradcam.errors import HeatmapError
+from pytest_gradcam.heatmap import Heatmap
+from pytest_gradcam.targets import Classes, Target
 
 if TYPE_CHECKING:
-    from pytest_gradcam.checks.robustness_curve import Robustness
-    from pytest_gradcam.perturbations import Kind, Perturbation
+    import numpy as np
+    import torch
+    from numpy.typing import NDArray
+    from torch import nn
+
+    from pytest_gradcam.cam.cache import HeatmapCache
+    from pytest_gradcam.cam.layers import Candidate
+    from pytest_gradcam.cam.preprocess import Preprocess
+
+_Key = TypeVar("_Key", bound=Hashable)
+_Arguments = ParamSpec("_Arguments")
+_Result = TypeVar("_Result")
 
 
-class Explainer(Engine):
-    """Engine of one model, and checks on what the model does with an image.
+def _asks(
+    check: Callable[Concatenate[ExplainedModel, _Arguments], _Result],
+) -> Callable[Concatenate[Explainer, _Arguments], _Result]:
+    """A check as a method: its signature and docstring are those of the function."""
 
-    The arguments are those of `Engine`. The model is given back as it was after every call.
+    @wraps(check)
+    def method(self: Explainer, /, *arguments: _Arguments.args, **options: _Arguments.kwargs) -> _Result:
+        return check(self._source(), *arguments, **options)
+
+    return method
+
+
+class Explainer:
+    """Explains a model's scores by class activation maps, and checks what it does with an image.
+
+    `layer` is a module's dotted name, by default the deepest place where the choice is sound; `method` a name from
+    `pytest_gradcam.settings.METHODS`; `preprocess` a callable from a PIL image to a float tensor (C, H, W), not needed
+    for tensors; `classes` names in the order of the scores, or a dict name -> index; `device` "auto" (where the model
+    is), or one that the model is moved to; `batch_size` the images in one forward pass at the most.
+    The model is given back as it was after every call. Raises HeatmapError for what cannot work with any image.
     """
 
-    def assert_ignores(
-        self, image: Any, mask: Any, *, target: Target = None, others: Sequence[Any] = (), at_most: float = 0.25
+    def __init__(
+        self,
+        model: nn.Module,
+        layer: str | None = None,
+        method: str = "gradcam",
+        preprocess: Preprocess | None = None,
+        classes: Classes | None = None,
+        device: str | torch.device = "auto",
+        batch_size: int = 16,
+        *,
+        cache: HeatmapCache | None = None,
     ) -> None:
-        """Replacing the masked pixels leaves the prediction: the margin of the target falls by at most this.
+        explained = ExplainedModel(Engine(model, layer, method, preprocess, classes, device, batch_size, cache=cache))
+        self._source: Callable[[], ExplainedModel] = lambda: explained
 
-        The margin is the lead of the target's logit over the best other class (over the other class of a `Contrast`).
-        A fall of 1 is the lead that the model's first class has over the second: in this image or, where `others` are
-        passed, in the mean over it and up to nine of them, images of the same size for the model. The pixels take one
-        colour, are inpainted and, where others are passed, filled with theirs, of another class if there are such: these
-        decide, and have to agree. Blur and noise are for information. Control regions of the mask's size and shape
-        elsewhere say what any change of this size does. One call scores 32 images at the most.
-        One image is not certain: `reliance` on a set of images is (docs/interventions.md).
-        Raises FocusError if the margin falls by more with every fill; HeatmapError if the fills disagree, if a control
-        region costs more than half as much or fits nowhere, if a target that is not predicted gains more, if the target
-        is also the model's answer to the mean colour alone and no other brings in another class's pixels, and for
-        malformed images, masks and bounds (0 < at_most <= 1).
+    def __call__(
+        self, image: Any, target: Target = None, *, layer: str | None = None, method: str | None = None
+    ) -> Heatmap:
+        """The heatmap of one image for one target.
+
+        `image` is a path, a PIL image, a uint8 array (H, W, 3) or (H, W), or a float tensor (C, H, W) that is ready
+        for the model; `target` None (the predicted class), an index, a class name, a `Contrast` of two classes, a
+        callable from the model's output for one image to a scalar, a `Box` (of a detector) or a `Region` (of a
+        segmenter). A model with one logit has the classes 1 (its score is the logit) and 0 (its negative).
+        Raises HeatmapError if no heatmap can be trusted.
         """
-        intervention.assert_ignores(self, image, mask, target=target, others=others, at_most=at_most)
+        return self.batch([image], [target], layer=layer, method=method)[0]
 
-    def assert_relies_on(
-        self, image: Any, mask: Any, *, target: Target = None, others: Sequence[Any] = (), at_least: float = 0.5
-    ) -> None:
-        """Replacing the masked pixels costs the prediction: the margin of the target falls by at least this.
-
-        Arguments, units, fills and controls are those of `assert_ignores`; 0 < at_least <= 1, and at 1 the lead is lost.
-        Raises FocusError if the margin falls by less with every fill; HeatmapError if that cannot be decided.
-        """
-        intervention.assert_relies_on(self, image, mask, target=target, others=others, at_least=at_least)
-
-    def reliance(
+    def batch(
         self,
         images: Sequence[Any],
-        masks: Any,
         targets: Sequence[Target] | None = None,
         *,
-        without: Sequence[Any] = (),
-    ) -> Reliance:
-        """Whether the model relies on the masked pixels of these images: yes, no, or undecided.
-
-        The pixels are replaced, and the fall of the logit margin of each image's target (an index or a name; by default
-        the predicted class) is averaged, in units of the model's mean margin over the images. `masks` is one mask for
-        all images or one for each, in the coordinates of the images that are passed. Which pixels come in depends on
-        what the images allow: those of an image predicted as another class (swap), of any other image (paste), or the
-        mean colour, in that order of certainty. The model relies on the pixels if the one-sided 95 % lower bound of
-        the mean fall lies above the intervention's bound, and does not if the upper bound lies below; it is undecided
-        in between, where the interventions contradict each other, where the pixels right around the mask matter about as
-        much, and, for a no, where most images are of the class that the model answers to the mean colour alone and none
-        lends another class's pixels (docs/reliance.md). It costs about five forward passes an image.
-
-        Where the artefact lies across the object, pass two or more images `without` it: the place is inpainted in both,
-        and what that costs without the artefact is taken off.
-        Raises HeatmapError for malformed images, masks and targets, and for a model without a margin.
-        """
-        return reliance.reliance(self, images, masks, targets, without=without)
-
-    def assert_no_reliance(
-        self, images: Sequence[Any], masks: Any, *, without: Sequence[Any] = (), at_most: float | None = None
-    ) -> None:
-        """The model does not rely on the masked pixels of these images: `reliance(images, masks)` says no.
-
-        `at_most` is the mean fall of the margin above which it does, in units of the model's mean margin, above 0 and
-        up to 1; by default the bound that was measured for the intervention (docs/reliance.md).
-        Raises FocusError if the model relies on them; HeatmapError if that is undecided.
-        """
-        reliance.assert_no_reliance(self, images, masks, without=without, at_most=at_most)
-
-    def fed_by(self, images: Sequence[Any], mask: Any) -> list[Fed]:
-        """Which classes this place feeds, largest effect first: all of the model's classes, ranked.
-
-        The place is inpainted in every image; `effect` is the mean fall of the class's logit over the images, `interval`
-        its two-sided 95 % t interval (unbounded for one image). `mask` is one mask for all images or a list of one
-        each. A shortcut to a class that is never predicted shows here, and in no heatmap of a predicted class. What
-        comes first is a question for a look at the training images of that class, not a verdict: to rank a thousand
-        classes is to make a thousand comparisons.
-        Raises HeatmapError for malformed images and masks, and if inpainting moves no score.
-        """
-        return class_effects.fed_by(self, images, mask)
-
-    def assert_stable(
-        self,
-        image: Any,
-        perturbation: Perturbation | Iterable[Perturbation],
-        *,
-        target: Target = None,
-        mask: Any = None,
-        same_class: bool = True,
-        score_within: float | None = None,
-        mass_at_least: float | Lift | None = None,
-        similarity_at_least: float | None = None,
-    ) -> None:
-        """What is said to survive survives this perturbation of the image, or each of these.
-
-        `image` is a path, PIL image or uint8 array, not a tensor; `perturbation` from `pytest_gradcam.perturbations`.
-        Explained is `target`, by default the class that is predicted for the original. At least one must be asked for:
-        `same_class`, that the model predicts the same class (on unless turned off);
-        `score_within`, how far the target's score may move, up or down, in its own units (logits of a classifier), > 0;
-        `mass_at_least`, the share of the heatmap in `mask` (in the coordinates of the image), which moves as the image
-        does (relevance mass, Arras et al. 2022), in (0, 1], or a lift, `masks.lift(2)`;
-        `similarity_at_least`, the rank correlation (Spearman) of the heatmap with that of the original, moved as the
-        image is, over the pixels that the original showed, in (0, 1].
-        Raises FocusError if one breaks; HeatmapError if none does and one cannot be decided: a mask that was moved out
-        of the view, a heatmap that holds no evidence, a bound that cannot decide anything.
-        """
-        stability.assert_stable(
-            self,
-            image,
-            perturbation,
-            target=target,
-            mask=mask,
-            same_class=same_class,
-            score_within=score_within,
-            mass_at_least=mass_at_least,
-            similarity_at_least=similarity_at_least,
-        )
-
-    def robustness(
-        self,
-        image: Any,
-        kind: str | type[Kind] | Callable[[float], Perturbation],
-        *,
-        severities: Iterable[float] = robustness.SEVERITIES,
-        target: Target = None,
-        mask: Any = None,
-        same_class: bool = True,
-        score_within: float | None = None,
-        mass_at_least: float | Lift | None = None,
-        similarity_at_least: float | None = None,
-    ) -> Robustness:
-        """Score, mass, similarity and predicted class at each severity of a kind, and where a bound breaks first.
-
-        `kind` is a name or class of `pytest_gradcam.perturbations`, or a callable from a severity to a perturbation;
-        `severities` rise, in [0, 1]. The bounds and the other arguments are those of `assert_stable`; a figure is
-        measured whether it is bounded or not, the mass where there is a mask.
-        Raises HeatmapError for malformed arguments; a figure that cannot be measured at a severity is None there.
-        """
-        return robustness.robustness(
-            self,
-            image,
-            kind,
-            severities=severities,
-            target=target,
-            mask=mask,
-            same_class=same_class,
-            score_within=score_within,
-            mass_at_least=mass_at_least,
-            similarity_at_least=similarity_at_least,
-        )
-
-    def assert_faithful(
-        self,
-        image: Any,
-        *,
-        target: Target = None,
-        at_least: float = 0.9,
-        orders: int = 20,
-        seed: int = 0,
         layer: str | None = None,
         method: str | None = None,
-    ) -> None:
-        """The heatmap's order of pixels moves the score more than this share of random orders (0 < at_least <= 1).
+    ) -> list[Heatmap]:
+        """The heatmaps of several images, one target each, in few forward passes."""
+        wanted = [None] * len(images) if targets is None else _several(targets)
+        return self._source().heatmaps(images, wanted, layer=layer, method=method)
 
-        Each order is scored by deletion and insertion (Petsiuk et al. 2018) and ROAD (Rong et al. 2022); the random
-        `orders`, at least 9 and drawn from `seed`, are the heatmap's own cells in other places. `image`, `target`,
-        `layer` and `method` are those of a call. It costs 22 forward passes for each order.
-        Raises FocusError if fewer are beaten; HeatmapError if the check cannot be decided: no evidence, an image that
-        scores no higher than a blank one, a grid of too few cells.
+    def compare(
+        self, image: Any, targets: Sequence[_Key], *, layer: str | None = None, method: str | None = None
+    ) -> dict[_Key, Heatmap]:
+        """The heatmaps of one image for several targets, from one forward pass (and one more for each callable)."""
+        wanted: list[Any] = _several(targets)
+        return dict(zip(wanted, self._source().compare(image, wanted, layer=layer, method=method), strict=True))
+
+    def predict(self, images: Sequence[Any]) -> NDArray[np.float32]:
+        """The model's scores (N, classes) for N images, not scaled; for a model with one logit its negative and it."""
+        scores: NDArray[np.float32] = self._engine.predict(images)
+        return scores
+
+    @property
+    def model(self) -> Any:
+        """The model as it was passed."""
+        return self._engine.model
+
+    @property
+    def method(self) -> str:
+        """The method of calls that name none."""
+        return self._source().question().method or self._engine.method
+
+    @property
+    def layer(self) -> str:
+        """The target layer in use, by its dotted name. Raises HeatmapError before the first image if it is not set."""
+        return self._source().question().layer or self._engine.layer
+
+    def layers(self) -> tuple[Candidate, ...]:
+        """The places where a heatmap could be read in the last image explained, deepest first.
+
+        Each candidate has a `site` (its layer's `name` and its `grid`, (h, w)) and a `note`, which says why it was
+        chosen or passed over. Raises HeatmapError before the first image.
         """
-        faithfulness.assert_faithful(
-            self, image, target=target, at_least=at_least, orders=orders, seed=seed, layer=layer, method=method
-        )
+        layers: tuple[Candidate, ...] = self._engine.layers()
+        return layers
 
-    def assert_depends_on_weights(
-        self,
-        image: Any,
-        *,
-        target: Target = None,
-        at_most: float = 0.4,
-        cascade: bool = False,
-        draws: int = 5,
-        seed: int = 0,
-        layer: str | None = None,
-        method: str | None = None,
-    ) -> None:
-        """Once the weights are redrawn the heatmap is no more than this like itself (rank correlation; 0 <= at_most < 1).
+    assert_ignores = _asks(intervention.assert_ignores)
+    assert_relies_on = _asks(intervention.assert_relies_on)
+    assert_no_reliance = _asks(reliance.assert_no_reliance)
+    reliance = _asks(reliance.reliance)
+    fed_by = _asks(class_effects.fed_by)
+    assert_stable = _asks(stability.assert_stable)
+    robustness = _asks(robustness.robustness)
+    assert_faithful = _asks(faithfulness.assert_faithful)
+    assert_depends_on_weights = _asks(randomisation.assert_depends_on_weights)
+    assert_deterministic = _asks(determinism.assert_deterministic)
 
-        The model parameter randomisation of Adebayo et al. (2018), on a copy: every parameter tensor takes its own
-        values in random order, batch statistics follow. The figure is the mean over `draws` from `seed`. `cascade`
-        redraws from the output down in five stages and takes the mean over them as well: it finds methods that look at
-        features but not at what the head makes of them. The rest are those of a call.
-        Raises FocusError if the heatmap stays alike; HeatmapError if the check cannot be decided: a model that cannot
-        be copied, or that leaves no evidence once it is redrawn.
-        """
-        randomisation.assert_depends_on_weights(
-            self,
-            image,
-            target=target,
-            at_most=at_most,
-            cascade=cascade,
-            draws=draws,
-            seed=seed,
-            layer=layer,
-            method=method,
-        )
+    @property
+    def _engine(self) -> Any:
+        return self._source().engine
 
-    def assert_deterministic(
-        self,
-        image: Any,
-        *,
-        target: Target = None,
-        at_most: float = 1e-3,
-        layer: str | None = None,
-        method: str | None = None,
-    ) -> None:
-        """The same image gives the same heatmap: again, under other random states, and beside other images.
+    def __repr__(self) -> str:
+        return f"<Explainer of {self._engine!r}>"
 
-        On a CPU a repetition changes no bit; in a batch, and on other devices, the heatmap may change by `at_most` of its
-        maximum (0 <= at_most < 1). The cache is passed by. The rest are those of a call.
-        Raises FocusError if it changes more: a random preprocess, dropout left on, statistics over the batch.
-        HeatmapError if the check cannot be decided.
-        """
-        determinism.assert_deterministic(self, image, target=target, at_most=at_most, layer=layer, method=method)
+
+def explainer_of(source: Callable[[], ExplainedModel]) -> Explainer:
+    """An explainer of the model that the source gives at each call: in pytest that which the running test sees."""
+    explainer = Explainer.__new__(Explainer)
+    explainer._source = source
+    return explainer
+
+
+def _several(targets: Any) -> list[Any]:
+    if isinstance(targets, str) or not hasattr(targets, "__len__") or getattr(targets, "ndim", 1) == 0:
+        raise HeatmapError(f"targets={targets!r} is one target; expected one per image, [target] * len(images)")
+    return list(targets)

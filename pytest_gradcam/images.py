@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import sys
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
@@ -40,6 +41,12 @@ class Picture:
     def shape(self) -> tuple[int, int]:
         """(H, W)."""
         return self.pil.height, self.pil.width
+
+
+def is_tensor(value: Any) -> bool:
+    """Whether it is a torch tensor; torch itself is not imported for this."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(value, torch.Tensor)
 
 
 def read(image: Any) -> Picture:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,42 +15,6 @@ from torch import Tensor, nn
 
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.settings import nearest
-
-
-@dataclass(frozen=True)
-class Box:
-    """One object that a detector finds: the detection with this label that matches this box best.
-
-    `label` is a class name or an index, None for any; `box` is (x0, y0, x1, y1) in pixels of the image that is passed,
-    kept as floats. Raises HeatmapError for what is no such box.
-    """
-
-    label: str | int | None
-    box: tuple[float, float, float, float]
-
-    def __post_init__(self) -> None:
-        try:
-            edges = tuple(float(edge) for edge in self.box)
-        except (TypeError, ValueError):
-            edges = ()
-        if len(edges) != 4 or not all(map(math.isfinite, edges)) or edges[0] >= edges[2] or edges[1] >= edges[3]:
-            raise HeatmapError(
-                f"box={self.box!r} is no box; expected four numbers (x0, y0, x1, y1) with x0 < x1 and y0 < y1, "
-                "in pixels of the image that is passed"
-            )
-        object.__setattr__(self, "box", edges)
-
-
-@dataclass(frozen=True, eq=False)  # a mask is an array, which has no truth value to compare by
-class Region:
-    """One class in a region of the image, as a segmenter sees it.
-
-    `label` is a class name or an index; `mask` is the region in the coordinates of the image that is passed, by
-    default all pixels that are predicted as that class. Two regions are equal only if they are the same object.
-    """
-
-    label: str | int
-    mask: Any = None
 
 
 @dataclass(frozen=True)

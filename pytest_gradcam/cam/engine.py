@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from copy import copy
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -19,24 +19,24 @@ from pytest_gradcam import masks
 from pytest_gradcam.cam.cache import HeatmapCache, Key, identity
 from pytest_gradcam.cam.cache import key as cache_key
 from pytest_gradcam.cam.compute import make
-from pytest_gradcam.cam.dense import Box, Region
 from pytest_gradcam.cam.detection import explain_box
 from pytest_gradcam.cam.fingerprint import Fingerprint, Fingerprints
-from pytest_gradcam.cam.guard import forward, untouched
+from pytest_gradcam.cam.guard import forward, random_states_kept, seed_all, untouched
 from pytest_gradcam.cam.identity import Identity, about, describe
 from pytest_gradcam.cam.inputs import Input, Reader, batches, stack
 from pytest_gradcam.cam.layers import Candidate, Choice, choose
+from pytest_gradcam.cam.outputs import Goal, class_scores, per_image, resolve
 from pytest_gradcam.cam.preprocess import Preprocess
+from pytest_gradcam.cam.redraw import copied, redrawn
 from pytest_gradcam.cam.segmentation import explain_region
-from pytest_gradcam.cam.targets import Classes, ClassNames, Goal, Target, class_index, class_scores, per_image, resolve
 from pytest_gradcam.cam.wrappers import unwrap
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.evidence.record import Subject
 from pytest_gradcam.heatmap import Heatmap
 from pytest_gradcam.settings import METHODS, nearest
+from pytest_gradcam.targets import Box, Classes, ClassNames, Region, Target, class_index
 
 _CHOICES = 32  # remembered choices of a layer: one per input shape and named layer
-_Key = TypeVar("_Key", bound=Hashable)
 _Subject = TypeVar("_Subject", bound=Subject)
 
 
@@ -99,11 +99,7 @@ class Engine:
         return image if isinstance(image, Input) else self._reader.read(image)
 
     def __repr__(self) -> str:
-        return f"<Explainer of {describe(self._network)}>"
-
-    def wanted(self, target: Target) -> Target:
-        """What a call explains that names this target."""
-        return target
+        return describe(self._network)
 
     def identified(self, subject: _Subject, image: Any = None) -> _Subject:
         """The subject, or record, with all that is said of the model, and of the image if it is about one."""
@@ -132,41 +128,25 @@ class Engine:
         """
         return self._chosen().choice.candidates
 
-    def __call__(
-        self, image: Any, target: Target = None, *, layer: str | None = None, method: str | None = None
-    ) -> Heatmap:
-        """The heatmap of one image for one target.
-
-        `image` is a path, a PIL image, a uint8 array (H, W, 3) or (H, W), or a float tensor (C, H, W) that is ready
-        for the model; `target` None (the predicted class), an index, a class name, a `Contrast` of two classes, a
-        callable from the model's output for one image to a scalar, a `Box` (of a detector) or a `Region` (of a
-        segmenter). A model with one logit has the classes 1 (its score is the logit) and 0 (its negative).
-        Raises HeatmapError if no heatmap can be trusted.
-        """
-        return self._explain([image], [target], layer, method)[0]
-
-    def batch(
-        self,
-        images: Sequence[Any],
-        targets: Sequence[Target] | None = None,
-        *,
-        layer: str | None = None,
-        method: str | None = None,
+    def heatmaps(
+        self, images: Sequence[Any], targets: Sequence[Target], *, layer: str | None = None, method: str | None = None
     ) -> list[Heatmap]:
-        """The heatmaps of several images, one target each, in few forward passes."""
-        goals = [None] * len(images) if targets is None else _several(targets)
+        """The heatmaps of several images, one target each, in few forward passes. Raises HeatmapError for another number."""
+        goals = list(targets)
         if len(goals) != len(images):
             raise HeatmapError(f"there are {len(goals)} targets for {len(images)} images; expected one per image")
-        return self._explain(images, goals, layer, method)
+        ready = [self.read(image) for image in images]
+        if any(isinstance(target, (Box, Region)) for target in goals):
+            return [self._explain_dense(one, target, layer, method) for one, target in zip(ready, goals, strict=True)]
+        return self._heatmaps(ready, [resolve(target, self._names) for target in goals], layer, method)
 
     def compare(
-        self, image: Any, targets: Sequence[_Key], *, layer: str | None = None, method: str | None = None
-    ) -> dict[_Key, Heatmap]:
+        self, image: Any, targets: Sequence[Target], *, layer: str | None = None, method: str | None = None
+    ) -> list[Heatmap]:
         """The heatmaps of one image for several targets, from one forward pass (and one more for each callable)."""
-        wanted = _several(targets)
-        goals = [resolve(target, self._names) for target in wanted]
+        goals = [resolve(target, self._names) for target in targets]
         ready = [self.read(image)] * len(goals)
-        return dict(zip(wanted, self._heatmaps(ready, goals, layer, method, shared=True), strict=True))
+        return self._heatmaps(ready, goals, layer, method, shared=True)
 
     def predict(self, images: Sequence[Any]) -> NDArray[np.float32]:
         """The model's scores (N, classes) for N images, not scaled; for a model with one logit its negative and it."""
@@ -187,18 +167,33 @@ class Engine:
             found[place] = float(goal.score(output))
         return np.array([found[place] for place in sorted(found)])
 
-    def of(self, network: nn.Module) -> Self:
-        """This explainer with another network of the same structure: the layers chosen stay, nothing is cached."""
+    @property
+    def exact(self) -> bool:
+        """Whether the same computation gives the same bits each time, as on a CPU."""
+        return all(parameter.device.type == "cpu" for parameter in self._network.parameters())
+
+    def fresh(self) -> Engine:
+        """The same engine, which computes every heatmap anew."""
+        return self._of(self._network)
+
+    @contextmanager
+    def seeded(self, seed: int) -> Iterator[None]:
+        """Inside, all random states begin at this seed; afterwards they are what they were."""
+        with random_states_kept():
+            seed_all(seed)
+            yield
+
+    def redraw(self) -> Redraw:
+        """A copy of the model to redraw the weights of. Raises HeatmapError if the model cannot be copied."""
+        return Redraw(self, copied(self._network))
+
+    def _of(self, network: nn.Module) -> Engine:
+        """This engine with another network of the same structure: the layers chosen stay, nothing is cached."""
         other = copy(self)
         other.model = other._network = network
         other._cache, other._prints = None, Fingerprints(network)
         other._choices = OrderedDict(self._choices)
         return other
-
-    @property
-    def network(self) -> nn.Module:
-        """The model, without torch.compile and DataParallel around it."""
-        return self._network
 
     def _outputs(self, ready: Sequence[Input]) -> Iterator[tuple[int, Any]]:
         """The place of each input, and the model's output for it."""
@@ -206,14 +201,6 @@ class Engine:
             with untouched(self._network), torch.no_grad():
                 output = forward(self._network, stack([ready[place] for place in places], self._network))
             yield from ((place, per_image(output, i, len(places))) for i, place in enumerate(places))
-
-    def _explain(
-        self, images: Sequence[Any], wanted: Sequence[Any], layer: str | None, method: str | None
-    ) -> list[Heatmap]:
-        ready = [self.read(image) for image in images]
-        if any(isinstance(target, (Box, Region)) for target in wanted):
-            return [self._explain_dense(one, target, layer, method) for one, target in zip(ready, wanted, strict=True)]
-        return self._heatmaps(ready, [resolve(target, self._names) for target in wanted], layer, method)
 
     def _explain_dense(self, one: Input, target: Any, layer: str | None, method: str | None) -> Heatmap:
         """The heatmap of one object of a detector, or of one class of a segmenter."""
@@ -340,6 +327,20 @@ class Engine:
             return _Chosen(choose(self._network, inputs[:1], score, name=layer), steady=False)
 
 
+@dataclass(frozen=True)
+class Redraw:
+    """A copy of an engine's model whose weights are redrawn."""
+
+    engine: Engine
+    network: nn.Module
+
+    def stages(self, seed: int, count: int, image: Input) -> Iterator[Engine]:
+        """The engine of the copy after each of at most `count` stages from the output down, drawn from the seed."""
+        inputs, engine = stack([image], self.network), self.engine._of(self.network)
+        for _ in redrawn(self.engine._network, self.network, inputs, seed, count):
+            yield engine
+
+
 def _in_view(target: Box, one: Input) -> Box:
     """The box where the model sees it."""
     if one.size is None:
@@ -348,12 +349,6 @@ def _in_view(target: Box, one: Input) -> Box:
     if not len(rows):
         raise HeatmapError(f"box={target.box} lies outside of what the preprocess shows the model; check the box")
     return Box(target.label, (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1))
-
-
-def _several(wanted: Any) -> list[Any]:
-    if isinstance(wanted, str) or not isinstance(wanted, (Sequence, np.ndarray, Tensor)):
-        raise HeatmapError(f"targets={wanted!r} is one target; expected one per image, [target] * len(images)")
-    return list(wanted)
 
 
 def _score_of_one(goal: Goal, output: Any) -> Tensor:

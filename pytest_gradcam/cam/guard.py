@@ -76,6 +76,14 @@ def random_states_kept() -> Iterator[None]:
             torch.mps.set_rng_state(mps)
 
 
+def seed_all(seed: int) -> None:
+    """The global random states of Python, NumPy and PyTorch begin at this seed."""
+    random.seed(seed)
+    torch.manual_seed(seed)
+    if numpy := sys.modules.get("numpy"):
+        numpy.random.seed(seed)
+
+
 @contextmanager
 def _nothing_recomputed() -> Iterator[None]:
     """Gradient checkpointing is off: what is recomputed in the backward pass would not go through our leaf."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pytest_gradcam import images, masks
@@ -30,6 +32,25 @@ class Input:
     place: Callable[[], Placement] | None = None  # where the view lies in that picture
     lasting: bool = True  # whether its heatmaps are worth keeping: the tries of a search are not
     identify: Callable[[], str] = str  # a digest of what the user passed, for the record
+
+    @property
+    def pixels(self) -> NDArray[np.float32]:
+        """float32 (C, H, W), in the units of the model's input."""
+        pixels: NDArray[np.float32] = self.tensor.detach().float().cpu().numpy()
+        return pixels
+
+    def with_pixels(self, pixels: NDArray[np.floating]) -> Input:
+        """The same image with these pixels (C, H, W)."""
+        changed = torch.from_numpy(np.array(pixels, np.float32))
+        return replace(self, tensor=changed.to(self.tensor.device, self.tensor.dtype))
+
+    def named(self, name: str) -> Input:
+        """The same image under another name."""
+        return replace(self, name=name)
+
+    def variant_of(self, original: Input) -> Input:
+        """This image as a changed version of another: a record names, and identifies, the original."""
+        return replace(self, name=original.name, identify=original.identify, lasting=False)
 
     def look(self) -> View:
         """The image as the model sees it."""

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from pytest_gradcam.cam.capture import capture, replaced
 from pytest_gradcam.cam.formulas import FloatArray, bare
 from pytest_gradcam.cam.guard import forward
+from pytest_gradcam.cam.outputs import per_image
 from pytest_gradcam.cam.sites import Site
-from pytest_gradcam.cam.targets import per_image
 from pytest_gradcam.errors import HeatmapError
 
 #: From the model's output for one image to a scalar.

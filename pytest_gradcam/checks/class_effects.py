@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from pytest_gradcam.checks import fills, margins
+from pytest_gradcam.checks.explained_model import ExplainedModel
 from pytest_gradcam.checks.masked_image import read_masked_images, scores_of
 from pytest_gradcam.errors import HeatmapError
-
-if TYPE_CHECKING:
-    from pytest_gradcam.cam.engine import Engine
 
 
 @dataclass(frozen=True)
@@ -34,11 +33,19 @@ class Fed:
         return f"Fed({self.target!r}, effect={self.effect:.3f} ({interval}), index={self.index})"
 
 
-def fed_by(explainer: Engine, images: Any, mask: Any) -> list[Fed]:
-    """What `Explainer.fed_by` returns."""
-    places = read_masked_images(explainer, images, mask)
-    scores = scores_of(explainer, [place.one for place in places])
-    left = scores_of(explainer, [place.filled(fills.inpaint) for place in places])
+def fed_by(model: ExplainedModel, images: Sequence[Any], mask: Any) -> list[Fed]:
+    """Which classes this place feeds, largest effect first: all of the model's classes, ranked.
+
+    The place is inpainted in every image; `effect` is the mean fall of the class's logit over the images, `interval`
+    its two-sided 95 % t interval (unbounded for one image). `mask` is one mask for all images or a list of one
+    each. A shortcut to a class that is never predicted shows here, and in no heatmap of a predicted class. What
+    comes first is a question for a look at the training images of that class, not a verdict: to rank a thousand
+    classes is to make a thousand comparisons.
+    Raises HeatmapError for malformed images and masks, and if inpainting moves no score.
+    """
+    places = read_masked_images(model.engine, images, mask)
+    scores = scores_of(model.engine, [place.one for place in places])
+    left = scores_of(model.engine, [place.filled(fills.inpaint) for place in places])
     falls = scores.astype(np.float64) - left
     if not falls.any():
         raise HeatmapError(
@@ -49,7 +56,7 @@ def fed_by(explainer: Engine, images: Any, mask: Any) -> list[Fed]:
     order = np.argsort(-means, kind="stable")
     return [
         Fed(
-            explainer.names.name(int(i)),
+            model.engine.names.name(int(i)),
             int(i),
             float(means[i]),
             (float(means[i] - reach[i]), float(means[i] + reach[i])),

@@ -3,44 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pytest_gradcam import overlay
-from pytest_gradcam.cam.inputs import Input
-from pytest_gradcam.cam.targets import Target
+from pytest_gradcam.checks.explained_model import Engine, ExplainedModel, Heatmap, ModelInput, Question
 from pytest_gradcam.evidence import messages
 from pytest_gradcam.evidence.record import Record
-from pytest_gradcam.heatmap import Heatmap
 from pytest_gradcam.overlay import Panel
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-
-    from pytest_gradcam.explainer import Explainer
 
 
 @dataclass(frozen=True)
 class Explained:
     """A heatmap with what it takes to make it again, of a changed image or of a changed model; its class is fixed."""
 
-    explainer: Explainer
-    one: Input
+    engine: Engine
+    one: ModelInput
     heatmap: Heatmap
-    target: Target
-    layer: str | None
-    method: str | None
+    question: Question
 
-    def scores(self, images: Sequence[Input]) -> NDArray[np.float64]:
+    def scores(self, images: Sequence[ModelInput]) -> NDArray[np.float64]:
         """The target's score (N,) in each of the images."""
-        return self.explainer.scores(images, self.target)
+        return self.engine.scores(images, self.question.target)
 
-    def again(self, images: Sequence[Input], *, by: Explainer) -> list[Heatmap]:
-        """The same question put to another explainer, about these images."""
-        return by.batch(images, [self.target] * len(images), layer=self.layer, method=self.method)
+    def again(self, images: Sequence[ModelInput], *, by: Engine) -> list[Heatmap]:
+        """The same question put to another engine, about these images."""
+        targets = [self.question.target] * len(images)
+        return by.heatmaps(images, targets, layer=self.question.layer, method=self.question.method)
 
     def record(self, **fields: Any) -> Record:
         """The record of a check on it, undecided so far."""
@@ -48,13 +43,12 @@ class Explained:
         return Record(grid=(height, width), view=self.one.shape, **asdict(heatmap.subject), **fields)
 
 
-def explained(explainer: Explainer, image: Any, target: Target, layer: str | None, method: str | None) -> Explained:
+def explained(model: ExplainedModel, image: Any, question: Question) -> Explained:
     """The image explained. Raises HeatmapError if no heatmap can be trusted."""
-    one = explainer.read(image)
-    target = explainer.wanted(target)
-    heatmap = explainer.batch([one], [target], layer=layer, method=method)[0]
-    fixed = heatmap.subject.target_index if target is None else target
-    return Explained(explainer, one, heatmap, fixed, layer, method)
+    one = model.engine.read(image)
+    heatmap = model.explain(one, question)
+    fixed = heatmap.subject.target_index if question.target is None else question.target
+    return Explained(model.engine, one, heatmap, replace(question, target=fixed))
 
 
 def picture(subject: Explained, record: Record, *others: tuple[str, Heatmap]) -> Image:

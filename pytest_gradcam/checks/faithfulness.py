@@ -10,28 +10,23 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from pytest_gradcam import metrics
-from pytest_gradcam.cam.inputs import Input
-from pytest_gradcam.cam.targets import Target
 from pytest_gradcam.checks import road, verdicts
 from pytest_gradcam.checks.explained import Explained, explained, picture
+from pytest_gradcam.checks.explained_model import ExplainedModel, ModelInput
 from pytest_gradcam.checks.verdicts import Faithfulness
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.evidence import bounds, settle
 from pytest_gradcam.evidence.record import Record
 from pytest_gradcam.heatmap import resize
-
-if TYPE_CHECKING:
-    from pytest_gradcam.explainer import Explainer
+from pytest_gradcam.targets import Target
 
 Floats = NDArray[np.float64]
 Pixels = NDArray[np.float32]
@@ -46,17 +41,29 @@ _FEWEST = 9  # random orders; with fewer, a heatmap of no worth beats all of the
 
 
 def assert_faithful(
-    explainer: Explainer,
+    model: ExplainedModel,
     image: Any,
     *,
-    target: Target,
-    at_least: float,
-    orders: int,
-    seed: int,
-    layer: str | None,
-    method: str | None,
+    target: Target = None,
+    at_least: float = 0.9,
+    orders: int = 20,
+    seed: int = 0,
+    layer: str | None = None,
+    method: str | None = None,
 ) -> None:
-    subject = explained(explainer, image, target, layer, method)
+    """The heatmap's order of pixels moves the score more than this share of random orders (0 < at_least <= 1).
+
+    Each order is scored by deletion and insertion (Petsiuk et al. 2018) and ROAD (Rong et al. 2022); the random
+    `orders`, at least 9 and drawn from `seed`, are the heatmap's own cells in other places. `image`, `target`,
+    `layer` and `method` are those of a call. It costs 22 forward passes for each order.
+    Raises FocusError if fewer are beaten; HeatmapError if the check cannot be decided: no evidence, an image that
+    scores no higher than a blank one, a grid of too few cells.
+    """
+    for question in model.questions(image, target, layer, method):
+        _judge(explained(model, image, question), at_least, orders, seed)
+
+
+def _judge(subject: Explained, at_least: float, orders: int, seed: int) -> None:
     check = subject.record(
         check="faithful",
         measure="share of random orders beaten",
@@ -81,9 +88,9 @@ def _measured(check: Record, subject: Explained) -> Record:
 class DeletionInsertion:
     """What removing and revealing pixels in some order does to the score of one image."""
 
-    def __init__(self, one: Input, score: Any, random: np.random.Generator) -> None:
+    def __init__(self, one: ModelInput, score: Any, random: np.random.Generator) -> None:
         self._one, self._score, self._random = one, score, random
-        self._image: Pixels = one.tensor.float().cpu().numpy()
+        self._image: Pixels = one.pixels
         self._grey = np.broadcast_to(self._image.mean((1, 2), keepdims=True), self._image.shape)
         width = max(one.shape) * _BLUR
         self._blurred: Pixels = gaussian_filter(self._image, (0, width, width), mode="nearest")
@@ -124,8 +131,7 @@ class DeletionInsertion:
         return filled
 
     def _scores(self, pictures: Sequence[Pixels]) -> Floats:
-        tensors = [torch.from_numpy(np.array(picture, np.float32)) for picture in pictures]
-        found: Floats = self._score([replace(self._one, tensor=tensor) for tensor in tensors])
+        found: Floats = self._score([self._one.with_pixels(pixels) for pixels in pictures])
         if not np.isfinite(found).all():
             raise HeatmapError("the model scores a changed image NaN or infinite; check the weights")
         return found

@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from pytest_gradcam.cam.inputs import Input
-from pytest_gradcam.cam.targets import Contrast, Goal, Target
+from pytest_gradcam.checks.determinism import assert_deterministic
+from pytest_gradcam.checks.explained_model import Engine, ExplainedModel, Heatmap, ModelInput, Question
+from pytest_gradcam.checks.faithfulness import assert_faithful
+from pytest_gradcam.checks.randomisation import assert_depends_on_weights
 from pytest_gradcam.errors import FocusError, HeatmapError
-from pytest_gradcam.explainer import Explainer
-from pytest_gradcam.heatmap import Heatmap
+from pytest_gradcam.evidence.record import Subject
+from pytest_gradcam.targets import Box, Region
 
 _IMAGES = 3  # on so many the checks are tried before one without a verdict stays without one
-#: The check that sound explanations fail on some images, and what they must do there to pass: better than chance.
-_BY_IMAGE, _CHANCE = "faithful", 0.5
+_CHANCE = 0.5  # what a sound explanation beats: some fail the full bound of faithfulness on some images
+_CHECKS: dict[str, Callable[..., None]] = {
+    "deterministic": assert_deterministic,
+    "depends_on_weights": assert_depends_on_weights,
+    "faithful": partial(assert_faithful, at_least=_CHANCE),
+}
+_BY_IMAGE = "faithful"  # the check that sound explanations fail on some images
 _WAY_OUT = "use another method or layer, or leave the gate open with gradcam_gate = off"
 
 
 @dataclass
 class _State:
-    """How far one layer and method have come: the checks still to pass, on how many images, and why not."""
+    """How far one layer and method of one model have come: the checks still to pass, on how many images, and why not."""
 
-    waiting: list[str] = field(default_factory=lambda: ["deterministic", "depends_on_weights", "faithful"])
+    waiting: list[str] = field(default_factory=lambda: list(_CHECKS))
     images: int = 0
     reason: str = ""
 
@@ -32,87 +39,50 @@ class _State:
         return not self.waiting or self.images >= _IMAGES
 
 
-class Gated(Explainer):
-    """An explainer whose heatmaps bear no verdict on where they lie until the explanations pass checks of their own.
+class Gatekeeper:
+    """Says of a heatmap why no check on where it lies can have a verdict; nothing once its explanations are sound.
 
-    These are `assert_deterministic`, `assert_depends_on_weights` and `assert_faithful(at_least=0.5)`. They run once for
-    each layer and method, on the first image of which a check is made. What has no verdict there, and faithfulness,
-    which sound explanations lack on some images, is tried on two more before the gate stays shut for good.
+    The checks are `assert_deterministic`, `assert_depends_on_weights` and `assert_faithful(at_least=0.5)`. They run once
+    for each layer, method and state of the weights, on the first image of which a check is made. What has no verdict
+    there, and faithfulness, which sound explanations lack on some images, is tried on two more before the gate stays shut.
     """
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self._states: dict[tuple[str, str], _State] = {}
+    def __init__(self, engine: Engine) -> None:
+        self._model = ExplainedModel(engine)  # under no test's policy: it asks what the heatmap's own question was
+        self._states: dict[tuple[str, str, str], _State] = {}
 
-    def gated(self) -> bool:
-        """Whether the gate is there at this moment."""
-        return True
-
-    def predicted(self, heatmap: Heatmap, one: Input, *, layer: str | None, method: str | None) -> Heatmap:
-        """The heatmap of the class that is predicted where this heatmap explains another."""
-        return self.batch([one], [heatmap.subject.predicted_index], layer=layer, method=method)[0]
-
-    def _heatmaps(
-        self,
-        ready: Sequence[Input],
-        goals: Sequence[Goal],
-        layer: str | None,
-        method: str | None,
-        *,
-        shared: bool = False,
-    ) -> list[Heatmap]:
-        made = super()._heatmaps(ready, goals, layer, method, shared=shared)
-        for one, goal, heatmap in zip(ready, goals, made, strict=True):
-            heatmap.gate = partial(self._reason, heatmap, one, _target(goal, heatmap), layer, method)
-        return made
-
-    def _explain_dense(self, one: Input, target: Any, layer: str | None, method: str | None) -> Heatmap:
-        heatmap = super()._explain_dense(one, target, layer, method)
-        heatmap.gate = lambda: (
-            f"the gate cannot try heatmaps of a {type(target).__name__}; leave it open with gradcam_gate = off, or with "
-            "@pytest.mark.gradcam(gate='off') for this test"
-            if self.gated()
-            else ""
-        )
-        return heatmap
-
-    def _reason(self, heatmap: Heatmap, one: Input, target: Target, layer: str | None, method: str | None) -> str:
-        """Why no check on this heatmap can have a verdict; nothing where the gate is open."""
-        if not self.gated():
-            return ""
-        state = self._states.setdefault((heatmap.layer, heatmap.method), _State())
+    def __call__(self, heatmap: Heatmap, one: ModelInput, question: Question) -> str:
+        if isinstance(question.target, (Box, Region)):
+            return (
+                f"the gate cannot try heatmaps of a {type(question.target).__name__}; leave it open with gradcam_gate = off, or "
+                "with @pytest.mark.gradcam(gate='off') for this test"
+            )
+        subject: Subject = heatmap.subject
+        if self._model.engine.identified(Subject()).weights != subject.weights:
+            return "the model's weights have changed since this heatmap was made; explain the image again"
+        state = self._states.setdefault((subject.layer, subject.method, subject.weights), _State())
         if not state.settled:
-            self._try(state, partial(self._check, one, target, layer, method))
+            target = subject.target_index if question.target is None else question.target
+            how: dict[str, Any] = {"target": target, "layer": question.layer, "method": question.method}
+            _try(state, lambda name: _CHECKS[name](self._model, one, **how))
         if not state.reason:
             return ""
-        return f"the gate stays shut for method {heatmap.method} at layer {heatmap.layer}: {state.reason}; {_WAY_OUT}"
-
-    def _try(self, state: _State, check: Callable[[str], None]) -> None:
-        state.images, state.reason = state.images + 1, ""
-        for name in list(state.waiting):
-            try:
-                check(name)
-            except FocusError as error:
-                state.reason = state.reason or _first_line(error)
-                if name != _BY_IMAGE:
-                    state.images = _IMAGES
-            except HeatmapError as error:
-                state.reason = state.reason or _first_line(error)
-            else:
-                state.waiting.remove(name)
-
-    def _check(self, one: Input, target: Target, layer: str | None, method: str | None, name: str) -> None:
-        bounds = {"at_least": _CHANCE} if name == _BY_IMAGE else {}
-        getattr(self, f"assert_{name}")(one, target=target, layer=layer, method=method, **bounds)
+        return f"the gate stays shut for method {subject.method} at layer {subject.layer}: {state.reason}; {_WAY_OUT}"
 
 
-def _target(goal: Goal, heatmap: Heatmap) -> Target:
-    if goal.function is not None:
-        return goal.function
-    index = heatmap.subject.target_index
-    if goal.against is not None and index is not None:
-        return Contrast(index, goal.against)
-    return index
+def _try(state: _State, check: Callable[[str], None]) -> None:
+    state.images, state.reason = state.images + 1, ""
+    for name in list(state.waiting):
+        try:
+            check(name)
+        except FocusError as error:
+            state.reason = state.reason or _first_line(error)
+            if name != _BY_IMAGE:
+                state.images = _IMAGES
+        except HeatmapError as error:
+            state.reason = state.reason or _first_line(error)
+        else:
+            state.waiting.remove(name)
 
 
 def _first_line(error: Exception) -> str:

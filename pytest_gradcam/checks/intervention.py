@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pytest_gradcam import overlay
-from pytest_gradcam.cam.inputs import Input
-from pytest_gradcam.cam.targets import Lead, lead_of
 from pytest_gradcam.checks import control_regions, fills, margins
 from pytest_gradcam.checks.donors import hold_the_same
-from pytest_gradcam.checks.margins import FillResult
+from pytest_gradcam.checks.explained_model import ExplainedModel, ModelInput, Question
+from pytest_gradcam.checks.margins import FillResult, Lead, lead_of
 from pytest_gradcam.checks.masked_image import MaskedImage, common_level, heat_of, read_masked_image, scores_of
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.evidence import messages, settle
 from pytest_gradcam.evidence.record import Record
+from pytest_gradcam.targets import Target
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-
-    from pytest_gradcam.cam.engine import Engine
 
 _DONORS = 4  # other images whose pixels are pasted in
 _OTHERS = 9  # other images that are looked at: with all the rest, a check is at most 32 images, two batches of 16
@@ -38,7 +36,7 @@ class _Change:
 
     fill: str
     region: int
-    image: Input
+    image: ModelInput
     donor: int = -1
 
 
@@ -91,51 +89,89 @@ class _Findings:
         return [self.result(fill) for fill in _DECIDING if self.at_mask(fill)]
 
 
-def assert_ignores(explainer: Engine, image: Any, mask: Any, *, target: Any, others: Any, at_most: float) -> None:
-    """What `Explainer.assert_ignores` does."""
+def assert_ignores(
+    model: ExplainedModel,
+    image: Any,
+    mask: Any,
+    *,
+    target: Target = None,
+    others: Sequence[Any] = (),
+    at_most: float = 0.25,
+) -> None:
+    """Replacing the masked pixels leaves the prediction: the margin of the target falls by at most this.
+
+    The margin is the lead of the target's logit over the best other class (over the other class of a `Contrast`).
+    A fall of 1 is the lead that the model's first class has over the second: in this image or, where `others` are
+    passed, in the mean over it and up to nine of them, images of the same size for the model. The pixels take one
+    colour, are inpainted and, where others are passed, filled with theirs, of another class if there are such: these
+    decide, and have to agree. Blur and noise are for information. Control regions of the mask's size and shape
+    elsewhere say what any change of this size does. One call scores 32 images at the most.
+    One image is not certain: `reliance` on a set of images is (docs/interventions.md).
+    Raises FocusError if the margin falls by more with every fill; HeatmapError if the fills disagree, if a control
+    region costs more than half as much or fits nowhere, if a target that is not predicted gains more, if the target
+    is also the model's answer to the mean colour alone and no other brings in another class's pixels, and for
+    malformed images, masks and bounds (0 < at_most <= 1).
+    """
     check = Record(check="ignores", measure="fall of the margin", bound=at_most, direction="at_most")
-    _judge(explainer, check, image, mask, target, others)
+    _judge_each(model, check, image, mask, target, others)
 
 
-def assert_relies_on(explainer: Engine, image: Any, mask: Any, *, target: Any, others: Any, at_least: float) -> None:
-    """What `Explainer.assert_relies_on` does."""
+def assert_relies_on(
+    model: ExplainedModel,
+    image: Any,
+    mask: Any,
+    *,
+    target: Target = None,
+    others: Sequence[Any] = (),
+    at_least: float = 0.5,
+) -> None:
+    """Replacing the masked pixels costs the prediction: the margin of the target falls by at least this.
+
+    Arguments, units, fills and controls are those of `assert_ignores`; 0 < at_least <= 1, and at 1 the lead is lost.
+    Raises FocusError if the margin falls by less with every fill; HeatmapError if that cannot be decided.
+    """
     check = Record(check="relies_on", measure="fall of the margin", bound=at_least)
-    _judge(explainer, check, image, mask, target, others)
+    _judge_each(model, check, image, mask, target, others)
 
 
-def _judge(explainer: Engine, check: Record, image: Any, mask: Any, target: Any, others: Any) -> None:
+def _judge_each(model: ExplainedModel, check: Record, image: Any, mask: Any, target: Target, others: Any) -> None:
+    for question in model.questions(image, target):
+        _judge(model, check, image, mask, question, others)
+
+
+def _judge(model: ExplainedModel, check: Record, image: Any, mask: Any, question: Question, others: Any) -> None:
     kept: list[_Findings] = []
 
     def measure(check: Record) -> Record:
         check = replace(check, bound=margins.margin_bound(check.direction, check.bound))
-        found = _find(explainer, read_masked_image(explainer, image, mask), target, others)
+        found = _find(model, read_masked_image(model.engine, image, mask), question, others)
         kept.append(found)
-        check = _described(explainer, check, found)
+        check = _described(model, check, found, question)
         try:
             return _settled(check, found)
         except HeatmapError as error:  # here, so that the figures stay on the record
             return settle.undecided(check, error)
 
-    settle.judge(check, measure, lambda record: _draw(explainer, record, kept))
+    settle.judge(check, measure, lambda record: _draw(model, record, kept, question))
 
 
-def _find(explainer: Engine, place: MaskedImage, target: Any, others: Any) -> _Findings:
+def _find(model: ExplainedModel, place: MaskedImage, question: Question, others: Any) -> _Findings:
     """Fills the mask and the controls, and has everything scored in one call."""
-    beside = _beside(explainer, place, others)
+    beside = _beside(model, place, others)
     forbidden = place.padding | (fills.soft(place.mask) > 0)
     regions = [place.mask, *control_regions.elsewhere(place.mask, forbidden)]
     level = common_level([place, *beside])
     changes = _changes(place, regions, beside, level)
     rest = place.at(~place.mask).filled(fills.colour, level=level)
     scores = scores_of(
-        explainer, [place.one, *(p.one for p in beside), *(one.image for one in changes), place.emptied(level), rest]
+        model.engine, [place.one, *(p.one for p in beside), *(one.image for one in changes), place.emptied(level), rest]
     )
     if not np.ptp(scores, axis=0).any():
         raise HeatmapError(
             "the model gives every image the same scores, so it ignores them altogether; check the weights"
         )
     seen, after = scores[: 1 + len(beside)], scores[1 + len(beside) :]
-    lead, unit = lead_of(explainer.wanted(target), scores[0], explainer.names), margins.unit(seen)
+    lead, unit = lead_of(question.target, scores[0], model.engine.names), margins.unit(seen)
     falls = (lead.of(scores[:1]) - lead.of(after)) / unit
     tried = [_Tried(*both) for both in zip(changes, after, falls.tolist(), strict=False)]
     telling = [one for one in tried if one.change.donor < 0 or seen[1 + one.change.donor].argmax() != lead.index]
@@ -144,18 +180,18 @@ def _find(explainer: Engine, place: MaskedImage, target: Any, others: Any) -> _F
     return _Findings(place, lead, scores[0], unit, len(beside), tried, len(regions) - 1, float(falls[-1]), fallback)
 
 
-def _beside(explainer: Engine, place: MaskedImage, others: Any) -> list[MaskedImage]:
+def _beside(model: ExplainedModel, place: MaskedImage, others: Any) -> list[MaskedImage]:
     """Up to so many of the other images, spread evenly, as the model sees them; with the same mask."""
     several = list(others)
     chosen = [several[k * len(several) // min(_OTHERS, len(several))] for k in range(min(_OTHERS, len(several)))]
-    ready = [explainer.read(other) for other in chosen]
+    ready = [model.engine.read(other) for other in chosen]
     for one in ready:
-        if one.tensor.shape != place.one.tensor.shape:
+        if one.pixels.shape != place.pixels.shape:
             raise HeatmapError(
-                f"{one.name} of others is {tuple(one.tensor.shape)} for the model, the image {tuple(place.one.tensor.shape)}; "
+                f"{one.name} of others is {one.pixels.shape} for the model, the image {place.pixels.shape}; "
                 "pass others of one size"
             )
-    return [replace(place, one=one, pixels=one.tensor.detach().float().cpu().numpy()) for one in ready]
+    return [replace(place, one=one, pixels=one.pixels) for one in ready]
 
 
 def _changes(
@@ -231,22 +267,13 @@ def _advice(check: Record, found: _Findings) -> str:
     return f"look at the picture: if the mask holds nothing of the object, these pixels are a shortcut; {more}"
 
 
-def _described(explainer: Engine, check: Record, found: _Findings) -> Record:
+def _described(model: ExplainedModel, check: Record, found: _Findings, question: Question) -> Record:
     """The record with the image, the target, and a row for each fill."""
-    row, index, names = found.scores, found.lead.index, explainer.names
-    predicted = int(row.argmax())
-    against = "" if found.lead.against is None else f" rather than {names.name(found.lead.against)}"
-    rows = [(_LABELS[fill], _phrase(explainer, found, fill)) for fill in _LABELS if found.at_mask(fill)]
+    rows = [(_LABELS[fill], _phrase(model, found, fill)) for fill in _LABELS if found.at_mask(fill)]
     few = "the image's own lead" if not found.beside else f"the mean lead over {1 + found.beside} images"
     return replace(
-        explainer.identified(check, found.place.one),
-        target=names.name(index) + against,
-        target_index=index,
-        score=float(row[index]),
-        rank=1 + int((row > row[index]).sum()),
-        classes=len(row),
-        predicted=names.name(predicted),
-        predicted_index=predicted,
+        check,
+        **asdict(model.subject(found.place.one, found.scores, question.target)),
         view=found.place.one.shape,
         mask_area=float(found.place.mask.mean()),
         details=(
@@ -257,10 +284,10 @@ def _described(explainer: Engine, check: Record, found: _Findings) -> Record:
     )
 
 
-def _phrase(explainer: Engine, found: _Findings, fill: str) -> str:
+def _phrase(model: ExplainedModel, found: _Findings, fill: str) -> str:
     """What one fill did to the class and the score."""
     first, index = found.at_mask(fill)[0], found.lead.index
-    before, after = (explainer.names.name(int(row.argmax())) for row in (found.scores, first.scores))
+    before, after = (model.engine.names.name(int(row.argmax())) for row in (found.scores, first.scores))
     stays = f"{after!r} stays" if before == after else f"{before!r} becomes {after!r}"
     result, times = found.result(fill), len(found.at_mask(fill))
     mean = f"in the mean over {times} other images, " if times > 1 else ""
@@ -282,7 +309,7 @@ def _against(result: FillResult) -> str:
     return f", in control regions it {change}"
 
 
-def _draw(explainer: Engine, record: Record, kept: Sequence[_Findings]) -> Image:
+def _draw(model: ExplainedModel, record: Record, kept: Sequence[_Findings], question: Question) -> Image:
     title = messages.title(record)
     lines = [f"{label:<11}{phrase}" for label, phrase in messages.rows(record) if label != "picture"]
     if not kept:
@@ -294,7 +321,7 @@ def _draw(explainer: Engine, record: Record, kept: Sequence[_Findings]) -> Image
         for one in found.at_mask(fill)[:1]:
             caption = f"{label}: {one.scores[index]:.3g}, margin {margins.change(one.fall)}"
             panels.append(overlay.Panel(one.change.image.look()[0], mask=mask, caption=caption))
-    heat = heat_of(explainer, found.place.one, index)
+    heat = heat_of(model.engine, found.place.one, index, question)
     if heat is not None:
         panels.insert(2, overlay.Panel(view, heat, mask, caption=f"heatmap of {record.target}"))
     return overlay.draw_panels(panels, title=title, lines=lines)

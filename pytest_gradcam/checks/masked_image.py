@@ -4,26 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from pytest_gradcam.cam.inputs import Input
+from pytest_gradcam import images as pictures
 from pytest_gradcam.checks import fills
+from pytest_gradcam.checks.explained_model import Engine, ModelInput, Question
 from pytest_gradcam.checks.fills import Bools, Floats
 from pytest_gradcam.errors import HeatmapError
-
-if TYPE_CHECKING:
-    from pytest_gradcam.cam.engine import Engine
 
 
 @dataclass(frozen=True)
 class MaskedImage:
     """An image, its pixels float (C, H, W) in the model's units, the mask and the padding bool (H, W) in the view."""
 
-    one: Input
+    one: ModelInput
     pixels: Floats
     mask: Bools
     padding: Bools
@@ -32,19 +29,19 @@ class MaskedImage:
         """Another place in the same image."""
         return replace(self, mask=mask & ~self.padding)
 
-    def emptied(self, level: Floats) -> Input:
+    def emptied(self, level: Floats) -> ModelInput:
         """The image with nothing but this colour (C,), the padding kept."""
         return self.at(np.ones_like(self.mask)).filled(fills.colour, level=level)
 
-    def filled(self, fill: Callable[..., Floats], **how: Any) -> Input:
+    def filled(self, fill: Callable[..., Floats], **how: Any) -> ModelInput:
         """The image with the place filled by a function of `fills`."""
         changed = fill(self.pixels, self.mask, padding=self.padding, **how)
-        return replace(self.one, tensor=torch.from_numpy(changed).to(self.one.tensor.dtype))
+        return self.one.with_pixels(changed)
 
 
-def read_masked_image(explainer: Engine, image: Any, mask: Any) -> MaskedImage:
+def read_masked_image(engine: Engine, image: Any, mask: Any) -> MaskedImage:
     """Raises HeatmapError for what is no image or no mask, and where nothing or nothing but the mask is in the view."""
-    one = explainer.read(image)
+    one = engine.read(image)
     region = one.carry(mask)
     padding = one.look()[1]
     none = np.zeros(one.shape, bool) if padding is None else padding
@@ -56,22 +53,22 @@ def read_masked_image(explainer: Engine, image: Any, mask: Any) -> MaskedImage:
         raise HeatmapError(
             f"the mask of {one.name} covers the whole view, so nothing would be left; pass a smaller one"
         )
-    return MaskedImage(one, one.tensor.detach().float().cpu().numpy(), pixels, none)
+    return MaskedImage(one, one.pixels, pixels, none)
 
 
-def read_masked_images(explainer: Engine, images: Any, masks: Any) -> list[MaskedImage]:
+def read_masked_images(engine: Engine, images: Any, masks: Any) -> list[MaskedImage]:
     """The images with one mask for all of them, or one each."""
     several = as_images(images)
     own = one_each(masks)
     if own is not None and len(own) != len(several):
         raise HeatmapError(f"there are {len(own)} masks for {len(several)} images; expected one for all, or one each")
-    return [read_masked_image(explainer, image, masks if own is None else own[i]) for i, image in enumerate(several)]
+    return [read_masked_image(engine, image, masks if own is None else own[i]) for i, image in enumerate(several)]
 
 
 def as_images(images: Any) -> list[Any]:
     """The images as a list. Raises HeatmapError for a single one and for none."""
     several = isinstance(images, Sequence) and not isinstance(images, (str, bytes))
-    if isinstance(images, (np.ndarray, torch.Tensor)):
+    if isinstance(images, np.ndarray) or pictures.is_tensor(images):
         several = images.ndim == 4 or (isinstance(images, np.ndarray) and images.ndim == 3 and images.shape[-1] != 3)
     if not several:
         raise HeatmapError(f"images={type(images).__name__} is one image; expected a list of them; pass [image]")
@@ -82,7 +79,7 @@ def as_images(images: Any) -> list[Any]:
 
 def one_each(masks: Any) -> list[Any] | None:
     """The masks where there is one for each image; None where there is one for all."""
-    if isinstance(masks, (np.ndarray, torch.Tensor)):
+    if isinstance(masks, np.ndarray) or pictures.is_tensor(masks):
         return list(masks) if masks.ndim == 3 and masks.shape[-1] != 1 else None
     # A list of lists is one mask, written out.
     if isinstance(masks, (list, tuple)) and masks and not isinstance(masks[0], (list, tuple, int, float, bool)):
@@ -90,9 +87,9 @@ def one_each(masks: Any) -> list[Any] | None:
     return None
 
 
-def scores_of(explainer: Engine, inputs: Sequence[Input]) -> NDArray[np.float32]:
+def scores_of(engine: Engine, inputs: Sequence[ModelInput]) -> NDArray[np.float32]:
     """The logits (N, classes). Raises HeatmapError if one is not finite."""
-    scores = explainer.predict(inputs)
+    scores = engine.predict(inputs)
     if not np.isfinite(scores).all():
         bad = inputs[int(np.argwhere(~np.isfinite(scores))[0][0])].name
         raise HeatmapError(f"the model's scores for {bad} hold NaN or infinite values; check the weights")
@@ -106,9 +103,11 @@ def common_level(places: Sequence[MaskedImage]) -> Floats:
     return np.asarray(np.mean([place.pixels[:, ~place.padding].mean(axis=1) for place in places], axis=0), np.float32)
 
 
-def heat_of(explainer: Engine, one: Input, target: int) -> NDArray[np.float32] | None:
-    """The heatmap's values (H, W); None where there is no layer to read one at."""
+def heat_of(engine: Engine, one: ModelInput, target: int, question: Question) -> NDArray[np.float32] | None:
+    """The heatmap's values (H, W), for a picture; None where there is no layer to read one at."""
     try:
-        return explainer.batch([one], [target])[0].values
+        found = engine.heatmaps([one], [target], layer=question.layer, method=question.method)[0]
     except HeatmapError:
         return None
+    values: NDArray[np.float32] = found.values
+    return values

@@ -2,38 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
+import numpy as np
+
+from pytest_gradcam import overlay
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.evidence import messages, settle
 from pytest_gradcam.evidence.current_test import current
-from pytest_gradcam.evidence.record import Record
-from pytest_gradcam.heatmap import Heatmap
+from pytest_gradcam.evidence.record import Record, Subject
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+is_mispredicted = messages.is_mispredicted
 
 
-def settled(heatmap: Heatmap, policy: str, predicted: Callable[[], Heatmap]) -> Heatmap:
-    """The heatmap that the policy wants: of the label, of the prediction, or of the label with the prediction beside it.
+def chosen(subject: Subject, policy: str, draw: Callable[[], Image]) -> Sequence[int]:
+    """The classes to explain: of the label, of the prediction, or both, by their indices.
 
-    `policy` is one of `settings.MISPREDICTED`. Raises FocusError under "fail", and ends the test under "skip".
+    `policy` is one of `settings.MISPREDICTED`; `draw` makes the picture of a failure. Raises FocusError under "fail",
+    ends the test under "skip".
     """
-    if policy == "label" or not messages.is_mispredicted(heatmap.subject):
-        return heatmap
-    if policy == "prediction":
-        return predicted()
-    if policy == "both":
-        heatmap.also = (predicted(),)
-        return heatmap
+    label, predicted = subject.target_index, subject.predicted_index
+    if label is None or predicted is None or not is_mispredicted(subject):
+        return [] if label is None else [label]
     if policy == "skip":
-        _skip(heatmap)
-    settle.settle(verdict(heatmap), lambda record: heatmap.overlay())
-    return heatmap
+        _skip(subject)
+    if policy == "fail":
+        settle.settle(verdict(subject), lambda record: draw())
+    return {"prediction": [predicted], "both": [label, predicted]}.get(policy, [label])
 
 
-def verdict(heatmap: Heatmap) -> Record:
+def verdict(subject: Subject) -> Record:
     """The failed check of the prediction."""
-    subject = heatmap.subject
-    (high, wide), (height, width) = heatmap.grid.shape, heatmap.values.shape
     return Record(
         check="prediction",
         measure="rank of the class",
@@ -41,22 +45,24 @@ def verdict(heatmap: Heatmap) -> Record:
         figure=float(subject.rank or 0),
         bound=1.0,
         direction="at_most",
-        finding=f"{_what(heatmap)}; expected {subject.target!r} to come first",
+        finding=f"{_what(subject)}; expected {subject.target!r} to come first",
         advice="look at the image and its label, or explain the class anyway with gradcam_mispredicted = label",
-        grid=(high, wide),
-        view=(height, width),
         **asdict(subject),
     )
 
 
-def _what(heatmap: Heatmap) -> str:
-    subject = heatmap.subject
+def no_picture() -> Image:
+    """An empty picture, for a check that has no image of its own."""
+    return overlay.draw_panels([overlay.Panel(np.full((32, 64, 3), 255, np.uint8))])
+
+
+def _what(subject: Subject) -> str:
     rank = f" (rank {subject.rank} of {subject.classes})" if subject.rank is not None else ""
     return f"the model predicts {subject.predicted!r}, not {subject.target!r}{rank}"
 
 
-def _skip(heatmap: Heatmap) -> None:
+def _skip(subject: Subject) -> None:
     test = current()
     if test is None:
-        raise HeatmapError(f"{_what(heatmap)}, and there is no test to skip; set mispredicted to label or prediction")
-    test.skip(f"{_what(heatmap)} in {heatmap.subject.image}")
+        raise HeatmapError(f"{_what(subject)}, and there is no test to skip; set mispredicted to label or prediction")
+    test.skip(f"{_what(subject)} in {subject.image}")

@@ -11,19 +11,17 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
-from torch import Tensor
+from numpy.typing import NDArray
 
 from pytest_gradcam import images, masks, metrics
-from pytest_gradcam.cam.dense import Box
-from pytest_gradcam.cam.dense import Region as Segment
-from pytest_gradcam.cam.engine import Engine
-from pytest_gradcam.cam.inputs import Input
-from pytest_gradcam.cam.targets import Target
+from pytest_gradcam.checks.explained_model import Engine, ExplainedModel, Heatmap, ModelInput, Question
 from pytest_gradcam.errors import HeatmapError
-from pytest_gradcam.heatmap import BoolArray, Heatmap
 from pytest_gradcam.images import Picture
 from pytest_gradcam.perturbations import Perturbation
 from pytest_gradcam.perturbations.movement import Placement, move_heat
+from pytest_gradcam.targets import Box, Region
+
+BoolArray = NDArray[np.bool_]
 
 _LATTICE = 56  # similarity is taken on every nth pixel, about so many a side: more show nothing new, and cost
 _LEFT = 0.1  # of the view has to be left after a movement, for a similarity to be about the image
@@ -48,7 +46,7 @@ class PerturbedImage:
             raise HeatmapError(
                 "a callable target has no predicted class that could survive; pass same_class=False, and bound the score"
             )
-        return before == after
+        return bool(before == after)
 
     @property
     def score_change(self) -> float:
@@ -56,7 +54,7 @@ class PerturbedImage:
         before, after = self.before.score, self.after.score
         assert before is not None
         assert after is not None
-        return abs(after - before)
+        return float(abs(after - before))
 
     @cached_property
     def region(self) -> BoolArray:
@@ -76,6 +74,7 @@ class PerturbedImage:
     @cached_property
     def mass(self) -> float:
         """The share of the heatmap inside the moved mask, in [0, 1]."""
+        self._sound()
         return _mass(self.after, self.region)
 
     @cached_property
@@ -101,6 +100,7 @@ class PerturbedImage:
 
         Over the pixels whose content the original showed. Raises HeatmapError where too few are left.
         """
+        self._sound()
         for heatmap in (self.before, self.after):
             _ = heatmap.peak  # which says by name where there is no evidence
         moves = self.perturbation.moves
@@ -115,6 +115,11 @@ class PerturbedImage:
             )
         return metrics.similarity(moved[seen][None], after[seen][None])
 
+    def _sound(self) -> None:
+        """Raises HeatmapError where the gate lets no verdict rest on these heatmaps."""
+        if reason := self.before.gate():
+            raise HeatmapError(reason)
+
 
 class PerturbedImages:
     """An image, the heatmap of the unperturbed one, and the perturbed of perturbations on it.
@@ -122,21 +127,21 @@ class PerturbedImages:
     Raises HeatmapError for what is no 8-bit picture: a tensor that is ready for the model cannot be perturbed.
     """
 
-    def __init__(self, explainer: Engine, image: Any, target: Target) -> None:
-        if isinstance(image, (Tensor, Input)):
+    def __init__(self, model: ExplainedModel, image: Any, question: Question) -> None:
+        if images.is_tensor(image) or hasattr(image, "with_pixels"):
             raise HeatmapError(
                 "a tensor that is ready for the model cannot be perturbed: perturbations are what happens to an 8-bit "
                 "picture; pass the path, PIL image or uint8 array that it was made from, and set preprocess="
             )
-        goal = explainer.wanted(target)
-        if isinstance(goal, (Box, Segment)):
+        goal = question.target
+        if isinstance(goal, (Box, Region)):
             raise HeatmapError(
                 f"a {type(goal).__name__} of a detector or segmenter cannot be followed through a perturbation; "
                 "expected the target of a classifier"
             )
-        self._explainer = explainer
-        self._picture, self._one = _read(explainer, image)
-        self.before = explainer(self._one, goal)
+        self._engine, self._question = model.engine, question
+        self._picture, self._one = _read(model.engine, image)
+        self.before = model.explain(self._one, question)
         # Explained is what the original was predicted as, whatever the perturbed image is predicted as.
         self._goal = self.before.subject.target_index if goal is None else goal
 
@@ -153,17 +158,20 @@ class PerturbedImages:
         """One image for each perturbation, from few forward passes."""
         place = self._one.place
         assert place is not None  # a picture has one
-        afters = self._explainer.batch(
-            [self._perturbed(perturbation) for perturbation in perturbations], [self._goal] * len(perturbations)
+        afters = self._engine.heatmaps(
+            [self._perturbed(perturbation) for perturbation in perturbations],
+            [self._goal] * len(perturbations),
+            layer=self._question.layer,
+            method=self._question.method,
         )
         return [
             PerturbedImage(perturbation, self.before, after, self.carried, place, mask)
             for perturbation, after in zip(perturbations, afters, strict=True)
         ]
 
-    def _perturbed(self, perturbation: Perturbation) -> Input:
-        changed = self._explainer.read(perturbation(np.asarray(self._picture.pil)))
-        return replace(changed, name=self._one.name, identify=self._one.identify, lasting=False)
+    def _perturbed(self, perturbation: Perturbation) -> ModelInput:
+        changed: ModelInput = self._engine.read(perturbation(np.asarray(self._picture.pil)))
+        return changed.variant_of(self._one)
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,22 +180,22 @@ class _Read:
 
     content: bytes | None
     picture: Picture
-    one: Input
+    one: ModelInput
 
 
 # A search reads the same original for each of its examples, which costs as much as perturbing it.
-_LAST: WeakKeyDictionary[Engine, _Read] = WeakKeyDictionary()
+_LAST: WeakKeyDictionary[Any, _Read] = WeakKeyDictionary()
 
 
-def _read(explainer: Engine, image: Any) -> tuple[Picture, Input]:
+def _read(engine: Engine, image: Any) -> tuple[Picture, ModelInput]:
     """The picture and the model's input, made anew only if the file's bytes or the pixels are not those read last."""
-    last, content = _LAST.get(explainer), _content(image)
+    last, content = _LAST.get(engine), _content(image)
     if last is None or content is None or content != last.content:
         picture = images.read(image)
         if last is None or content is not None or last.content is not None or not _equal(last.picture, picture):
             picture = replace(picture, pil=picture.pil.copy())  # what the caller does to an array must not reach it
-            last = _LAST[explainer] = _Read(content, picture, explainer.read(picture))
-    return last.picture, replace(last.one, name=str(image) if content is not None else last.picture.name)
+            last = _LAST[engine] = _Read(content, picture, engine.read(picture))
+    return last.picture, last.one.named(str(image) if content is not None else last.picture.name)
 
 
 def _content(image: Any) -> bytes | None:

@@ -11,10 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_gradcam import metrics, overlay
-from pytest_gradcam.cam.inputs import Input
-from pytest_gradcam.cam.targets import lead_of
 from pytest_gradcam.checks import control_regions, fills, margins
 from pytest_gradcam.checks.donors import Patches, arrange
+from pytest_gradcam.checks.explained_model import ExplainedModel, ModelInput
 from pytest_gradcam.checks.margins import Floats, Intervention
 from pytest_gradcam.checks.masked_image import (
     MaskedImage,
@@ -28,46 +27,78 @@ from pytest_gradcam.checks.reliance_rule import Falls, Reliance, judged, kept
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.evidence import messages, settle
 from pytest_gradcam.evidence.record import Record
+from pytest_gradcam.targets import Target
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from pytest_gradcam.cam.engine import Engine
-
 Indices = NDArray[np.intp]
-Change = tuple[int, Input]  # the number of an image, and the image with its place replaced
+Change = tuple[int, ModelInput]  # the number of an image, and the image with its place replaced
 _SHOWN = 3  # images in a picture
 
 
 def reliance(
-    explainer: Engine,
-    images: Any,
+    model: ExplainedModel,
+    images: Sequence[Any],
     masks: Any,
-    targets: Any = None,
+    targets: Sequence[Target] | None = None,
     *,
-    without: Any = (),
-    at_most: float | None = None,
+    without: Sequence[Any] = (),
 ) -> Reliance:
-    """What `Explainer.reliance` returns, held to another bound than the default one where `at_most` is given."""
-    places = read_masked_images(explainer, images, masks)
-    lacking = _lacking(explainer, places, masks, without)
+    """Whether the model relies on the masked pixels of these images: yes, no, or undecided.
+
+    The pixels are replaced, and the fall of the logit margin of each image's target (an index or a name; by default
+    the predicted class) is averaged, in units of the model's mean margin over the images. `masks` is one mask for
+    all images or one for each, in the coordinates of the images that are passed. Which pixels come in depends on
+    what the images allow: those of an image predicted as another class (swap), of any other image (paste), or the
+    mean colour, in that order of certainty. The model relies on the pixels if the one-sided 95 % lower bound of
+    the mean fall lies above the intervention's bound, and does not if the upper bound lies below; it is undecided
+    in between, where the interventions contradict each other, where the pixels right around the mask matter about as
+    much, and, for a no, where most images are of the class that the model answers to the mean colour alone and none
+    lends another class's pixels (docs/reliance.md). It costs about five forward passes an image.
+
+    Where the artefact lies across the object, pass two or more images `without` it: the place is inpainted in both,
+    and what that costs without the artefact is taken off.
+    Raises HeatmapError for malformed images, masks and targets, and for a model without a margin.
+    """
+    return _measured(model, images, masks, targets, without, None)
+
+
+def _measured(
+    model: ExplainedModel, images: Any, masks: Any, targets: Any, without: Any, at_most: float | None
+) -> Reliance:
+    """Held to another bound than the default one where `at_most` is given."""
+    places = read_masked_images(model.engine, images, masks)
+    lacking = _lacking(model, places, masks, without)
     inputs = [place.one for place in (*places, *lacking)]
-    before = scores_of(explainer, inputs)
-    classes = _classes(explainer, before, len(places), targets)
+    before = scores_of(model.engine, inputs)
+    classes = _classes(model, before, len(places), targets)
     plan = _plan([*places, *lacking], len(places), classes, before.argmax(axis=1))
-    falls, changes = _tried(explainer, plan, [*places, *lacking], len(places), before, classes)
-    draw = partial(_draw, explainer, places, changes, classes)
-    heat = _mean_heat(explainer, places, classes)
+    falls, changes = _tried(model, plan, [*places, *lacking], len(places), before, classes)
+    draw = partial(_draw, model, places, changes, classes)
+    heat = _mean_heat(model, places, classes)
     return replace(judged(replace(falls, mean_heat=heat), at_most), draw=draw)
 
 
-def assert_no_reliance(explainer: Engine, images: Any, masks: Any, *, without: Any, at_most: float | None) -> None:
-    """What `Explainer.assert_no_reliance` does."""
+def assert_no_reliance(
+    model: ExplainedModel,
+    images: Sequence[Any],
+    masks: Any,
+    *,
+    without: Sequence[Any] = (),
+    at_most: float | None = None,
+) -> None:
+    """The model does not rely on the masked pixels of these images: `reliance(images, masks)` says no.
+
+    `at_most` is the mean fall of the margin above which it does, in units of the model's mean margin, above 0 and
+    up to 1; by default the bound that was measured for the intervention (docs/reliance.md).
+    Raises FocusError if the model relies on them; HeatmapError if that is undecided.
+    """
     found: list[Reliance] = []
 
     def measure(check: Record) -> Record:
         bound = None if at_most is None else margins.margin_bound("at_most", at_most)
-        found.append(reliance(explainer, images, masks, without=without, at_most=bound))
+        found.append(_measured(model, images, masks, None, without, bound))
         return _recorded(check, found[0])
 
     def draw(record: Record) -> Image:
@@ -77,7 +108,7 @@ def assert_no_reliance(explainer: Engine, images: Any, masks: Any, *, without: A
         return overlay.draw_panels([nothing], title=messages.headline(record))
 
     check = Record(check="no_reliance", measure="fall of the margin", bound=at_most, direction="at_most")
-    settle.judge(explainer.identified(check), measure, draw)
+    settle.judge(model.engine.identified(check), measure, draw)
 
 
 def _recorded(check: Record, found: Reliance) -> Record:
@@ -135,7 +166,7 @@ def _plan(places: Sequence[MaskedImage], count: int, classes: Indices, predicted
 
 
 def _tried(
-    explainer: Engine,
+    model: ExplainedModel,
     plan: _Plan,
     places: Sequence[MaskedImage],
     count: int,
@@ -154,7 +185,9 @@ def _tried(
         _once(plan.changes(inner, level)) if inner else [],
     ]
     rest = [own[0].at(~own[0].mask).filled(fills.colour, level=level)] if len(places) == 1 else []
-    after = scores_of(explainer, [*(changed for group in groups for _, changed in group), *rest, own[0].emptied(level)])
+    after = scores_of(
+        model.engine, [*(changed for group in groups for _, changed in group), *rest, own[0].emptied(level)]
+    )
     unit, lead = margins.unit(before[:count]), margins.margins(before, classes)
     falls, start = [], 0
     for group in groups:
@@ -184,7 +217,7 @@ def _cores(places: Sequence[MaskedImage]) -> list[MaskedImage]:
     return inner if len(inner) > 1 and all(place.mask.any() for place in inner) else []
 
 
-def _lacking(explainer: Engine, places: Sequence[MaskedImage], masks: Any, without: Any) -> list[MaskedImage]:
+def _lacking(model: ExplainedModel, places: Sequence[MaskedImage], masks: Any, without: Any) -> list[MaskedImage]:
     """The same place in images without the artefact."""
     if not len(without):
         return []
@@ -193,24 +226,17 @@ def _lacking(explainer: Engine, places: Sequence[MaskedImage], masks: Any, witho
     if any(not np.array_equal(place.mask, places[0].mask) for place in places):
         raise HeatmapError("without= needs the same place in all images; pass one mask for all")
     own = one_each(masks)
-    return read_masked_images(explainer, without, masks if own is None else own[0])
+    return read_masked_images(model.engine, without, masks if own is None else own[0])
 
 
-def _classes(explainer: Engine, scores: NDArray[np.float32], count: int, targets: Any) -> Indices:
+def _classes(model: ExplainedModel, scores: NDArray[np.float32], count: int, targets: Any) -> Indices:
     """The class of each image whose margin is read: its target's, by default the predicted one."""
-    predicted = np.asarray(scores.argmax(axis=1))
-    if targets is None and explainer.wanted(None) is None:
-        return predicted
-    targets = [None] * count if targets is None else targets
-    given = 1 if isinstance(targets, str) or not hasattr(targets, "__len__") else len(targets)
-    if isinstance(targets, str) or given != count:
-        raise HeatmapError(f"there are {given} targets for {count} images; expected one per image, in a list")
-    leads = [lead_of(explainer.wanted(t), row, explainer.names) for t, row in zip(targets, scores, strict=False)]
+    leads = model.classes(scores[:count], targets)
     if any(lead.against is not None for lead in leads):
         raise HeatmapError(
             "a Contrast has no margin over all other classes; expected class indices or names as targets"
         )
-    return np.array([*(lead.index for lead in leads), *predicted[count:]])
+    return np.array([*(lead.index for lead in leads), *scores[count:].argmax(axis=1)])
 
 
 def _once(changes: list[Change]) -> list[Change]:
@@ -231,11 +257,16 @@ def _means(falls: Floats, sources: Indices, count: int) -> Floats:
         return np.asarray(np.bincount(sources, falls, minlength=count) / times)
 
 
-def _mean_heat(explainer: Engine, places: Sequence[MaskedImage], classes: Indices) -> float | None:
+def _mean_heat(model: ExplainedModel, places: Sequence[MaskedImage], classes: Indices) -> float | None:
     """The mean over the images of the heatmap's mean heat in the mask; None where there is no heatmap."""
-    figures = []
+    figures, question = [], model.question()
     try:
-        made = explainer.batch([place.one for place in places], [int(index) for index in classes[: len(places)]])
+        made = model.engine.heatmaps(
+            [place.one for place in places],
+            [int(index) for index in classes[: len(places)]],
+            layer=question.layer,
+            method=question.method,
+        )
     except HeatmapError:  # no layer to read a heatmap at: the intervention does without
         return None
     for heatmap, place in zip(made, places, strict=True):
@@ -245,7 +276,7 @@ def _mean_heat(explainer: Engine, places: Sequence[MaskedImage], classes: Indice
 
 
 def _draw(
-    explainer: Engine,
+    model: ExplainedModel,
     places: Sequence[MaskedImage],
     changes: list[Change],
     classes: Indices,
@@ -254,10 +285,10 @@ def _draw(
 ) -> Image:
     panels = []
     for i, changed in _once(changes)[:_SHOWN]:
-        place, name = places[i], explainer.names.name(int(classes[i]))
-        view, score = place.one.look()[0], scores_of(explainer, [place.one, changed])[:, classes[i]]
+        place, name = places[i], model.engine.names.name(int(classes[i]))
+        view, score = place.one.look()[0], scores_of(model.engine, [place.one, changed])[:, classes[i]]
         panels.append(overlay.Panel(view, mask=place.mask, caption=f"{name}: {score[0]:.3g}"))
         panels.append(overlay.Panel(changed.look()[0], mask=place.mask, caption=f"replaced: {score[1]:.3g}"))
-        heat = heat_of(explainer, place.one, int(classes[i]))
+        heat = heat_of(model.engine, place.one, int(classes[i]), model.question())
         panels.append(overlay.Panel(view, heat, place.mask, caption=f"heatmap of {name}"))
     return overlay.draw_panels(panels, title=title, lines=lines)

@@ -6,35 +6,53 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from typing import Any
 
-from pytest_gradcam.cam.engine import Engine
-from pytest_gradcam.cam.targets import Target
 from pytest_gradcam.checks.criteria import Criterion, LiftAtLeast, MassAtLeast, criteria
+from pytest_gradcam.checks.explained_model import ExplainedModel
 from pytest_gradcam.checks.perturbed import PerturbedImage, PerturbedImages
 from pytest_gradcam.checks.robustness_curve import Robustness, Step
 from pytest_gradcam.errors import HeatmapError
-from pytest_gradcam.perturbations import KINDS, Perturbation
+from pytest_gradcam.evidence.bounds import Lift
+from pytest_gradcam.perturbations import KINDS, Kind, Perturbation
 from pytest_gradcam.settings import nearest
+from pytest_gradcam.targets import Target
 
 #: Eleven, from none to the strongest.
 SEVERITIES = tuple(step / 10 for step in range(11))
 
 
 def robustness(
-    explainer: Engine,
+    model: ExplainedModel,
     image: Any,
-    kind: Any,
+    kind: str | type[Kind] | Callable[[float], Perturbation],
     *,
-    severities: Iterable[float],
-    target: Target,
-    mask: Any,
-    **bounds: Any,
+    severities: Iterable[float] = SEVERITIES,
+    target: Target = None,
+    mask: Any = None,
+    same_class: bool = True,
+    score_within: float | None = None,
+    mass_at_least: float | Lift | None = None,
+    similarity_at_least: float | None = None,
 ) -> Robustness:
-    """What `Explainer.robustness` says; `bounds` are the keywords of `criteria`."""
-    wanted = criteria(**bounds)
+    """Score, mass, similarity and predicted class at each severity of a kind, and where a bound breaks first.
+
+    `kind` is a name or class of `pytest_gradcam.perturbations`, or a callable from a severity to a perturbation;
+    `severities` rise, in [0, 1]. The bounds and the other arguments are those of `assert_stable`; a figure is
+    measured whether it is bounded or not, the mass where there is a mask.
+    Raises HeatmapError for malformed arguments; a figure that cannot be measured at a severity is None there.
+    """
+    wanted = criteria(
+        same_class=same_class,
+        score_within=score_within,
+        mass_at_least=mass_at_least,
+        similarity_at_least=similarity_at_least,
+    )
     if mask is None and any(isinstance(criterion, MassAtLeast) for criterion in wanted):
         raise HeatmapError("mass_at_least bounds the relevance mass in a mask, and there is none; pass mask=")
     steps = _steps(_make(kind), severities)
-    perturbed = PerturbedImages(explainer, image, target)
+    questions = model.questions(image, target)
+    if len(questions) > 1:
+        raise HeatmapError("mispredicted = both asks for two classes, and a curve is of one; set label or prediction")
+    perturbed = PerturbedImages(model, image, questions[0])
     region = None if mask is None else perturbed.mask(mask)
     measured = perturbed.of([perturbation for _, perturbation in steps], region)
     before = perturbed.before

@@ -11,40 +11,73 @@ from typing import Any
 from PIL.Image import Image
 
 from pytest_gradcam import overlay
-from pytest_gradcam.cam.engine import Engine
-from pytest_gradcam.cam.targets import Target
 from pytest_gradcam.checks.criteria import Criterion, MassAtLeast, criteria
-from pytest_gradcam.checks.perturbed import PerturbedImage, PerturbedImages
+from pytest_gradcam.checks.explained_model import ExplainedModel, Question
+from pytest_gradcam.checks.perturbed import BoolArray, PerturbedImage, PerturbedImages
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.evidence import messages
+from pytest_gradcam.evidence.bounds import Lift
 from pytest_gradcam.evidence.record import Record
 from pytest_gradcam.evidence.settle import judge, undecided
-from pytest_gradcam.heatmap import BoolArray
 from pytest_gradcam.overlay import Panel
 from pytest_gradcam.perturbations import Perturbation
+from pytest_gradcam.targets import Target
 
 _NOT_DRAWN = ("picture", "replay")
 _SHOWN = 6  # perturbations that a message names at the most
 
 
 def assert_stable(
-    explainer: Engine, image: Any, perturbation: Any, *, target: Target, mask: Any, **bounds: Any
+    model: ExplainedModel,
+    image: Any,
+    perturbation: Perturbation | Iterable[Perturbation],
+    *,
+    target: Target = None,
+    mask: Any = None,
+    same_class: bool = True,
+    score_within: float | None = None,
+    mass_at_least: float | Lift | None = None,
+    similarity_at_least: float | None = None,
 ) -> None:
-    """What `Explainer.assert_stable` says; `bounds` are the keywords of `criteria`."""
-    with explainer.steady():
-        perturbed = PerturbedImages(explainer, image, target)
-        check = _Check(perturbed, mask, partial(_replay, image, target=target, mask=mask, bounds=bounds))
-        started = Record(
-            check="stable",
-            measure="what survives",
-            **asdict(perturbed.before.subject),
-            grid=perturbed.before.grid.shape,
-            view=perturbed.before.values.shape,
-            perturbation=repr(perturbation) if isinstance(perturbation, Perturbation) else "",
-            seed=_seed(perturbation),
-            details=(("replay", check.replay(perturbation)),),
-        )
-        judge(started, lambda record: check.judged(record, perturbation, bounds), check.draw)
+    """What is said to survive survives this perturbation of the image, or each of these.
+
+    `image` is a path, PIL image or uint8 array, not a tensor; `perturbation` from `pytest_gradcam.perturbations`.
+    Explained is `target`, by default the class that is predicted for the original. At least one must be asked for:
+    `same_class`, that the model predicts the same class (on unless turned off);
+    `score_within`, how far the target's score may move, up or down, in its own units (logits of a classifier), > 0;
+    `mass_at_least`, the share of the heatmap in `mask` (in the coordinates of the image), which moves as the image
+    does (relevance mass, Arras et al. 2022), in (0, 1], or a lift, `masks.lift(2)`;
+    `similarity_at_least`, the rank correlation (Spearman) of the heatmap with that of the original, moved as the
+    image is, over the pixels that the original showed, in (0, 1].
+    Raises FocusError if one breaks; HeatmapError if none does and one cannot be decided: a mask that was moved out
+    of the view, a heatmap that holds no evidence, a bound that cannot decide anything.
+    """
+    bounds = {
+        "same_class": same_class,
+        "score_within": score_within,
+        "mass_at_least": mass_at_least,
+        "similarity_at_least": similarity_at_least,
+    }
+    for question in model.questions(image, target):
+        _judge_one(model, image, perturbation, question, mask, bounds)
+
+
+def _judge_one(
+    model: ExplainedModel, image: Any, perturbation: Any, question: Question, mask: Any, bounds: dict[str, Any]
+) -> None:
+    perturbed = PerturbedImages(model, image, question)
+    check = _Check(perturbed, mask, partial(_replay, image, target=question.target, mask=mask, bounds=bounds))
+    started = Record(
+        check="stable",
+        measure="what survives",
+        **asdict(perturbed.before.subject),
+        grid=perturbed.before.grid.shape,
+        view=perturbed.before.values.shape,
+        perturbation=repr(perturbation) if isinstance(perturbation, Perturbation) else "",
+        seed=_seed(perturbation),
+        details=(("replay", check.replay(perturbation)),),
+    )
+    judge(started, lambda record: check.judged(record, perturbation, bounds), check.draw)
 
 
 @dataclass(frozen=True)

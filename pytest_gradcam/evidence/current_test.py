@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Protocol
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,6 +15,14 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from pytest_gradcam.evidence.record import Record
+
+
+class Objects(NamedTuple):
+    """What a test sees as `gradcam_model`, `gradcam_preprocess` and `gradcam_classes`."""
+
+    model: Any
+    preprocess: Any
+    classes: Any
 
 
 class CurrentTest(Protocol):
@@ -37,22 +44,27 @@ class CurrentTest(Protocol):
     def keep(self, record: Record, draw: Callable[[Record], Image]) -> Record:
         """The record as it was kept: with the test's id and, where one was drawn, the picture's path."""
 
+    def objects(self) -> Objects:
+        """What the test sees as its model, preprocess and classes. Raises HeatmapError where that cannot be told."""
+
     def skip(self, reason: str) -> NoReturn:
         """End the test here, as skipped."""
 
 
-_current: ContextVar[CurrentTest | None] = ContextVar("gradcam_test", default=None)
+# Not a context variable: the threads that a test starts have its markers, and their checks are its own.
+_running: list[CurrentTest] = []
 
 
 @contextmanager
 def running(test: CurrentTest) -> Iterator[None]:
-    """Inside the block, checks and markers are those of this test."""
-    token = _current.set(test)
+    """Inside the block, checks and markers are those of this test, in every thread."""
+    _running.append(test)
     try:
         yield
     finally:
-        _current.reset(token)
+        _running.pop()
 
 
 def current() -> CurrentTest | None:
-    return _current.get()
+    """The test that runs now; the innermost one where a test runs pytest itself."""
+    return _running[-1] if _running else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_gradcam.errors import GradcamWarning, SettingsError
 from pytest_gradcam.evidence import baseline_paths, files
-from pytest_gradcam.evidence.current_test import current
+from pytest_gradcam.evidence.current_test import Objects, current
 from pytest_gradcam.evidence.record import Record
 from pytest_gradcam.evidence.requirements import of_check
 from pytest_gradcam.settings import Settings
@@ -21,6 +21,7 @@ from pytest_gradcam.settings import Settings
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from pytest_gradcam.checks.explained_model import ExplainedModel, Policy
     from pytest_gradcam.explainer import Explainer
 
 
@@ -115,70 +116,76 @@ def build_classes(settings: Settings) -> Any:
     return None
 
 
-def build_explainer(
-    settings: Settings, model: Any, preprocess: Any, classes: Any, *, cache_directory: Path | None
-) -> Explainer:
-    """The `gradcam` fixture: an explainer for which the running test's markers fill in what a call leaves out."""
-    from pytest_gradcam.cam import cache
-    from pytest_gradcam.cam.targets import Target
-    from pytest_gradcam.checks.gate import Gated
-    from pytest_gradcam.checks.mispredicted import settled
-    from pytest_gradcam.heatmap import Heatmap
-    from pytest_gradcam.models import sources
+class Models:
+    """The models of a run, each explained by one engine; which of them is asked is up to the running test."""
 
-    sources.share_threads()
-    kept = cache.open_cache(cache_directory) if settings.cache == "on" else None
+    def __init__(self, settings: Settings, cache_directory: Path | None) -> None:
+        from pytest_gradcam.models import sources
 
-    class MarkedExplainer(Gated):
-        def wanted(self, target: Target) -> Target:
-            return _marker().get("target") if target is None else target
+        sources.share_threads()
+        self._settings = settings
+        self._cache_directory = cache_directory
+        self._explained: dict[tuple[object, ...], tuple[Objects, ExplainedModel]] = {}
 
-        def gated(self) -> bool:
-            return bool(_marker().get("gate", settings.gate) == "on")
+    def explained(self, objects: Objects) -> ExplainedModel:
+        """The model under the policy of the running test: the same for the same objects."""
+        key = (id(objects.model), id(objects.preprocess), _content(objects.classes))
+        if key not in self._explained:
+            self._explained[key] = (
+                objects,
+                self._explain(objects),
+            )  # while they are held, no other object has their ids
+        return self._explained[key][1]
 
-        def __call__(
-            self, image: Any, target: Target = None, *, layer: str | None = None, method: str | None = None
-        ) -> Heatmap:
-            heatmap = self.batch([one := self.read(image)], [target], layer=layer, method=method)[0]
-            policy = _marker().get("mispredicted", settings.mispredicted)
-            named = isinstance(wanted := self.wanted(target), str) or hasattr(wanted, "__index__")
-            return settled(
-                heatmap,
-                policy if named else "label",
-                lambda: self.predicted(heatmap, one, layer=layer, method=method),
-            )
+    def policy(self) -> Policy:
+        """What the settings say, and before them the markers of the running test."""
+        from pytest_gradcam.checks.explained_model import Policy
 
-        def batch(
-            self,
-            images: Sequence[Any],
-            targets: Sequence[Target] | None = None,
-            *,
-            layer: str | None = None,
-            method: str | None = None,
-        ) -> list[Heatmap]:
-            marker = _marker()
-            return super().batch(
-                images,
-                [self.wanted(target) for target in ([None] * len(images) if targets is None else targets)],
-                layer=layer or marker.get("layer"),
-                method=method or marker.get("method"),
-            )
+        test, settings = current(), self._settings
+        marker: Mapping[str, Any] = test.marker if test else {}
+        return Policy(
+            target=marker.get("target"),
+            layer=marker.get("layer"),
+            method=marker.get("method"),
+            gate=marker.get("gate", settings.gate) == "on",
+            mispredicted=marker.get("mispredicted", settings.mispredicted),
+        )
 
-    return MarkedExplainer(
-        model,
-        settings.layer,
-        settings.method,
-        preprocess,
-        classes,
-        batch_size=settings.batch_size,
-        cache=kept,
-    )
+    def _explain(self, objects: Objects) -> ExplainedModel:
+        from pytest_gradcam.cam import cache
+        from pytest_gradcam.cam.engine import Engine
+        from pytest_gradcam.checks.explained_model import ExplainedModel
+        from pytest_gradcam.checks.gate import Gatekeeper
+
+        settings = self._settings
+        engine = Engine(
+            objects.model,
+            settings.layer,
+            settings.method,
+            objects.preprocess,
+            objects.classes,
+            batch_size=settings.batch_size,
+            cache=cache.open_cache(self._cache_directory) if settings.cache == "on" else None,
+        )
+        return ExplainedModel(engine, self.policy, Gatekeeper(engine))
 
 
-def _marker() -> Mapping[str, Any]:
-    """What the markers of the running test say."""
-    test = current()
-    return test.marker if test else {}
+def build_explainer(models: Models, objects: Objects) -> Explainer:
+    """The `gradcam` fixture: an explainer of the objects that the running test sees, outside of tests of these."""
+    from pytest_gradcam.explainer import explainer_of
+
+    models.explained(objects)  # what cannot work is said when the fixture is set up
+
+    def source() -> ExplainedModel:
+        test = current()
+        return models.explained(objects if test is None else test.objects())
+
+    return explainer_of(source)
+
+
+def _content(classes: Any) -> object:
+    """What a change of the class names would change."""
+    return tuple(classes.items()) if isinstance(classes, Mapping) else classes if classes is None else tuple(classes)
 
 
 def _file_name(test_id: str) -> str:

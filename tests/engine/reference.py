@@ -6,7 +6,7 @@ import numpy as np
 
 from pytest_gradcam.cam.compute import make
 from pytest_gradcam.cam.guard import untouched
-from pytest_gradcam.cam.targets import Goal
+from pytest_gradcam.cam.outputs import Goal
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")

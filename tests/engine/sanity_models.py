@@ -4,7 +4,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from pytest_gradcam import Explainer, Heatmap
+from pytest_gradcam import Heatmap
+from pytest_gradcam.cam.engine import Engine
+from pytest_gradcam.checks.explained_model import ExplainedModel
+from pytest_gradcam.explainer import explainer_of
 
 
 class Red(nn.Module):
@@ -51,8 +54,14 @@ def noise(seed=1, side=64):
     return torch.randn(3, side, side, generator=torch.Generator().manual_seed(seed))
 
 
-class Drawn(Explainer):
-    """An explainer whose heatmaps are drawn from the image alone, by `paint`, whatever the model has learnt."""
+def explained_by(engine):
+    """The explainer of an engine of one's own."""
+    model = ExplainedModel(engine)
+    return explainer_of(lambda: model)
+
+
+class Drawn(Engine):
+    """An engine whose heatmaps are drawn from the image alone, by `paint`, whatever the model has learnt."""
 
     def paint(self, one, grid):
         raise NotImplementedError

@@ -23,9 +23,10 @@ import pytest_gradcam
 from pytest_gradcam.cam import sources
 from pytest_gradcam.cam.cache import HeatmapCache, Key, identity, key
 from pytest_gradcam.cam.fingerprint import Fingerprint, Fingerprints
-from pytest_gradcam.cam.targets import Contrast, Goal
+from pytest_gradcam.cam.outputs import Goal
 from pytest_gradcam.evidence.record import Subject
 from pytest_gradcam.evidence.store import Store
+from pytest_gradcam.targets import Contrast
 
 GRID = np.arange(49, dtype=np.float32).reshape(7, 7)
 SUBJECT = Subject(
@@ -385,7 +386,7 @@ import torch
 import user
 from pytest_gradcam.cam.cache import HeatmapCache, key
 from pytest_gradcam.cam.fingerprint import Fingerprints
-from pytest_gradcam.cam.targets import Goal
+from pytest_gradcam.cam.outputs import Goal
 from pytest_gradcam.evidence import Subject
 from pytest_gradcam.evidence.store import Store
 

@@ -10,7 +10,7 @@ import pytest
 
 from pytest_gradcam import Heatmap, HeatmapError, NoEvidenceError
 from pytest_gradcam.checks.criteria import LiftAtLeast, MassAtLeast, SameClass, ScoreWithin, SimilarityAtLeast, demands
-from pytest_gradcam.checks.perturbed import Trial
+from pytest_gradcam.checks.perturbed import PerturbedImage
 from pytest_gradcam.evidence.bounds import Lift
 from pytest_gradcam.evidence.record import Subject
 from pytest_gradcam.perturbations import fog, identity
@@ -28,7 +28,7 @@ def heatmap(grid=GRID, **subject):
 
 
 def trial(after=GRID, mask=None, **subject):
-    return Trial(identity, heatmap(), heatmap(after, **subject), lambda mask: mask, lambda: None, mask)
+    return PerturbedImage(identity, heatmap(), heatmap(after, **subject), lambda mask: mask, lambda: None, mask)
 
 
 DOG = {"predicted": "dog", "predicted_index": 5}

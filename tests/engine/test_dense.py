@@ -12,12 +12,12 @@ from torch.nn import functional as F
 from torchvision.models import detection, segmentation
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 
-from pytest_gradcam.cam.dense import Box, Region
 from pytest_gradcam.cam.detection import explain_box, sum_levels
 from pytest_gradcam.cam.guard import untouched
 from pytest_gradcam.cam.segmentation import explain_region
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.heatmap import resize
+from pytest_gradcam.targets import Box, Region
 from tests.engine.states import same, state_of
 
 RED, GREEN = 0, 1

@@ -10,7 +10,7 @@ from torch import nn
 from pytest_gradcam import Explainer, FocusError, HeatmapError, NoEvidenceError, overlay
 from pytest_gradcam.cam.cache import HeatmapCache
 from pytest_gradcam.evidence.current_test import running
-from tests.engine.sanity_models import Drawn, Empty, network, noise
+from tests.engine.sanity_models import Drawn, Empty, explained_by, network, noise
 from tests.engine.states import same, state_of
 from tests.unit.test_bounds import Keeper
 
@@ -98,7 +98,7 @@ def test_a_preprocess_that_becomes_random_later_fails():
     image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
     explainer = Explainer(network(), preprocess=drifts)
     while len(calls) < 20:
-        explainer.read(image)
+        explainer.predict([image])
     with pytest.raises(
         FocusError, match=r"the preprocess gives another input by 0\.0\d+ of its maximum; expected none"
     ):
@@ -115,7 +115,7 @@ def test_no_trace_is_left():
 
 def test_a_heatmap_of_zeros():
     with pytest.raises(NoEvidenceError, match="no positive evidence .* explain another target"):
-        Empty(network()).assert_deterministic(noise(), target=2)
+        explained_by(Empty(network())).assert_deterministic(noise(), target=2)
 
 
 @pytest.mark.parametrize("at_most", [1, -0.1, 50, math.nan, True, "0.5", None])
@@ -136,4 +136,4 @@ def test_the_place_in_the_batch_counts_too():
             return grid if next(self.places) == 0 else grid * 0.9
 
     with pytest.raises(FocusError, match=r"beside other images in a batch by 0\.1 of its maximum"):
-        Second(network()).assert_deterministic(noise(), target=2)
+        explained_by(Second(network())).assert_deterministic(noise(), target=2)

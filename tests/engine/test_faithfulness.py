@@ -10,10 +10,11 @@ import torch
 from torch import nn
 
 from pytest_gradcam import Explainer, FocusError, HeatmapError, NoEvidenceError
+from pytest_gradcam.cam.engine import Engine
 from pytest_gradcam.checks import faithfulness
 from pytest_gradcam.checks.faithfulness import DeletionInsertion, rearranged
 from pytest_gradcam.evidence.current_test import running
-from tests.engine.sanity_models import Corner, Drawn, Empty, Red, Turned, network, noise, red_square
+from tests.engine.sanity_models import Corner, Drawn, Empty, Red, Turned, explained_by, network, noise, red_square
 from tests.engine.states import same, state_of
 from tests.unit.test_bounds import Keeper
 
@@ -35,7 +36,8 @@ def test_a_map_of_the_evidence_passes(kept):
 
 def test_a_map_of_other_places_fails_with_figures_and_advice():
     with pytest.raises(FocusError) as caught:
-        Turned(Red(), layer="features", classes=("red", "green", "dark")).assert_faithful(red_square(), target="red")
+        turned = Turned(Red(), layer="features", classes=("red", "green", "dark"))
+        explained_by(turned).assert_faithful(red_square(), target="red")
     lines = str(caught.value).splitlines()
     assert re.fullmatch(
         r"the heatmap's order of pixels moves the score of 'red' more than [0-3] of 20 random orders do, \d+\.0 %; "
@@ -56,7 +58,9 @@ def test_a_callable_and_a_seed(kept):
     explainer = Explainer(Red(), layer="features")
     for seed in (3, 3, 4):
         with pytest.raises(FocusError):
-            Turned(Red(), layer="features").assert_faithful(red_square(), target=lambda out: out[0], seed=seed)
+            explained_by(Turned(Red(), layer="features")).assert_faithful(
+                red_square(), target=lambda out: out[0], seed=seed
+            )
     assert kept[0].details == kept[1].details != kept[2].details
     explainer.assert_faithful(red_square(), target=lambda out: out[0], at_least=1)
 
@@ -65,7 +69,7 @@ def test_no_trace_is_left():
     model = network(norm=True).train()
     before = state_of(model)
     with pytest.raises((FocusError, HeatmapError)):
-        Turned(model).assert_faithful(noise(), at_least=1, orders=9)
+        explained_by(Turned(model)).assert_faithful(noise(), at_least=1, orders=9)
     assert same(before, state_of(model))
 
 
@@ -77,7 +81,11 @@ class TestUndecided:
         assert not isinstance(caught.value, AssertionError)
 
     def test_a_heatmap_of_zeros(self, kept):
-        self.refused("no positive evidence .* explain another target", Empty(Red(), layer="features"), NoEvidenceError)
+        self.refused(
+            "no positive evidence .* explain another target",
+            explained_by(Empty(Red(), layer="features")),
+            NoEvidenceError,
+        )
         assert [record.outcome for record in kept] == ["no evidence"]
 
     def test_an_image_that_scores_no_higher_than_its_mean_colour(self):
@@ -131,9 +139,9 @@ class TestUndecided:
 
 
 def trial_of(model, image, target=0):
-    explainer = Explainer(model, layer="features")
-    one = explainer.read(image)
-    return DeletionInsertion(one, lambda images: explainer.scores(images, target), np.random.default_rng(0))
+    engine = Engine(model, layer="features")
+    one = engine.read(image)
+    return DeletionInsertion(one, lambda images: engine.scores(images, target), np.random.default_rng(0))
 
 
 def test_deletion_and_insertion_in_closed_form():

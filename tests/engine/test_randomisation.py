@@ -10,10 +10,11 @@ import torch
 from torch import nn
 
 from pytest_gradcam import Explainer, FocusError, HeatmapError, NoEvidenceError
+from pytest_gradcam.cam import redraw as redrawing
+from pytest_gradcam.cam.redraw import copied, parts, redraw
 from pytest_gradcam.checks import randomisation
-from pytest_gradcam.checks.randomisation import copied, parts, redraw
 from pytest_gradcam.evidence.current_test import running
-from tests.engine.sanity_models import Blob, Edges, Empty, network, noise
+from tests.engine.sanity_models import Blob, Edges, Empty, explained_by, network, noise
 from tests.engine.states import same, state_of
 from tests.unit.test_bounds import Keeper
 
@@ -38,7 +39,7 @@ def test_a_map_of_what_was_learnt_passes(kept, norm, cascade):
 @pytest.mark.parametrize("cascade", [False, True])
 def test_a_map_of_the_picture_alone_fails(drawn, cascade):
     with pytest.raises(FocusError) as caught:
-        drawn(network()).assert_depends_on_weights(noise(), target=2, cascade=cascade, draws=2)
+        explained_by(drawn(network())).assert_depends_on_weights(noise(), target=2, cascade=cascade, draws=2)
     first, *rest = str(caught.value).splitlines()
     stages = " after each of 4 stages from the top" if cascade else ""
     assert first == (
@@ -77,7 +78,7 @@ def test_the_model_is_never_touched(mode):
     before = state_of(model)
     Explainer(model).assert_depends_on_weights(noise(), target=2, draws=2, at_most=0.99)
     with pytest.raises(FocusError):
-        Blob(model).assert_depends_on_weights(noise(), target=2, cascade=True, draws=2)
+        explained_by(Blob(model)).assert_depends_on_weights(noise(), target=2, cascade=True, draws=2)
     assert same(before, state_of(model))
 
 
@@ -89,16 +90,16 @@ class TestUndecided:
         assert not isinstance(caught.value, AssertionError)
 
     def test_a_heatmap_of_zeros(self):
-        self.refused("no positive evidence .* explain another target", Empty(network()), NoEvidenceError)
+        self.refused("no positive evidence .* explain another target", explained_by(Empty(network())), NoEvidenceError)
 
     @pytest.mark.parametrize("value", [0.0, 0.5])
     def test_an_empty_or_a_constant_map_once_the_weights_are_redrawn(self, monkeypatch, value):
         class Lost(Blob):
             def paint(self, one, grid):
-                return super().paint(one, grid) if self.network is self.first else np.full_like(grid, value)
+                return super().paint(one, grid) if self.network is model else np.full_like(grid, value)
 
-        explainer = Lost(network())
-        explainer.first = explainer.network
+        model = network()
+        explainer = explained_by(Lost(model))
         self.refused(
             "with redrawn weights the heatmap is empty or the same everywhere in 8 of 8 draws.*; explain another target",
             explainer,
@@ -114,7 +115,7 @@ class TestUndecided:
                 return super().paint(one, grid) if len(self.calls) % 3 else np.zeros_like(grid)
 
         with pytest.raises(FocusError):
-            Sometimes(network()).assert_depends_on_weights(noise(), target=2, draws=4)
+            explained_by(Sometimes(network())).assert_depends_on_weights(noise(), target=2, draws=4)
         assert dict(kept[0].details)["draws"].startswith("4, ")
 
     def test_a_model_that_cannot_be_copied(self):
@@ -140,14 +141,14 @@ class TestUndecided:
                 return nn.functional.avg_pool2d(x, 8)
 
         model = nn.Sequential(Pool(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
-        self.refused("the model has no parameters.*; check which model", Blob(model, layer="0"))
+        self.refused("the model has no parameters.*; check which model", explained_by(Blob(model, layer="0")))
 
     def test_weights_of_one_value(self):
         model = network()
         with torch.no_grad():
             for parameter in model.parameters():
                 parameter.fill_(0.01)
-        self.refused("redrawing them changes nothing; train the model first", Blob(model))
+        self.refused("redrawing them changes nothing; train the model first", explained_by(Blob(model)))
 
     def test_numbers_that_are_not_finite_once_the_weights_are_redrawn(self, monkeypatch):
         def spoil(modules, generator):
@@ -155,7 +156,7 @@ class TestUndecided:
                 for parameter in module.parameters(recurse=False):
                     parameter.data.fill_(math.nan)
 
-        monkeypatch.setattr(randomisation, "redraw", spoil)
+        monkeypatch.setattr(redrawing, "redraw", spoil)
         self.refused("with redrawn weights, the activations.* hold NaN.*; check the weights")
 
     @pytest.mark.parametrize("at_most", [1, -0.1, 50, math.nan, True, "0.5", None])

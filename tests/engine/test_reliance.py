@@ -7,7 +7,7 @@ from torch import nn
 
 from pytest_gradcam import Explainer, FocusError, HeatmapError, NoEvidenceError, masks
 from pytest_gradcam.checks.donors import arrange
-from pytest_gradcam.checks.masked_image import read_places
+from pytest_gradcam.checks.masked_image import read_masked_images
 from tests.engine.states import same, state_of
 
 SIDE = 32
@@ -171,7 +171,7 @@ def test_masks_one_each_follow_an_artefact_that_moves():
 def test_lenders_are_spread_over_the_images():
     explainer = Explainer(Reads(CORNER))
     images = [scene(i, i // 20, i // 20) for i in range(40)]  # sorted by class, as files often are
-    places = read_places(explainer, images, CORNER)
+    places = read_masked_images(explainer._engine, images, CORNER)
     lent = arrange(places, np.arange(40) // 20, lambda i, j: i // 20 != j // 20)
     firsts = {loan.lenders[0] for loan in lent.loans}
     assert len(firsts) > 30

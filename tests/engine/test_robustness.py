@@ -10,6 +10,7 @@ import pytest
 from pytest_gradcam import Explainer, HeatmapError, Robustness, masks
 from pytest_gradcam.checks.robustness_curve import Step
 from pytest_gradcam.perturbations import brightness, fog, shift
+from tests.engine.sanity_models import explained_by
 from tests.engine.test_stability import IMAGE, SQUARE, Colour, Counting, preprocess, square
 
 
@@ -90,9 +91,9 @@ def test_what_cannot_be_measured_is_none_and_does_not_hold(explainer):
 
 
 def test_it_is_batched_with_one_pass_for_the_original():
-    explainer = Counting(Colour().eval(), "features", preprocess=preprocess)
-    explainer.robustness(IMAGE, fog)
-    assert explainer.passes == [1, 11]
+    engine = Counting(Colour().eval(), "features", preprocess=preprocess)
+    explained_by(engine).robustness(IMAGE, fog)
+    assert engine.passes == [1, 11]
 
 
 def test_a_geometric_kind_moves_mask_and_heatmap(explainer):

@@ -11,7 +11,7 @@ from torch import nn
 
 from pytest_gradcam import Explainer, FocusError, HeatmapError, NoEvidenceError, masks, strategies
 from pytest_gradcam.cam.cache import HeatmapCache
-from pytest_gradcam.cam.dense import Box
+from pytest_gradcam.cam.engine import Engine
 from pytest_gradcam.cam.fingerprint import Fingerprints
 from pytest_gradcam.evidence.current_test import running
 from pytest_gradcam.evidence.record import Record
@@ -27,6 +27,8 @@ from pytest_gradcam.perturbations import (
     shift,
     zoom,
 )
+from pytest_gradcam.targets import Box
+from tests.engine.sanity_models import explained_by
 from tests.engine.states import same, state_of
 
 
@@ -45,7 +47,7 @@ class Colour(nn.Module):
         return 10 * self.features(x).mean((2, 3))
 
 
-class Counting(Explainer):
+class Counting(Engine):
     """Keeps the sizes of the batches that it explained."""
 
     def __init__(self, *arguments, **keywords):
@@ -383,16 +385,18 @@ class TestSeveral:
         )
 
     def test_they_share_forward_passes_with_one_for_the_original(self):
-        explainer = Counting(Colour().eval(), "features", preprocess=preprocess, batch_size=8)
-        explainer.assert_stable(IMAGE, [brightness(s / 40) for s in range(20)], score_within=100, same_class=False)
-        assert explainer.passes == [1, 8, 8, 4]
+        engine = Counting(Colour().eval(), "features", preprocess=preprocess, batch_size=8)
+        explained_by(engine).assert_stable(
+            IMAGE, [brightness(s / 40) for s in range(20)], score_within=100, same_class=False
+        )
+        assert engine.passes == [1, 8, 8, 4]
 
     def test_the_original_is_explained_once_in_a_run(self):
         cache = HeatmapCache()
-        explainer = Counting(Colour().eval(), "features", preprocess=preprocess, cache=cache)
+        engine = Counting(Colour().eval(), "features", preprocess=preprocess, cache=cache)
         for severity in (0.01, 0.02, 0.03, 0.02):
-            explainer.assert_stable(IMAGE, fog(severity), score_within=100, same_class=False)
-        assert explainer.passes == [1] * 5
+            explained_by(engine).assert_stable(IMAGE, fog(severity), score_within=100, same_class=False)
+        assert engine.passes == [1] * 5
         assert len(cache._kept) == 1  # the tries of a search are not worth a place
 
 

@@ -1,0 +1,97 @@
+"""A copy of a model whose weights are redrawn: every parameter tensor takes its own values in random order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from copy import deepcopy
+from itertools import pairwise
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from pytest_gradcam.cam.guard import forward, random_states_kept
+from pytest_gradcam.errors import HeatmapError
+
+
+def redrawn(original: nn.Module, model: nn.Module, inputs: Tensor, seed: int, stages: int) -> Iterator[None]:
+    """The copy `model`, redrawn from the output down: after each of at most so many stages it gives way.
+
+    It begins with the weights of the original. Batch statistics follow from `inputs` (B, C, H, W).
+    """
+    model.load_state_dict(original.state_dict())
+    generator, done = torch.Generator().manual_seed(seed), list[nn.Module]()
+    for part in parts(model, stages):
+        redraw(part, generator)
+        done += part
+        _recalibrate(model, done, inputs)
+        yield
+
+
+def copied(network: nn.Module) -> nn.Module:
+    """A copy in eval mode that shares no memory with the model. Raises HeatmapError if there is none."""
+    try:
+        with random_states_kept():
+            model = deepcopy(network)
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:  # whatever a model holds may refuse to be copied in its own way
+        raise HeatmapError(
+            f"the model cannot be copied ({type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}); "
+            "let copy.deepcopy(model) work, for this check redraws the weights of a copy"
+        ) from error
+    own = {parameter.data_ptr() for parameter in network.parameters() if parameter.numel()}
+    if any(parameter.data_ptr() in own for parameter in model.parameters() if parameter.numel()):
+        raise HeatmapError(
+            "the model's copy shares its weights, and this check would redraw the model's own; "
+            "let copy.deepcopy(model) copy the weights"
+        )
+    return model.eval()
+
+
+def redraw(modules: Sequence[nn.Module], generator: torch.Generator) -> None:
+    """Every parameter tensor of the modules takes its own values in random order, so that its scale stays."""
+    with torch.no_grad():
+        for parameter in (parameter for module in modules for parameter in module.parameters(recurse=False)):
+            flat = parameter.detach().reshape(-1)
+            order = torch.randperm(flat.numel(), generator=generator).to(flat.device)
+            parameter.copy_(flat[order].reshape(parameter.shape))
+
+
+def parts(model: nn.Module, stages: int) -> list[list[nn.Module]]:
+    """The modules with parameters of their own in at most so many parts, from the output's end.
+
+    Each part has a parameter with different values. Raises HeatmapError if none has.
+    """
+    groups: list[list[nn.Module]] = []
+    for module in reversed([one for one in model.modules() if any(True for _ in one.parameters(recurse=False))]):
+        if not groups or (_varies([module]) and _varies(groups[-1])):
+            groups.append([])
+        groups[-1].append(module)
+    if not groups:
+        raise HeatmapError("the model has no parameters, so nothing can depend on them; check which model is explained")
+    if not any(map(_varies, groups)):
+        raise HeatmapError("the weights have one value each, so redrawing them changes nothing; train the model first")
+    cuts = np.linspace(0, len(groups), min(stages, len(groups)) + 1).round().astype(int)
+    return [[module for group in groups[start:end] for module in group] for start, end in pairwise(cuts)]
+
+
+def _varies(modules: Sequence[nn.Module]) -> bool:
+    own = (parameter for module in modules for parameter in module.parameters(recurse=False))
+    return any(bool((parameter != parameter.reshape(-1)[:1]).any()) for parameter in own if parameter.numel())
+
+
+def _recalibrate(model: nn.Module, redrawn: Sequence[nn.Module], inputs: Tensor) -> None:
+    """Batch statistics of redrawn layers are those of what they now see; the old ones would blow up or kill channels."""
+    norms = [one for one in redrawn if isinstance(one, _BatchNorm) and one.running_mean is not None]
+    if not norms:
+        return
+    views = torch.cat([inputs, inputs.flip(3), inputs.flip(2), inputs.flip(2, 3)])
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None
+        norm.train()
+    with random_states_kept(), torch.no_grad(), torch.compiler.set_stance("force_eager"):
+        forward(model, views)
+    model.eval()

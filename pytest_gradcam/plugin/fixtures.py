@@ -1,0 +1,74 @@
+"""The fixtures: the model, what goes with it, and `gradcam`, its explainer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import pytest
+
+from pytest_gradcam.errors import SettingsError
+from pytest_gradcam.evidence.current_test import Objects
+from pytest_gradcam.plugin.item import SETTINGS
+
+if TYPE_CHECKING:
+    from pytest_gradcam.explainer import Explainer
+    from pytest_gradcam.plugin.session import Models
+
+_MODELS = pytest.StashKey["Models"]()
+_T = TypeVar("_T")
+
+
+@pytest.fixture(scope="session")
+def gradcam_model(pytestconfig: pytest.Config) -> Any:
+    """The model to explain, a torch.nn.Module: built from the option gradcam_model. Override it in conftest.py."""
+    from pytest_gradcam.plugin import session
+
+    return _or_fail(lambda: session.build_model(pytestconfig.stash[SETTINGS]))
+
+
+@pytest.fixture(scope="session")
+def gradcam_preprocess(pytestconfig: pytest.Config) -> Any:
+    """The callable from a PIL image to the model's input, a float tensor (C, H, W). Override it in conftest.py."""
+    from pytest_gradcam.plugin import session
+
+    return _or_fail(lambda: session.build_preprocess(pytestconfig.stash[SETTINGS]))
+
+
+@pytest.fixture(scope="session")
+def gradcam_classes(pytestconfig: pytest.Config) -> Any:
+    """The class names in the order of the model's scores, or a dict name -> index. Override it in conftest.py."""
+    from pytest_gradcam.plugin import session
+
+    return _or_fail(lambda: session.build_classes(pytestconfig.stash[SETTINGS]))
+
+
+@pytest.fixture(scope="session")
+def gradcam(
+    pytestconfig: pytest.Config, gradcam_model: Any, gradcam_preprocess: Any, gradcam_classes: Any
+) -> Explainer:
+    """The explainer of the model: `gradcam(image, target)` is a heatmap with checks on it."""
+    from pytest_gradcam.plugin import session
+
+    objects = Objects(gradcam_model, gradcam_preprocess, gradcam_classes)
+    return _or_fail(lambda: session.build_explainer(_models(pytestconfig), objects))
+
+
+def _models(config: pytest.Config) -> Models:
+    """Those of the run, one for all its sessions of the fixture: each model is looked at once."""
+    from pytest_gradcam.plugin import session
+
+    if _MODELS not in config.stash:
+        cache = getattr(config, "cache", None)  # not there under -p no:cacheprovider
+        config.stash[_MODELS] = session.Models(config.stash[SETTINGS], cache.mkdir("gradcam") if cache else None)
+    return config.stash[_MODELS]
+
+
+def _or_fail(build: Callable[[], _T]) -> _T:
+    """What was built; a wrong setting fails the test in one line, without a traceback through the plugin."""
+    try:
+        return build()
+    except ValueError as error:
+        if type(error).__module__ != SettingsError.__module__:
+            raise
+        pytest.fail(str(error), pytrace=False)
