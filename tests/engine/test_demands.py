@@ -1,4 +1,4 @@
-"""Each demand by itself: its figure, the edge of its bound, and its words to the letter."""
+"""Each criterion by itself: its figure, the edge of its bound, and its words to the letter."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pytest_gradcam import Heatmap, HeatmapError, NoEvidenceError
-from pytest_gradcam.checks.criteria import LiftAtLeast, MassAtLeast, SameClass, ScoreWithin, SimilarityAtLeast, demands
+from pytest_gradcam.checks.criteria import LiftAtLeast, MassAtLeast, SameClass, ScoreWithin, SimilarityAtLeast, criteria
 from pytest_gradcam.checks.perturbed import PerturbedImage
 from pytest_gradcam.evidence.bounds import Lift
 from pytest_gradcam.evidence.record import Subject
@@ -35,16 +35,20 @@ DOG = {"predicted": "dog", "predicted_index": 5}
 
 
 def test_the_class_is_kept_or_not():
-    demand = SameClass(1.0)
-    assert (demand.label, demand.measure, demand.direction) == ("class", "the predicted class is kept", "at_least")
-    assert demand.figure(trial()) == 1.0
-    assert demand.figure(trial(**DOG)) == 0.0
-    assert demand.holds(1.0)
-    assert not demand.holds(0.0)
-    assert demand.finding(trial(**DOG), 0.0) == (
+    criterion = SameClass(1.0)
+    assert (criterion.label, criterion.measure, criterion.direction) == (
+        "class",
+        "the predicted class is kept",
+        "at_least",
+    )
+    assert criterion.figure(trial()) == 1.0
+    assert criterion.figure(trial(**DOG)) == 0.0
+    assert criterion.holds(1.0)
+    assert not criterion.holds(0.0)
+    assert criterion.finding(trial(**DOG), 0.0) == (
         "the model predicts 'dog' (5), no longer 'cat' (3); expected the same class"
     )
-    assert demand.phrase(trial(**DOG), 0.0) == "'cat' before, 'dog' after; expected the same"
+    assert criterion.phrase(trial(**DOG), 0.0) == "'cat' before, 'dog' after; expected the same"
 
 
 @pytest.mark.parametrize("before", [True, False])
@@ -59,45 +63,51 @@ def test_without_a_predicted_class_none_is_kept(before):
 
 
 def test_the_score_changes_up_and_down():
-    demand = ScoreWithin(0.5)
-    assert (demand.label, demand.measure, demand.direction) == ("score", "change of the score", "at_most")
-    assert demand.figure(trial(score=3.25)) == demand.figure(trial(score=4.75)) == 0.75
-    assert demand.holds(0.5)
-    assert not demand.holds(math.nextafter(0.5, 1))
-    assert demand.finding(trial(score=3.25), 0.75) == "the score of 'cat' changes by 0.75; expected at most 0.5"
-    assert demand.phrase(trial(score=3.25), 0.75) == ("4 before, 3.25 after, a change of 0.75; expected at most 0.5")
-    assert demand.finding(trial(), 0.50004) == "the score of 'cat' changes by 0.50004; expected at most 0.5"
-    assert "a change of 0.50004;" in demand.phrase(trial(), 0.50004)
+    criterion = ScoreWithin(0.5)
+    assert (criterion.label, criterion.measure, criterion.direction) == ("score", "change of the score", "at_most")
+    assert criterion.figure(trial(score=3.25)) == criterion.figure(trial(score=4.75)) == 0.75
+    assert criterion.holds(0.5)
+    assert not criterion.holds(math.nextafter(0.5, 1))
+    assert criterion.finding(trial(score=3.25), 0.75) == "the score of 'cat' changes by 0.75; expected at most 0.5"
+    assert criterion.phrase(trial(score=3.25), 0.75) == ("4 before, 3.25 after, a change of 0.75; expected at most 0.5")
+    assert criterion.finding(trial(), 0.50004) == "the score of 'cat' changes by 0.50004; expected at most 0.5"
+    assert "a change of 0.50004;" in criterion.phrase(trial(), 0.50004)
 
 
 def test_the_mass_stays_in_the_mask():
-    demand = MassAtLeast(0.5)
-    assert (demand.label, demand.measure, demand.direction) == ("mass", "relevance mass in the moved mask", "at_least")
+    criterion = MassAtLeast(0.5)
+    assert (criterion.label, criterion.measure, criterion.direction) == (
+        "mass",
+        "relevance mass in the moved mask",
+        "at_least",
+    )
     turned = trial(GRID[::-1], MASK)
-    assert demand.figure(turned) == pytest.approx(28 / 120)
-    assert demand.holds(0.5)
-    assert not demand.holds(math.nextafter(0.5, 0))
-    assert demand.finding(turned, 28 / 120) == (
+    assert criterion.figure(turned) == pytest.approx(28 / 120)
+    assert criterion.holds(0.5)
+    assert not criterion.holds(math.nextafter(0.5, 0))
+    assert criterion.finding(turned, 28 / 120) == (
         "23.3 % of the attention for 'cat' lies inside the mask; expected at least 50.0 %"
     )
-    assert demand.phrase(turned, 28 / 120) == "76.7 % of it in the mask before, 23.3 % after; expected at least 50.0 %"
-    assert demand.finding(turned, 0.49996).startswith("49.996 % of the attention")
-    assert " 49.996 % after; " in demand.phrase(turned, 0.49996)
+    assert (
+        criterion.phrase(turned, 28 / 120) == "76.7 % of it in the mask before, 23.3 % after; expected at least 50.0 %"
+    )
+    assert criterion.finding(turned, 0.49996).startswith("49.996 % of the attention")
+    assert " 49.996 % after; " in criterion.phrase(turned, 0.49996)
 
 
 def test_the_lift_stays_in_the_mask():
-    demand = LiftAtLeast(1.5)
-    assert (demand.label, demand.measure, demand.direction) == ("lift", "lift in the moved mask", "at_least")
+    criterion = LiftAtLeast(1.5)
+    assert (criterion.label, criterion.measure, criterion.direction) == ("lift", "lift in the moved mask", "at_least")
     turned = trial(GRID[::-1], MASK)
-    assert demand.figure(turned) == pytest.approx(2 * 28 / 120)
-    assert demand.before(turned) == pytest.approx(2 * 92 / 120)
+    assert criterion.figure(turned) == pytest.approx(2 * 28 / 120)
+    assert criterion.before(turned) == pytest.approx(2 * 92 / 120)
     assert MassAtLeast(0.5).before(turned) == pytest.approx(92 / 120)
-    assert demand.holds(1.5)
-    assert not demand.holds(math.nextafter(1.5, 0))
-    assert demand.finding(turned, 1.49996) == (
+    assert criterion.holds(1.5)
+    assert not criterion.holds(math.nextafter(1.5, 0))
+    assert criterion.finding(turned, 1.49996) == (
         "the attention for 'cat' has a lift of 1.49996 inside the mask, 1 is chance; expected at least 1.5"
     )
-    assert demand.phrase(turned, 1.49996) == (
+    assert criterion.phrase(turned, 1.49996) == (
         "1.53 in the mask before, 1.49996 after, 1 is chance; expected at least 1.5"
     )
 
@@ -114,11 +124,11 @@ def test_a_lift_that_the_moved_mask_can_not_reach():
         LiftAtLeast(2 * (1 + 1e-8)).figure(trial(GRID, MASK))
 
 
-@pytest.mark.parametrize("demand", [MassAtLeast(0.5), LiftAtLeast(1.5)])
-def test_what_shall_survive_has_to_be_there(demand):
+@pytest.mark.parametrize("criterion", [MassAtLeast(0.5), LiftAtLeast(1.5)])
+def test_what_shall_survive_has_to_be_there(criterion):
     gone = replace(trial(GRID, MASK), before=heatmap(np.zeros((4, 4))))
     with pytest.raises(NoEvidenceError):
-        demand.figure(gone)
+        criterion.figure(gone)
 
 
 @pytest.mark.parametrize(
@@ -143,23 +153,27 @@ def test_a_mask_that_can_hold_no_share(mask, words):
 
 
 def test_the_heatmap_stays_like_itself():
-    demand = SimilarityAtLeast(0.5)
-    assert (demand.label, demand.measure, demand.direction) == ("similarity", "similarity of the heatmaps", "at_least")
-    assert demand.figure(trial(GRID[::-1, ::-1])) == pytest.approx(-1)
-    assert demand.holds(0.5)
-    assert not demand.holds(math.nextafter(0.5, 0))
-    assert demand.finding(trial(), 0.49996) == (
+    criterion = SimilarityAtLeast(0.5)
+    assert (criterion.label, criterion.measure, criterion.direction) == (
+        "similarity",
+        "similarity of the heatmaps",
+        "at_least",
+    )
+    assert criterion.figure(trial(GRID[::-1, ::-1])) == pytest.approx(-1)
+    assert criterion.holds(0.5)
+    assert not criterion.holds(math.nextafter(0.5, 0))
+    assert criterion.finding(trial(), 0.49996) == (
         "the heatmap for 'cat' has a rank correlation of 0.49996 with that of the original; expected at least 0.5"
     )
-    assert demand.phrase(trial(), 0.49996) == "rank correlation 0.49996; expected at least 0.5"
+    assert criterion.phrase(trial(), 0.49996) == "rank correlation 0.49996; expected at least 0.5"
 
 
 def made(**asked):
     nothing = {"same_class": False, "score_within": None, "mass_at_least": None, "similarity_at_least": None}
-    return demands(**{**nothing, **asked})
+    return criteria(**{**nothing, **asked})
 
 
-def test_demands_are_those_that_were_made():
+def test_criteria_are_those_that_were_made():
     assert made() == []
     assert made(same_class=True) == [SameClass(1.0)]
     assert made(similarity_at_least=1, mass_at_least=0.3, score_within=2, same_class=True) == [

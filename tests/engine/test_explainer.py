@@ -150,7 +150,7 @@ NAMES = ("red", "green", "dark")
 def test_targets_by_name_index_prediction_and_callable():
     explainer = Explainer(Red(), classes=NAMES)
     red = explainer(red_square(), "red")
-    for same_target in (0, np.int64(0), None, -3, lambda output: output[0]):
+    for same_target in (0, np.int64(0), None, lambda output: output[0]):
         np.testing.assert_array_equal(explainer(red_square(), same_target).grid, red.grid)
     assert (red.target, red.score, red.subject.rank, red.subject.predicted) == ("red", 1.0, 1, "red")
     expected = np.zeros((8, 8))
@@ -176,7 +176,8 @@ def test_a_mask_of_a_tensor_is_in_its_own_coordinates():
     ("target", "words"),
     [
         ("rde", r"no class 'rde' among the 3 class names; did you mean 'red'"),
-        (3, "target 3 is out of range; expected an index from 0 to 2"),
+        (3, "target=3 is out of range; expected an index from 0 to 2, since the model gives 3 scores"),
+        (-1, "target=-1 is out of range; expected an index from 0 to 2, since the model gives 3 scores"),
         (-4, "out of range"),
         (1.5, "1.5 is no target"),
         (True, "True is no target"),

@@ -35,8 +35,8 @@ def test_a_map_of_the_evidence_passes(kept):
 
 
 def test_a_map_of_other_places_fails_with_figures_and_advice():
+    turned = Turned(Red(), layer="features", classes=("red", "green", "dark"))
     with pytest.raises(FocusError) as caught:
-        turned = Turned(Red(), layer="features", classes=("red", "green", "dark"))
         explained_by(turned).assert_faithful(red_square(), target="red")
     lines = str(caught.value).splitlines()
     assert re.fullmatch(
@@ -121,7 +121,7 @@ class TestUndecided:
                 return cells
 
         words = "3 x 3 cells has too few other orders to compare 20 with it; choose a layer"
-        self.refused(words, OneCell(Corner(), layer="features"))
+        self.refused(words, explained_by(OneCell(Corner(), layer="features")))
 
     def test_scores_that_are_not_finite(self):
         class Fragile(Corner):

@@ -231,7 +231,7 @@ def test_targets_are_classes():
         explainer.assert_relies_on(image, DISC, target="green")  # it gains when the red goes
     with pytest.raises(HeatmapError, match="there is no class 'rod'"):
         explainer.assert_relies_on(image, DISC, target="rod")
-    with pytest.raises(HeatmapError, match="the target 3 is out of range"):
+    with pytest.raises(HeatmapError, match="target=3 is out of range"):
         explainer.assert_relies_on(image, DISC, target=3)
     with pytest.raises(HeatmapError, match="has no margin over other classes"):
         explainer.assert_relies_on(image, DISC, target=lambda output: output[0])

@@ -12,7 +12,6 @@ from torch import nn
 from pytest_gradcam import Explainer, FocusError, HeatmapError, NoEvidenceError
 from pytest_gradcam.cam import redraw as redrawing
 from pytest_gradcam.cam.redraw import copied, parts, redraw
-from pytest_gradcam.checks import randomisation
 from pytest_gradcam.evidence.current_test import running
 from tests.engine.sanity_models import Blob, Edges, Empty, explained_by, network, noise
 from tests.engine.states import same, state_of
@@ -96,7 +95,7 @@ class TestUndecided:
     def test_an_empty_or_a_constant_map_once_the_weights_are_redrawn(self, monkeypatch, value):
         class Lost(Blob):
             def paint(self, one, grid):
-                return super().paint(one, grid) if self.network is model else np.full_like(grid, value)
+                return super().paint(one, grid) if self.model is model else np.full_like(grid, value)
 
         model = network()
         explainer = explained_by(Lost(model))
@@ -202,7 +201,7 @@ def test_batch_statistics_follow_the_redrawn_weights():
             if isinstance(layer, nn.BatchNorm2d):
                 layer.running_var.fill_(1e-8)
     redraw(list(model.modules()), torch.Generator().manual_seed(0))
-    randomisation._recalibrate(model, list(model.modules()), noise()[None])
+    redrawing._recalibrate(model, list(model.modules()), noise()[None])
     seen = model[:2](torch.stack([noise(), noise().flip(2), noise().flip(1), noise().flip(1, 2)]))
     assert not model.training
     torch.testing.assert_close(seen.mean((0, 2, 3)), model[1].bias.detach(), atol=1e-4, rtol=0)

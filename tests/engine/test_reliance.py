@@ -168,15 +168,15 @@ def test_masks_one_each_follow_an_artefact_that_moves():
     assert Explainer(Reads(DISC)).reliance(images, np.stack(places)).relies is False
 
 
-def test_lenders_are_spread_over_the_images():
+def test_donors_are_spread_over_the_images():
     explainer = Explainer(Reads(CORNER))
     images = [scene(i, i // 20, i // 20) for i in range(40)]  # sorted by class, as files often are
     places = read_masked_images(explainer._engine, images, CORNER)
-    lent = arrange(places, np.arange(40) // 20, lambda i, j: i // 20 != j // 20)
-    firsts = {loan.lenders[0] for loan in lent.loans}
+    given = arrange(places, np.arange(40) // 20, lambda i, j: i // 20 != j // 20)
+    firsts = {patch.donors[0] for patch in given.patches}
     assert len(firsts) > 30
-    assert lent.worth == 40
-    assert all(loan.to // 20 != loan.lenders[0] // 20 for loan in lent.loans)
+    assert given.worth == 40
+    assert all(patch.to // 20 != patch.donors[0] // 20 for patch in given.patches)
 
 
 def test_backgrounds_are_pieced_together_from_several_images():
