@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from pytest_gradcam import bounds, evidence, metrics, verdicts
 from pytest_gradcam.engine.guard import forward, random_states_kept
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from pytest_gradcam.engine.explainer import Explainer
 
 _STAGES = 5  # of a cascade
+_BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 _TRIES = 4  # draws for each that is wanted: some leave the target without evidence, and say nothing
 
 
@@ -177,7 +177,7 @@ def _varies(modules: Sequence[nn.Module]) -> bool:
 
 def _recalibrate(model: nn.Module, redrawn: Sequence[nn.Module], inputs: Tensor) -> None:
     """Batch statistics of redrawn layers are those of what they now see; the old ones would blow up or kill channels."""
-    norms = [one for one in redrawn if isinstance(one, _BatchNorm) and one.running_mean is not None]
+    norms = [one for one in redrawn if isinstance(one, _BATCH_NORMS) and one.running_mean is not None]
     if not norms:
         return
     views = torch.cat([inputs, inputs.flip(3), inputs.flip(2), inputs.flip(2, 3)])
