@@ -6,13 +6,12 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from pytest_gradcam.cam.guard import random_states_kept
@@ -43,7 +42,6 @@ NEEDS_GRADIENTS = frozenset(METHODS) - {"eigencam", "kpcacam", "fem", "randomcam
 
 # They draw from NumPy's global generator: the weights of RandomCAM, the start vector of kernel PCA's eigensolver.
 _RANDOM = ("randomcam", "kpcacam")
-_DEFAULTS = {"fem": {"k": 2}, "kpcacam": {"kernel": "sigmoid", "gamma": None}}  # those of their constructors
 _UNDECIDED = 0.05  # a correlation that tells no sign
 # Sums over channels that are smaller than these shares of the summands are rounding: measured, 1e-6 (bfloat16: 1e-3)
 # where the summands cancel, and 1e-2 or more (their range: 5e-4) in networks where they do not.
@@ -81,7 +79,7 @@ def _grid(method: str, activations: FloatArray, gradients: FloatArray) -> FloatA
 
 def _signed(method: str, activations: FloatArray, gradients: FloatArray) -> FloatArray:
     try:
-        maps = _formula(method).get_cam_image(None, None, None, activations[None], gradients[None], False)
+        maps = _formula(_CLASSES[method]).get_cam_image(None, None, None, activations[None], gradients[None], False)
     except (ValueError, np.linalg.LinAlgError) as error:
         raise HeatmapError(
             f"{method} has no solution for these activations ({str(error).splitlines()[0]}); "
@@ -162,19 +160,13 @@ def shapley_gradient(total: Tensor, leaf: Tensor) -> Tensor | None:
     return gradient.detach() if curved is None else gradient.detach() - curved / 2
 
 
-def bare(kind: str) -> Any:
-    """An instance of a class of pytorch-grad-cam without what its constructor does: it puts hooks on a model."""
-    cls = getattr(_library(), kind)
-    instance = cls.__new__(cls)
-    instance.activations_and_grads = SimpleNamespace(release=lambda: None)  # `__del__` asks for it
-    return instance
+def constructed(kind: str) -> Any:
+    """An instance of a class of pytorch-grad-cam for its formula alone, around a model with nothing to hook or to change."""
+    with random_states_kept():
+        return getattr(_library(), kind)(nn.LayerNorm(1), [])
 
 
-@cache
-def _formula(method: str) -> Any:
-    formula = bare(_CLASSES[method])
-    vars(formula).update(_DEFAULTS.get(method, {}))
-    return formula
+_formula = cache(constructed)
 
 
 def _library(part: str = "") -> Any:

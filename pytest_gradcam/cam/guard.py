@@ -21,6 +21,7 @@ Restore = Callable[[], None]
 # of torch that names them otherwise recomputes, and says so with a CheckpointError rather than with another map.
 _REENTRANT = "CheckpointFunction"
 _GENERATORS = ("_checkpoint_without_reentrant_generator", "_checkpoint_without_reentrant_generator_impl")
+_COUNTER = "_version"  # where PyTorch counts the writes into a tensor
 
 
 @contextmanager
@@ -123,21 +124,14 @@ class Parts:
 
 
 def parts_of(model: nn.Module) -> Parts:
-    """By one walk: `model.modules()`, `parameters()` and `buffers()` with their nested generators cost more than a layer."""
-    modules, parameters, buffers, open_ = {id(model): model}, {}, [], [model]
-    while open_:
-        module = open_.pop()
-        for parameter in module._parameters.values():
-            if parameter is not None:
-                parameters[id(parameter)] = parameter
-        for name, buffer in module._buffers.items():
-            if buffer is not None:
-                buffers.append((module, name, buffer))
-        for child in module._modules.values():
-            if child is not None and id(child) not in modules:
-                modules[id(child)] = child
-                open_.append(child)
-    return Parts(list(modules.values()), list(parameters.values()), buffers)
+    """The parts of a model and of all modules in it."""
+    modules = list(model.modules())
+    buffers = [
+        (module, name, buffer)
+        for module in modules
+        for name, buffer in module.named_buffers(recurse=False, remove_duplicate=False)
+    ]
+    return Parts(modules, list(model.parameters()), buffers)
 
 
 def _flags(parts: Parts) -> Restore:
@@ -175,8 +169,10 @@ def _buffers(parts: Parts) -> Restore:
 
     def restore() -> None:
         for module, name, buffer, value, changes in kept:
-            if module._buffers.get(name) is not buffer:
-                module._buffers[name] = buffer
+            if not hasattr(module, name):
+                module.register_buffer(name, buffer)
+            elif getattr(module, name) is not buffer:
+                setattr(module, name, buffer)
             if _changes(buffer) != changes:
                 with torch.no_grad():
                     buffer.copy_(value)
@@ -184,6 +180,9 @@ def _buffers(parts: Parts) -> Restore:
     return restore
 
 
-def _changes(tensor: torch.Tensor) -> int:
-    """How often the tensor was written to; tensors made in inference mode do not count, and cannot be written here."""
-    return 0 if tensor.is_inference() else tensor._version
+def _changes(tensor: torch.Tensor) -> object:
+    """How often the tensor was written to; tensors made in inference mode do not count, and cannot be written here.
+
+    Without PyTorch's counter it is never equal to what it was, so that every buffer gets its value back.
+    """
+    return 0 if tensor.is_inference() else getattr(tensor, _COUNTER, object())

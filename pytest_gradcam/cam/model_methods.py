@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from functools import partial
-from types import FunctionType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import interpolate
 
 from pytest_gradcam.cam.capture import capture, replaced
-from pytest_gradcam.cam.formulas import FloatArray, bare
+from pytest_gradcam.cam.formulas import FloatArray, constructed
 from pytest_gradcam.cam.guard import forward
 from pytest_gradcam.cam.outputs import per_image
 from pytest_gradcam.cam.sites import Site
@@ -21,6 +21,8 @@ from pytest_gradcam.errors import HeatmapError
 
 #: From the model's output for one image to a scalar.
 Score = Callable[[Any], Tensor]
+
+_FLAT = 1e-8  # added to a channel's range, as in the library: one value everywhere hides the whole image
 
 
 def grids(
@@ -43,19 +45,24 @@ def grids(
 
 
 def _scorecam(model: nn.Module, inputs: Tensor, site: Site, goals: Sequence[Score], batch_size: int) -> FloatArray:
-    """Wang et al., Score-CAM, CVPRW 2020: each channel's weight is the score of the image seen through it."""
-    cam = bare("ScoreCAM")
-    cam.device, cam.batch_size = inputs.device, batch_size
-    # Its masks are float32.
-    cam.model = lambda masked: _outputs(model, masked.to(inputs.dtype))
-    cam.get_cam_weights = partial(_without_bars(type(cam).get_cam_weights), cam)
-    maps = []
+    """Wang et al., Score-CAM, CVPRW 2020: each channel's weight is the score of the image seen through it.
+
+    Not by the library's class, which holds one masked image per channel at a time and draws a progress bar.
+    """
     with torch.no_grad():
-        # One by one: a masked image per channel is held at a time.
-        for image, goal in zip(inputs.split(1), goals, strict=True):
-            activations = capture(model, image, site).activations.float().cpu().numpy()
-            maps.append(cam.get_cam_image(image, None, [goal], activations, None)[0])
-    return np.asarray(maps, np.float32)
+        return np.stack([_masked(model, *one, site, batch_size) for one in zip(inputs.split(1), goals, strict=True)])
+
+
+def _masked(model: nn.Module, image: Tensor, goal: Score, site: Site, batch_size: int) -> FloatArray:
+    activations = capture(model, image, site).activations.float()
+    scores: list[float] = []
+    for channels in activations[0].split(batch_size):
+        enlarged = interpolate(channels[:, None], image.shape[-2:], mode="bilinear", align_corners=True)
+        low, high = enlarged.amin((2, 3), keepdim=True), enlarged.amax((2, 3), keepdim=True)
+        seen = image * ((enlarged - low) / (high - low + _FLAT))
+        scores += [float(goal(output)) for output in _outputs(model, seen.to(image.dtype))]
+    weights = torch.tensor(scores).softmax(0).numpy()
+    return np.asarray((weights[:, None, None] * activations[0].cpu().numpy()).sum(0), np.float32)
 
 
 def _ablationcam(model: nn.Module, inputs: Tensor, site: Site, goals: Sequence[Score], batch_size: int) -> FloatArray:
@@ -98,7 +105,7 @@ def _fullgrad(model: nn.Module, inputs: Tensor, _site: Site, goals: Sequence[Sco
             "the score does not depend on the input by any gradient, which fullgrad needs; look for no_grad, detach, "
             "argmax or .item() in the model and the target"
         )
-    cam = bare("FullGrad")
+    cam = constructed("FullGrad")
     cam.bias_data = [cam.get_bias_data(layer).float().cpu().numpy() for layer, _ in found]
     cam.activations_and_grads = SimpleNamespace(gradients=[slope for _, slope in found], release=lambda: None)
     pixels = inputs.detach().float().cpu()
@@ -159,12 +166,6 @@ def _standing_in(model: nn.Module, site: Site, tensor: Tensor) -> Iterator[None]
 def _outputs(model: nn.Module, inputs: Tensor) -> list[Any]:
     output = forward(model, inputs)
     return [per_image(output, i, len(inputs)) for i in range(len(inputs))]
-
-
-def _without_bars(function: FunctionType) -> FunctionType:
-    """The same function, in which tqdm draws nothing. The tqdm of others is left alone."""
-    silent = SimpleNamespace(tqdm=lambda steps: steps)
-    return FunctionType(function.__code__, {**function.__globals__, "tqdm": silent}, function.__name__)
 
 
 _METHODS = {"scorecam": _scorecam, "ablationcam": _ablationcam, "fullgrad": _fullgrad}

@@ -9,10 +9,11 @@ from itertools import pairwise
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from pytest_gradcam.cam.guard import forward, random_states_kept
 from pytest_gradcam.errors import HeatmapError
+
+_BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 
 def redrawn(original: nn.Module, model: nn.Module, inputs: Tensor, seed: int, stages: int) -> Iterator[None]:
@@ -84,7 +85,7 @@ def _varies(modules: Sequence[nn.Module]) -> bool:
 
 def _recalibrate(model: nn.Module, redrawn: Sequence[nn.Module], inputs: Tensor) -> None:
     """Batch statistics of redrawn layers are those of what they now see; the old ones would blow up or kill channels."""
-    norms = [one for one in redrawn if isinstance(one, _BatchNorm) and one.running_mean is not None]
+    norms = [one for one in redrawn if isinstance(one, _BATCH_NORMS) and one.running_mean is not None]
     if not norms:
         return
     views = torch.cat([inputs, inputs.flip(3), inputs.flip(2), inputs.flip(2, 3)])

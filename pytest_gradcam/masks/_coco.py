@@ -52,6 +52,7 @@ def _decode(encoding: Mapping[str, Any], shape: tuple[int, int]) -> Bools:
             f"the run-length encoding is of size {encoding.get('size')}, the image {list(shape)} (H, W); "
             "expected the same; pass the image that was annotated"
         )
+    # Why not pycocotools: these lines would cost every user a compiled dependency.
     counts = encoding.get("counts")
     runs = np.asarray(_expand(counts) if isinstance(counts, (str, bytes)) else counts)
     if runs.dtype.kind not in "iu" or runs.ndim != 1 or runs.min(initial=0) < 0 or runs.sum() != shape[0] * shape[1]:

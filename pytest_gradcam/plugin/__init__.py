@@ -43,10 +43,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "gradcam_requirement(name, ...): what the evidence of this test speaks to (docs/trustworthy-ai.md)"
     )
-    # Private, and the only way to keys that nobody registered; without it pytest's own warning stays.
-    unknown: Iterable[str] = getattr(config, "_get_unknown_ini_keys", tuple)()
     try:
-        options.reject_unknown(unknown)
+        options.reject_unknown(_unknown_ini_keys(config))
         config.stash[SETTINGS] = options.resolve(
             {option.name: config.getoption(option.ini) for option in options.OPTIONS},
             {option.name: _from_ini(config, option) for option in options.OPTIONS if not option.switch},
@@ -55,6 +53,14 @@ def pytest_configure(config: pytest.Config) -> None:
             _register(config, config.stash[SETTINGS])
     except SettingsError as error:
         raise pytest.UsageError(str(error)) from None
+
+
+def _unknown_ini_keys(config: pytest.Config) -> Iterable[str]:
+    """The keys that nobody registered, told by a private method of pytest; none without it, and its own warning stays."""
+    try:
+        return tuple(config._get_unknown_ini_keys())
+    except (AttributeError, TypeError):
+        return ()
 
 
 def _register(config: pytest.Config, settings: options.Settings) -> None:

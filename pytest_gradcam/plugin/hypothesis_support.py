@@ -20,9 +20,11 @@ if TYPE_CHECKING:
     Draw = Callable[[Record], Image]
     Keep = Callable[[Record, Draw], Record]
 
-_SETTINGS = "_hypothesis_internal_use_settings"  # where @given and Hypothesis' own pytest plugin keep them
+# Where @given and Hypothesis' own pytest plugin keep a test's settings, and what is there if the user decorated with
+# @settings: private, and the only way to the settings of a test that is decorated already.
+_SETTINGS = "_hypothesis_internal_use_settings"
+_APPLIED = "_hypothesis_internal_settings_applied"
 _THEIR_EXAMPLES, _THEIR_DEADLINE = 100, timedelta(milliseconds=200)  # what Hypothesis comes with
-_APPLIED = "_hypothesis_internal_settings_applied"  # there if the user decorated with @settings
 
 
 def suit(test: Callable[..., object], examples: int) -> None:
@@ -30,16 +32,18 @@ def suit(test: Callable[..., object], examples: int) -> None:
 
     No deadline, so many examples, no health checks for slow data and function-scoped fixtures, and no explain phase,
     which runs the model three times as often after a failure. A profile that the user chose stays untouched, and of
-    their own @settings what they set.
+    their own @settings what they set; all of them, where this version of Hypothesis keeps them elsewhere.
     """
     from hypothesis import HealthCheck, Phase, is_hypothesis_test, settings
 
     profile = settings.get_current_profile_name()
     built_in = profile.partition("-with-")[0]  # with a verbosity, or an explanation, that the command line asked for
-    if not is_hypothesis_test(test) or built_in not in ("default", "ci"):
+    if not is_hypothesis_test(test) or built_in not in ("default", "ci") or not _kept_here():
         return
     function: Any = getattr(test, "__func__", test)
-    now, own = getattr(function, _SETTINGS), hasattr(function, _APPLIED)
+    now, own = getattr(function, _SETTINGS, None), hasattr(function, _APPLIED)
+    if not isinstance(now, settings):
+        return
     theirs = own or now.max_examples != _THEIR_EXAMPLES
     # Not equal but the same: a deadline that the user set is an object of its own.
     inherited = now.deadline is settings.get_profile(built_in).deadline and now.deadline == _THEIR_DEADLINE
@@ -54,6 +58,17 @@ def suit(test: Callable[..., object], examples: int) -> None:
     setattr(function, _SETTINGS, suited)
 
 
+def _kept_here() -> bool:
+    """Whether this version of Hypothesis keeps the settings of a test under the names that are read here."""
+    from hypothesis import settings
+
+    def probe() -> None: ...
+
+    wanted = settings()
+    wanted(probe)
+    return vars(probe).get(_SETTINGS) is wanted and _APPLIED in vars(probe)
+
+
 @dataclass(frozen=True, eq=False)
 class Example:
     """One call of a test by Hypothesis; `final` if it is reported: an explicit example, or a failure that was shrunk."""
@@ -63,12 +78,15 @@ class Example:
 
 
 def example() -> Example | None:
-    """The example that is running, if one is."""
-    control = sys.modules.get("hypothesis.control")
-    if control is None or not control.currently_in_test_context():
+    """The example that is running, if one is; none where Hypothesis does not tell, and then each leaves its records."""
+    hypothesis, control = sys.modules.get("hypothesis"), sys.modules.get("hypothesis.control")
+    if hypothesis is None or not hypothesis.currently_in_test_context():
         return None
-    context = control.current_build_context()
-    return Example(context, context.is_final)
+    try:
+        context = control.current_build_context()  # type: ignore[union-attr]
+        return Example(context, bool(context.is_final))
+    except AttributeError:
+        return None
 
 
 @dataclass

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from itertools import groupby
 from statistics import median
 
+import numpy as np
+
 from pytest_gradcam.evidence.messages import number
 from pytest_gradcam.evidence.record import Record
 
@@ -88,20 +90,23 @@ def _value(record: Record, shift: bool) -> float:
 
 def _bars(group: Sequence[Record], values: Sequence[float], low: float, high: float) -> Iterable[Bar]:
     """Passed at the bottom, failed on them; no bar with a check in it is too low to be seen."""
-    counts = [{"passed": 0, "failed": 0} for _ in range(_BINS)]
-    for record, value in zip(group, values, strict=True):
-        if record.outcome in ("passed", "failed"):
-            place = int((value - low) / (high - low) * _BINS)
-            counts[min(place, _BINS - 1)][record.outcome] += 1
-    most = max(sum(bin_.values()) for bin_ in counts) or 1
+    counts = [_counts(group, values, outcome, (low, high)) for outcome in ("passed", "failed")]
+    most = max(map(sum, zip(*counts, strict=True))) or 1
     width = (_RIGHT - _LEFT) / _BINS
-    for place, bin_ in enumerate(counts):
+    for place, stack in enumerate(zip(*counts, strict=True)):
         top = _BASE
-        for css, count in bin_.items():
+        for css, count in zip(("passed", "failed"), stack, strict=True):
             if count:
                 height = max(1.5, count / most * (_BASE - _TOP))
                 top -= height
                 yield Bar(css, round(_LEFT + place * width, 1), round(top, 1), round(width - 1, 1), round(height, 1))
+
+
+def _counts(group: Sequence[Record], values: Sequence[float], outcome: str, limits: tuple[float, float]) -> list[int]:
+    """How many checks of this outcome are in each bin."""
+    chosen = [value for record, value in zip(group, values, strict=True) if record.outcome == outcome]
+    counts: list[int] = np.histogram(chosen, _BINS, limits)[0].tolist()
+    return counts
 
 
 def _place(value: float, low: float, high: float) -> float:

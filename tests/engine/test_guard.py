@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from pytest_gradcam.cam.guard import untouched
+from pytest_gradcam.cam import guard
+from pytest_gradcam.cam.guard import parts_of, untouched
 from tests.engine.states import same, state_of
 
 
@@ -77,3 +78,32 @@ def test_the_comparison_itself_notices_each_change():
         before = state_of(model)
         change(model)
         assert not same(before, state_of(model))
+
+
+def test_without_pytorchs_counter_of_writes_the_buffers_are_what_they_were(monkeypatch):
+    monkeypatch.setattr(guard, "_COUNTER", "_renamed")
+    model = Odd()
+    values = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    with untouched(model):
+        model(torch.randn(1, 3, 8, 8))
+        assert model.calls == 1
+    for name, buffer in model.named_buffers():
+        torch.testing.assert_close(buffer, values[name], rtol=0, atol=0)
+
+
+def test_a_buffer_that_a_forward_pass_deletes_is_put_back():
+    model = Odd()
+    calls = model.calls
+    with untouched(model):
+        del model.calls
+    assert dict(model.named_buffers())["calls"] is calls
+
+
+def test_shared_modules_and_parameters_count_once_and_buffers_with_each_of_their_names():
+    model = Odd()
+    model.again = model.conv
+    model.register_buffer("same", model.calls)
+    parts = parts_of(model)
+    assert len(parts.modules) == 4
+    assert parts.count == 3 * 4 * 9 + 4 + 4 + 4 + 4 * 2 + 2
+    assert [name for module, name, _ in parts.buffers if module is model] == ["calls", "same"]

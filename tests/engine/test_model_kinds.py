@@ -9,6 +9,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from pytest_gradcam import Contrast, Explainer, HeatmapError
+from pytest_gradcam.cam import guard
 from tests.engine.states import same, state_of
 
 
@@ -270,6 +271,20 @@ class TestWrappings:
         x = picture()[None].requires_grad_()
         Checkpointed(False)(x).sum().backward()
         assert x.grad is not None
+
+    @pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad")  # torch, of what was recomputed
+    @pytest.mark.parametrize("reentrant", [True, False])
+    def test_where_pytorch_renames_its_ways_of_recomputing_there_is_an_error_and_no_other_map(
+        self, reentrant, monkeypatch
+    ):
+        plain = Explainer(Checkpointed(None), layer="body.2")(picture(), 3)
+        monkeypatch.setattr(guard, "_REENTRANT", "_Renamed")
+        monkeypatch.setattr(guard, "_GENERATORS", ("_renamed",))
+        try:
+            found = Explainer(Checkpointed(reentrant), layer="body.2")(picture(), 3)
+        except (HeatmapError, RuntimeError):
+            return
+        np.testing.assert_array_equal(found.grid, plain.grid)
 
     def test_timms_gradient_checkpointing(self):
         torch.manual_seed(0)

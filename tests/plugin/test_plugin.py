@@ -265,6 +265,21 @@ class TestUsageErrors:
         pytester.makeini(f"[pytest]\n{line}\n")
         self.refused(pytester, words=words)
 
+    @pytest.mark.parametrize("change", ["gone", "other arguments"])
+    def test_where_pytest_does_not_tell_unknown_keys_it_warns_of_them_itself(self, pytester, monkeypatch, change):
+        told = pytest.Config._get_unknown_ini_keys
+        monkeypatch.setattr(pytest.Config, "_warn_or_fail_if_strict", print)
+        monkeypatch.setattr(pytest.Config, "_validate_config_options", lambda self: print(told(self)))
+        if change == "gone":
+            monkeypatch.delattr(pytest.Config, "_get_unknown_ini_keys")
+        else:
+            monkeypatch.setattr(pytest.Config, "_get_unknown_ini_keys", lambda self, more: set())
+        pytester.makeini("[pytest]\ngradcam_modle = x:y\n")
+        pytester.makepyfile("def test_it(): pass")
+        result = pytester.runpytest_inprocess()
+        result.assert_outcomes(passed=1)
+        result.stdout.fnmatch_lines("{'gradcam_modle'}")
+
     @pytest.mark.parametrize(
         ("flag", "words"),
         [

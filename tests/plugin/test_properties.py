@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 from hypothesis import settings
 from hypothesis.configuration import set_hypothesis_home_dir
 
+from pytest_gradcam.plugin import hypothesis_support
 from tests.plugin.test_plugin import records
 
 pytestmark = pytest.mark.usefixtures("warm")
@@ -87,6 +90,14 @@ def test_a_property_that_holds_leaves_one_record_with_the_nearest_figure(colour_
     (examples,) = (phrase for label, phrase in record["details"] if label == "examples")
     assert examples.startswith("25; these are the figures of the one nearest")
     assert len(list(colour_project.path.glob("gradcam-report/pictures/*.png"))) == 1
+
+
+def test_where_hypothesis_does_not_tell_its_example_there_is_none(monkeypatch):
+    monkeypatch.delattr("hypothesis.control.current_build_context")
+    assert hypothesis_support.example() is None
+    Running = type("Running", (), {"currently_in_test_context": staticmethod(lambda: True)})
+    monkeypatch.setitem(sys.modules, "hypothesis", Running)
+    assert hypothesis_support.example() is None
 
 
 def test_a_failure_is_replayed_from_the_database(colour_project):
@@ -237,6 +248,11 @@ class TestSettings:
         path = colour_project.path / "tox.ini"
         path.write_text(path.read_text() + "\ngradcam_examples = 7\n")
         self.run(colour_project, body=self.PLAIN, expect="7 None True False")
+
+    @pytest.mark.parametrize("name", ["_SETTINGS", "_APPLIED"])
+    def test_untouched_where_hypothesis_keeps_them_elsewhere(self, colour_project, monkeypatch, name):
+        monkeypatch.setattr(hypothesis_support, name, "_hypothesis_internal_renamed")
+        self.run(colour_project, body=self.PLAIN, expect="100 0:00:00.200000 False False")
 
     def test_derandomized_in_ci(self, colour_project):
         self.run(colour_project, body=self.PLAIN, expect="25 None True True", profile="ci")

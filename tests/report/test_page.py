@@ -157,6 +157,20 @@ class TestPlots:
         (plot,) = plots([check(figure=0.3)])
         assert len(plot.bars) == 1
 
+    def test_a_bar_counts_the_checks_of_its_outcome_in_its_bin(self):
+        figures = [0.0, 0.01, 0.02, 0.5, 1.0]  # of 38 bins from 0 to 1 in the first, the middle and the last
+        failed = [check(figure=0.015, outcome="failed", bound=0.0, direction="at_most")]
+        records = [check(figure=figure, bound=0.0, direction="at_most") for figure in figures]
+        (plot,) = plots(records + failed)
+        width = (312 - 8) / 38
+        assert [(bar.css, bar.x, bar.height) for bar in plot.bars] == [
+            ("passed", 8.0, 66.0),
+            ("failed", 8.0, 22.0),
+            ("passed", round(8 + 19 * width, 1), 22.0),
+            ("passed", round(8 + 37 * width, 1), 22.0),
+        ]
+        assert all(type(bar.height) is float for bar in plot.bars)
+
     def test_with_several_bounds_each_figure_is_held_to_its_own(self):
         records = [check(figure=0.5, bound=0.4), check(figure=0.5, bound=0.6, outcome="failed")]
         (plot,) = plots(records)
