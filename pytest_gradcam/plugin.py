@@ -18,7 +18,7 @@ from pytest_gradcam import locations
 from pytest_gradcam import settings as options
 from pytest_gradcam.controller import ORPHAN, PROPERTY, WRITTEN, Controller
 from pytest_gradcam.errors import FocusError, HeatmapError, SettingsError
-from pytest_gradcam.running import current, running
+from pytest_gradcam.running import begin, current, running
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -158,6 +158,7 @@ def pytest_runtest_call() -> Generator[None, object, object]:
 def pytest_runtest_setup() -> None:
     """A test that runs again, as reruns of flaky ones do, begins with its first check and baseline again."""
     if isinstance(test := current(), _Item):
+        begin()
         test.begin()
 
 
@@ -317,7 +318,7 @@ def gradcam(
             gradcam_model,
             gradcam_preprocess,
             gradcam_classes,
-            cache_directory=cache.mkdir("gradcam") if cache else None,
+            cache_directory=None if cache is None else lambda: cache.mkdir("gradcam"),
         )
     )
 

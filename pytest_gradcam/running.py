@@ -42,17 +42,29 @@ class Test(Protocol):
 
 
 _current: ContextVar[Test | None] = ContextVar("gradcam_test", default=None)
+_started: ContextVar[object] = ContextVar("gradcam_started", default=None)
 
 
 @contextmanager
 def running(test: Test) -> Iterator[None]:
     """Inside the block, checks and markers are those of this test."""
-    token = _current.set(test)
+    token, start = _current.set(test), _started.set(object())
     try:
         yield
     finally:
         _current.reset(token)
+        _started.reset(start)
 
 
 def current() -> Test | None:
     return _current.get()
+
+
+def begin() -> None:
+    """The current test begins, for the first time or again."""
+    _started.set(object())
+
+
+def started() -> object:
+    """An object of its own for each start of a test; None outside of tests."""
+    return _started.get()

@@ -21,6 +21,7 @@ from pytest_gradcam.settings import Settings
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from pytest_gradcam.engine.cache import HeatmapCache
     from pytest_gradcam.engine.explainer import Explainer
 
 
@@ -116,17 +117,19 @@ def build_classes(settings: Settings) -> Any:
 
 
 def build_explainer(
-    settings: Settings, model: Any, preprocess: Any, classes: Any, *, cache_directory: Path | None
+    settings: Settings, model: Any, preprocess: Any, classes: Any, *, cache_directory: Callable[[], Path] | None
 ) -> Explainer:
-    """The `gradcam` fixture: an explainer for which the running test's markers fill in what a call leaves out."""
-    from pytest_gradcam.engine import cache, models
+    """The `gradcam` fixture: an explainer for which the running test's markers fill in what a call leaves out.
+
+    `cache_directory` makes the directory for heatmaps; None where pytest runs without its cache.
+    """
+    from pytest_gradcam.engine import models
     from pytest_gradcam.engine.gate import Gated
     from pytest_gradcam.engine.targets import Target
     from pytest_gradcam.heatmap import Heatmap
     from pytest_gradcam.mispredicted import settled
 
     models.share_threads()
-    kept = cache.open_cache(cache_directory) if settings.cache == "on" else None
 
     class MarkedExplainer(Gated):
         def wanted(self, target: Target) -> Target:
@@ -170,8 +173,31 @@ def build_explainer(
         preprocess,
         classes,
         batch_size=settings.batch_size,
-        cache=kept,
+        cache=_heatmap_cache(settings, cache_directory),
     )
+
+
+def _heatmap_cache(settings: Settings, directory: Callable[[], Path] | None) -> HeatmapCache | None:
+    """The cache that the settings ask for; in memory alone, with a warning, where the disk cannot be used."""
+    from pytest_gradcam.engine.cache import open_cache
+
+    if settings.cache == "off":
+        return None
+    if settings.cache == "run":
+        return open_cache(None)
+    reason = "pytest runs without its cache plugin"
+    if directory is not None:
+        try:
+            return open_cache(directory())
+        except OSError as error:
+            reason = str(error)
+    warnings.warn(
+        f"gradcam_cache = disk cannot keep heatmaps for later runs ({reason}), so they are kept in memory for this run; "
+        "make pytest's cache directory writable, or set gradcam_cache = run",
+        GradcamWarning,
+        stacklevel=2,
+    )
+    return open_cache(None)
 
 
 def _marker() -> Mapping[str, Any]:

@@ -29,20 +29,19 @@ def assert_stable(
     explainer: Heatmaps, image: Any, perturbation: Any, *, target: Target, mask: Any, **bounds: Any
 ) -> None:
     """What `Explainer.assert_stable` says; `bounds` are the keywords of `demands`."""
-    with explainer.steady():
-        trials = Trials(explainer, image, target)
-        check = _Check(trials, mask, partial(_replay, image, target=target, mask=mask, bounds=bounds))
-        started = Record(
-            check="stable",
-            measure="what survives",
-            **asdict(trials.before.subject),
-            grid=trials.before.grid.shape,
-            view=trials.before.values.shape,
-            perturbation=repr(perturbation) if isinstance(perturbation, Perturbation) else "",
-            seed=_seed(perturbation),
-            details=(("replay", check.replay(perturbation)),),
-        )
-        judge(started, lambda record: check.judged(record, perturbation, bounds), check.draw)
+    trials = Trials(explainer, image, target)
+    check = _Check(trials, mask, partial(_replay, image, target=target, mask=mask, bounds=bounds))
+    started = Record(
+        check="stable",
+        measure="what survives",
+        **asdict(trials.before.subject),
+        grid=trials.before.grid.shape,
+        view=trials.before.values.shape,
+        perturbation=repr(perturbation) if isinstance(perturbation, Perturbation) else "",
+        seed=_seed(perturbation),
+        details=(("replay", check.replay(perturbation)),),
+    )
+    judge(started, lambda record: check.judged(record, perturbation, bounds), check.draw)
 
 
 @dataclass(frozen=True)
