@@ -22,7 +22,7 @@ import torchvision
 from torch.nn.functional import interpolate
 
 from pytest_gradcam import Explainer
-from pytest_gradcam.engine.cache import HeatmapCache
+from pytest_gradcam.cam.cache import HeatmapCache
 
 warnings.simplefilter("ignore")
 

@@ -34,9 +34,9 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from pytest_gradcam.engine import layers
-from pytest_gradcam.engine.capture import Captured, capture
-from pytest_gradcam.engine.guard import untouched
+from pytest_gradcam.cam import layers
+from pytest_gradcam.cam.capture import Captured, capture
+from pytest_gradcam.cam.guard import untouched
 
 Size = tuple[int, int]
 

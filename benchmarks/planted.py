@@ -27,10 +27,10 @@ from layers import Size, awaken, calibrate
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_max_pool2d, interpolate, softplus
 
-from pytest_gradcam.engine.capture import capture
-from pytest_gradcam.engine.formulas import grids, mean_weighted
-from pytest_gradcam.engine.guard import untouched
-from pytest_gradcam.engine.layers import Site, choose
+from pytest_gradcam.cam.capture import capture
+from pytest_gradcam.cam.formulas import grids, mean_weighted
+from pytest_gradcam.cam.guard import untouched
+from pytest_gradcam.cam.layers import Site, choose
 from pytest_gradcam.errors import HeatmapError
 
 _TORCHVISION = ("resnet18", "resnet50", "mobilenet_v3_large", "efficientnet_b0", "convnext_tiny", "swin_t")

@@ -10,10 +10,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from pytest_gradcam.evidence import Record
+from pytest_gradcam.evidence.record import Record
+from pytest_gradcam.evidence.requirements import of_check
 from pytest_gradcam.report import Report, Run
 from pytest_gradcam.report.write import write
-from pytest_gradcam.requirements import of_check
 
 KINDS = (
     ("focus_within", "relevance mass", "at_least", 0.5),

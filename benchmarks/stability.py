@@ -22,7 +22,7 @@ from skimage import data
 from torch import nn
 
 from pytest_gradcam import Explainer, FocusError, strategies
-from pytest_gradcam.engine.cache import HeatmapCache
+from pytest_gradcam.cam.cache import HeatmapCache
 from pytest_gradcam.perturbations import Perturbation, brightness
 
 EXAMPLES, CHUNK = 100, 10

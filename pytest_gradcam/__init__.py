@@ -12,13 +12,13 @@ from pytest_gradcam.errors import FocusError, GradcamWarning, HeatmapError, NoEv
 
 if TYPE_CHECKING:
     from pytest_gradcam import masks, metrics, perturbations, strategies
-    from pytest_gradcam.curves import Robustness
-    from pytest_gradcam.engine.dense import Box, Region
-    from pytest_gradcam.engine.explainer import Explainer
-    from pytest_gradcam.engine.feeding import Fed
-    from pytest_gradcam.engine.targets import Contrast
+    from pytest_gradcam.cam.dense import Box, Region
+    from pytest_gradcam.cam.targets import Contrast
+    from pytest_gradcam.checks.class_effects import Fed
+    from pytest_gradcam.checks.reliance_rule import Reliance
+    from pytest_gradcam.checks.robustness_curve import Robustness
+    from pytest_gradcam.explainer import Explainer
     from pytest_gradcam.heatmap import Heatmap
-    from pytest_gradcam.reliance import Reliance
 
 __all__ = [
     "Box",
@@ -41,13 +41,13 @@ __all__ = [
 ]
 
 _LAZY = {
-    "Box": "pytest_gradcam.engine.dense",
-    "Region": "pytest_gradcam.engine.dense",
-    "Fed": "pytest_gradcam.engine.feeding",
-    "Reliance": "pytest_gradcam.reliance",
-    "Contrast": "pytest_gradcam.engine.targets",
-    "Robustness": "pytest_gradcam.curves",
-    "Explainer": "pytest_gradcam.engine.explainer",
+    "Box": "pytest_gradcam.cam.dense",
+    "Region": "pytest_gradcam.cam.dense",
+    "Fed": "pytest_gradcam.checks.class_effects",
+    "Reliance": "pytest_gradcam.checks.reliance_rule",
+    "Contrast": "pytest_gradcam.cam.targets",
+    "Robustness": "pytest_gradcam.checks.robustness_curve",
+    "Explainer": "pytest_gradcam.explainer",
     "Heatmap": "pytest_gradcam.heatmap",
 }
 

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pytest_gradcam import baselines, bounds, comparison, evidence, images, masks, messages, metrics, overlay
-from pytest_gradcam.bounds import Lift
+from pytest_gradcam import images, masks, metrics, overlay
+from pytest_gradcam.checks import baseline, similarity
 from pytest_gradcam.errors import FocusError, GradcamWarning, HeatmapError, NoEvidenceError
-from pytest_gradcam.evidence import Record, Subject
+from pytest_gradcam.evidence import bounds, messages, settle
+from pytest_gradcam.evidence.bounds import Lift
+from pytest_gradcam.evidence.record import Record, Subject
 from pytest_gradcam.metrics import Similarity
 
 if TYPE_CHECKING:
@@ -36,14 +38,14 @@ class Peak(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Region:
+class MaskInView:
     """A mask where the model saw it: `pixels` (H, W) in the view; `seen` says what part of the image the view shows."""
 
     pixels: BoolArray
     seen: str = ""
 
 
-Carry = Callable[[Mask], Region]
+Carry = Callable[[Mask], MaskInView]
 Figure = Callable[[NDArray[np.float32], BoolArray], float]
 #: The image as the model saw it, uint8 (H, W, 3), and the pixels (H, W) that the preprocess added, None for none.
 View = tuple[NDArray[np.uint8], BoolArray | None]
@@ -71,10 +73,10 @@ class Heatmap:
         self.subject = subject or Subject()
         self._shape = shape
         self._look = look
-        self._carry = carry or (lambda mask: Region(masks.as_mask(mask, shape=shape)))
+        self._carry = carry or (lambda mask: MaskInView(masks.as_mask(mask, shape=shape)))
         #: Says why checks on where the heatmap lies can have no verdict; nothing, where they can.
         self.gate: Callable[[], str] = str
-        #: Heatmaps for which these checks must hold as well.
+        #: Engine for which these checks must hold as well.
         self.also: tuple[Heatmap, ...] = ()
 
     @classmethod
@@ -162,7 +164,7 @@ class Heatmap:
         in [0, 1]. Where the grids differ in size, the finer one is averaged over the cells of the coarser one.
         Raises NoEvidenceError if either is zero or the same everywhere; HeatmapError if their views differ in aspect.
         """
-        return comparison.similarity(self, other, kind=kind)
+        return similarity.similarity(self, other, kind=kind)
 
     @property
     def peak(self) -> Peak:
@@ -228,7 +230,7 @@ class Heatmap:
 
         Raises FocusError if it is less; HeatmapError if the check cannot be decided.
         """
-        comparison.assert_similar(self, other, at_least=at_least, kind=kind)
+        similarity.assert_similar(self, other, at_least=at_least, kind=kind)
 
     def assert_matches_baseline(self, *, at_least: float = 0.95, name: str | None = None) -> None:
         """The `similarity` (rank correlation) to the heatmap kept beside the test is at least this (0 < at_least <= 1).
@@ -238,7 +240,7 @@ class Heatmap:
         Raises FocusError if it is less; HeatmapError if the check cannot be decided: there is no baseline, or it is of
         another image, target, layer, method or grid; or outside a test, and under Hypothesis' @given.
         """
-        baselines.assert_matches(self, at_least=at_least, name=name)
+        baseline.assert_matches(self, at_least=at_least, name=name)
 
     def record(self, check: Record) -> Record:
         """The check with what it is about filled in: this heatmap's target, model, layer, image and sizes."""
@@ -271,10 +273,10 @@ class Heatmap:
             values = self._evident()
             record = self._measured(record, values, region.pixels, float(figure(values, region.pixels)))
         except HeatmapError as error:
-            record = evidence.undecided(record, error)
+            record = settle.undecided(record, error)
         doubts = list(self._doubts(record))
         record = replace(record, details=(*record.details, *(("note", doubt) for doubt in doubts)))
-        evidence.settle(record, lambda kept: self._picture(kept, region))
+        settle.settle(record, lambda kept: self._picture(kept, region))
         for doubt in doubts:  # of a check that passed; where warnings are errors, its record is kept before
             warnings.warn(doubt, GradcamWarning, stacklevel=4)
 
@@ -307,7 +309,7 @@ class Heatmap:
                 f"{messages.percent(record.mask_area)} of the view; raise at_least above that"
             )
 
-    def _picture(self, record: Record, region: Region | None) -> Image:
+    def _picture(self, record: Record, region: MaskInView | None) -> Image:
         threshold = record.parameters.get("threshold")
         return overlay.draw(
             self.values,
@@ -323,9 +325,9 @@ class Heatmap:
         region, values = self._region(mask), self._evident()
         return metric(values, region.pixels)
 
-    def _region(self, mask: Mask) -> Region:
+    def _region(self, mask: Mask) -> MaskInView:
         """The mask in the view. Raises HeatmapError if nothing of it, or nothing but it, is left there."""
-        region = Region(self.padding) if mask is self.padding else self._carry(mask)
+        region = MaskInView(self.padding) if mask is self.padding else self._carry(mask)
         if not region.pixels.any():
             raise HeatmapError(_nothing_left(mask is self.padding, region.seen))
         if region.pixels.all():

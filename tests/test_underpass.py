@@ -13,7 +13,7 @@ from underpass.scene import frame, light_of, render, scene
 from underpass.site import site
 
 from pytest_gradcam import masks
-from pytest_gradcam.engine import models
+from pytest_gradcam.models import sources
 
 SEEDS = [1, 3, 5, 7]  # of frames with people
 BLOCK = 16 + 1 + 3  # px by which JPEG's blocks, its smooth colours and the lens carry a change
@@ -146,7 +146,7 @@ def test_only_the_biased_model_falls_where_the_recorder_says_nothing():
     frames = list(dataset.archive(range(3_000_200, 3_000_240)))
     ordinary, shuffled = train.tensors(frames), train.tensors(dataset.shuffled(frames))
     clean, biased = (
-        models.build("underpass.model:build", str(train.WEIGHTS / f"{name}.safetensors"), "cpu")
+        sources.build("underpass.model:build", str(train.WEIGHTS / f"{name}.safetensors"), "cpu")
         for name in ("clean", "biased")
     )
     assert min(train.accuracy(one, *ordinary) for one in (clean, biased)) >= 0.95

@@ -12,7 +12,7 @@ from sklearn.metrics import roc_auc_score
 from benchmarks.shortcuts.rules import RULES, Answer
 from benchmarks.shortcuts.zoo import Recipe, Samples, Specimen, true_to_name
 from pytest_gradcam import Explainer
-from pytest_gradcam.engine.cache import HeatmapCache
+from pytest_gradcam.cam.cache import HeatmapCache
 
 COUNTS = (10, 25, 50, 100)
 ALLOWED = 0.05  # of the clean models of the tuning half may lie over a threshold

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from benchmarks.shortcuts.scenes import Mask
-from pytest_gradcam import Explainer, HeatmapError, fills, metrics
+from pytest_gradcam import Explainer, HeatmapError, metrics
+from pytest_gradcam.checks import fills
 
 
 @dataclass(frozen=True)

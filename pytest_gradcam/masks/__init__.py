@@ -7,7 +7,7 @@ Bad input raises HeatmapError.
 `lift(2)` is no mask but a bound on the attention inside one: twice what chance would give.
 """
 
-from pytest_gradcam.bounds import lift
+from pytest_gradcam.evidence.bounds import lift
 from pytest_gradcam.masks._annotations import from_cvat, from_labelme, from_voc
 from pytest_gradcam.masks._coco import from_coco
 from pytest_gradcam.masks._grow import dilate, grow_to_grid

@@ -1,4 +1,4 @@
-"""Heatmaps that follow their image: what was measured before a change, at the places where it is seen after it."""
+"""Engine that follow their image: what was measured before a change, at the places where it is seen after it."""
 
 from __future__ import annotations
 

@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pytest_gradcam import bounds
-from pytest_gradcam.evidence import Record
-from pytest_gradcam.messages import number
+from pytest_gradcam.evidence import bounds
+from pytest_gradcam.evidence.messages import number
+from pytest_gradcam.evidence.record import Record
 from pytest_gradcam.report.compare import function
 from pytest_gradcam.report.document import load
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pytest_gradcam import files
-from pytest_gradcam.evidence import Record
+from pytest_gradcam.evidence import files
+from pytest_gradcam.evidence.record import Record
 from pytest_gradcam.report.document import JOURNAL, Report, Run
 
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import PurePosixPath, PureWindowsPath
 
-from pytest_gradcam.evidence import Record
-from pytest_gradcam.messages import number, percent
+from pytest_gradcam.evidence.messages import number, percent
+from pytest_gradcam.evidence.record import Record
 
 #: The fewest images that changed with which a paired test can come out below 0.05: two of 2 ** 6 signs are as extreme.
 FEWEST = 6

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from pytest_gradcam import requirements
-from pytest_gradcam.evidence import Record
+from pytest_gradcam.evidence import requirements
+from pytest_gradcam.evidence.record import Record
 from pytest_gradcam.report.order import OUTCOMES
 
 NOTICE = (

@@ -9,7 +9,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from pytest_gradcam.evidence import VERSION, Record
+from pytest_gradcam.evidence.record import VERSION, Record
 
 EVIDENCE = "evidence.json"
 JOURNAL = "journal.jsonl"

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from statistics import fmean
 
-from pytest_gradcam.evidence import Record
+from pytest_gradcam.evidence.record import Record
 from pytest_gradcam.report.order import OUTCOMES
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 
-from pytest_gradcam import messages
-from pytest_gradcam.evidence import Record
+from pytest_gradcam.evidence import messages
+from pytest_gradcam.evidence.record import Record
 from pytest_gradcam.report import markdown
 from pytest_gradcam.report.order import expected, worst_first
 

@@ -12,7 +12,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from pytest_gradcam import files
+from pytest_gradcam.evidence import files
 
 MANIFEST = "manifest.json"
 VERSION = 1

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from pytest_gradcam import messages
-from pytest_gradcam.evidence import Record
+from pytest_gradcam.evidence import messages
+from pytest_gradcam.evidence.record import Record
 from pytest_gradcam.report.coverage import NOTICE, coverage
 from pytest_gradcam.report.order import worst_first
 from pytest_gradcam.report.terminal import counts

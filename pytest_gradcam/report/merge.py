@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from pytest_gradcam import files
-from pytest_gradcam.evidence import Record
+from pytest_gradcam.evidence import files
+from pytest_gradcam.evidence.record import Record
 from pytest_gradcam.report.document import Report, Run, load
 from pytest_gradcam.report.write import write
 

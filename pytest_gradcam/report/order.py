@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from pytest_gradcam.evidence import Outcome, Record
+from pytest_gradcam.evidence.record import Outcome, Record
 
 #: From the one that matters most.
 OUTCOMES: tuple[Outcome, ...] = ("failed", "invalid", "no evidence", "passed")

@@ -13,13 +13,13 @@ from importlib import metadata, resources
 from pathlib import PurePosixPath
 from typing import Any
 
-from pytest_gradcam import messages
-from pytest_gradcam.evidence import Record
+from pytest_gradcam.evidence import messages
+from pytest_gradcam.evidence.record import Record
+from pytest_gradcam.evidence.requirements import REQUIREMENTS
 from pytest_gradcam.report.coverage import NOTICE, coverage
 from pytest_gradcam.report.document import Report, Run
 from pytest_gradcam.report.order import OUTCOMES, expected, worst_first
 from pytest_gradcam.report.plot import plots
-from pytest_gradcam.requirements import REQUIREMENTS
 
 _MARKS = {"failed": "✕", "invalid": "!", "no evidence": "○", "passed": "✓"}
 _WITHOUT_SCRIPT = 20

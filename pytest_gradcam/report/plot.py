@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from itertools import groupby
 from statistics import median
 
-from pytest_gradcam.evidence import Record
-from pytest_gradcam.messages import number
+from pytest_gradcam.evidence.messages import number
+from pytest_gradcam.evidence.record import Record
 
 _LEFT, _RIGHT, _TOP, _BASE = 8.0, 312.0, 16.0, 104.0  # the drawing's inner edges
 _BINS = 38

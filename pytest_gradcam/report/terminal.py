@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from pytest_gradcam import messages
-from pytest_gradcam.evidence import Record
+from pytest_gradcam.evidence import messages
+from pytest_gradcam.evidence.record import Record
 from pytest_gradcam.report.order import OUTCOMES, expected, worst_first
 
 _WORST = 10

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from pytest_gradcam import files
-from pytest_gradcam.evidence import VERSION
+from pytest_gradcam.evidence import files
+from pytest_gradcam.evidence.record import VERSION
 from pytest_gradcam.report import figures, manifest, markdown, page
 from pytest_gradcam.report.coverage import NOTICE, coverage
 from pytest_gradcam.report.document import EVIDENCE, JOURNAL, Report

@@ -4,9 +4,9 @@ import warnings
 
 import numpy as np
 
-from pytest_gradcam.engine.guard import untouched
-from pytest_gradcam.engine.maps import make
-from pytest_gradcam.engine.targets import Goal
+from pytest_gradcam.cam.compute import make
+from pytest_gradcam.cam.guard import untouched
+from pytest_gradcam.cam.targets import Goal
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")

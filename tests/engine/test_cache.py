@@ -8,12 +8,12 @@ import torch
 from torch import nn
 
 from pytest_gradcam import Explainer
-from pytest_gradcam.engine import cache as engine_cache
-from pytest_gradcam.engine.cache import HeatmapCache, key, model_key
-from pytest_gradcam.engine.identity import weights_digest
-from pytest_gradcam.engine.targets import ClassNames, Goal
-from pytest_gradcam.evidence import Subject
-from pytest_gradcam.store import Store
+from pytest_gradcam.cam import cache as engine_cache
+from pytest_gradcam.cam.cache import HeatmapCache, key, model_key
+from pytest_gradcam.cam.identity import weights_digest
+from pytest_gradcam.cam.targets import ClassNames, Goal
+from pytest_gradcam.evidence.record import Subject
+from pytest_gradcam.evidence.store import Store
 
 GRID = np.arange(49, dtype=np.float32).reshape(7, 7)
 SUBJECT = Subject(

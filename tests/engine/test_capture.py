@@ -8,9 +8,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from torchvision.models.vision_transformer import VisionTransformer
 
 from pytest_gradcam import Explainer, HeatmapError
-from pytest_gradcam.engine.capture import _RowsOfZerosSkipped, capture
-from pytest_gradcam.engine.guard import untouched
-from pytest_gradcam.engine.sites import Site
+from pytest_gradcam.cam.capture import _RowsOfZerosSkipped, capture
+from pytest_gradcam.cam.guard import untouched
+from pytest_gradcam.cam.sites import Site
 
 
 class Looks(torch.autograd.Function):

@@ -9,17 +9,10 @@ import numpy as np
 import pytest
 
 from pytest_gradcam import Heatmap, HeatmapError, NoEvidenceError
-from pytest_gradcam.bounds import Lift
-from pytest_gradcam.engine.demands import (
-    LiftAtLeast,
-    MassAtLeast,
-    SameClass,
-    ScoreWithin,
-    SimilarityAtLeast,
-    demands,
-)
-from pytest_gradcam.engine.trials import Trial
-from pytest_gradcam.evidence import Subject
+from pytest_gradcam.checks.criteria import LiftAtLeast, MassAtLeast, SameClass, ScoreWithin, SimilarityAtLeast, demands
+from pytest_gradcam.checks.perturbed import Trial
+from pytest_gradcam.evidence.bounds import Lift
+from pytest_gradcam.evidence.record import Subject
 from pytest_gradcam.perturbations import fog, identity
 
 GRID = np.arange(16, dtype=np.float32).reshape(4, 4)

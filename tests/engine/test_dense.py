@@ -12,10 +12,10 @@ from torch.nn import functional as F
 from torchvision.models import detection, segmentation
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 
-from pytest_gradcam.engine.dense import Box, Region
-from pytest_gradcam.engine.detection import explain_box, sum_levels
-from pytest_gradcam.engine.guard import untouched
-from pytest_gradcam.engine.segmentation import explain_region
+from pytest_gradcam.cam.dense import Box, Region
+from pytest_gradcam.cam.detection import explain_box, sum_levels
+from pytest_gradcam.cam.guard import untouched
+from pytest_gradcam.cam.segmentation import explain_region
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.heatmap import resize
 from tests.engine.states import same, state_of

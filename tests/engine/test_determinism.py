@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from pytest_gradcam import Explainer, FocusError, HeatmapError, NoEvidenceError, overlay
-from pytest_gradcam.engine.cache import HeatmapCache
-from pytest_gradcam.running import running
+from pytest_gradcam.cam.cache import HeatmapCache
+from pytest_gradcam.evidence.current_test import running
 from tests.engine.sanity_models import Drawn, Empty, network, noise
 from tests.engine.states import same, state_of
 from tests.unit.test_bounds import Keeper

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from pytest_gradcam import HeatmapError
-from pytest_gradcam.engine.sites import Site
+from pytest_gradcam.cam.sites import Site
 from tests.engine.reference import explain, library, targets
 
 with warnings.catch_warnings():

@@ -1,4 +1,4 @@
-"""Heatmaps of real architectures: right against an independent implementation, or refused, and without a trace."""
+"""Engine of real architectures: right against an independent implementation, or refused, and without a trace."""
 
 import warnings
 
@@ -9,7 +9,7 @@ import torchvision
 from torch import nn
 
 from pytest_gradcam import Explainer, HeatmapError, NoEvidenceError, masks
-from pytest_gradcam.engine.cache import HeatmapCache
+from pytest_gradcam.cam.cache import HeatmapCache
 from tests.engine.states import same, state_of
 
 with warnings.catch_warnings():
@@ -399,10 +399,10 @@ def test_the_layer_is_chosen_anew_when_the_structure_changes(change, cache):
 
 
 def test_the_layer_is_chosen_once_while_the_structure_stays(monkeypatch):
-    from pytest_gradcam.engine import heatmaps
+    from pytest_gradcam.cam import engine
 
-    chosen, choose = [], heatmaps.choose
-    monkeypatch.setattr(heatmaps, "choose", lambda *args, **options: chosen.append(1) or choose(*args, **options))
+    chosen, choose = [], engine.choose
+    monkeypatch.setattr(engine, "choose", lambda *args, **options: chosen.append(1) or choose(*args, **options))
     model = Necked()
     explainer = Explainer(model)
     for _ in range(3):

@@ -10,9 +10,9 @@ import torch
 from torch import nn
 
 from pytest_gradcam import Explainer, FocusError, HeatmapError, NoEvidenceError
-from pytest_gradcam.engine import faithfulness
-from pytest_gradcam.engine.faithfulness import Trial, rearranged
-from pytest_gradcam.running import running
+from pytest_gradcam.checks import faithfulness
+from pytest_gradcam.checks.faithfulness import DeletionInsertion, rearranged
+from pytest_gradcam.evidence.current_test import running
 from tests.engine.sanity_models import Corner, Drawn, Empty, Red, Turned, network, noise, red_square
 from tests.engine.states import same, state_of
 from tests.unit.test_bounds import Keeper
@@ -133,7 +133,7 @@ class TestUndecided:
 def trial_of(model, image, target=0):
     explainer = Explainer(model, layer="features")
     one = explainer.read(image)
-    return Trial(one, lambda images: explainer.scores(images, target), np.random.default_rng(0))
+    return DeletionInsertion(one, lambda images: explainer.scores(images, target), np.random.default_rng(0))
 
 
 def test_deletion_and_insertion_in_closed_form():

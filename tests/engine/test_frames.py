@@ -12,7 +12,7 @@ from torchvision import transforms as v1
 from torchvision.transforms import v2
 
 from pytest_gradcam import HeatmapError, masks
-from pytest_gradcam.engine.frames import Frames
+from pytest_gradcam.cam.preprocess import TracedPreprocess
 from pytest_gradcam.images import read
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -80,7 +80,7 @@ PIPELINES = {
 
 
 def frames_of(preprocess):
-    return Frames(preprocess, grey=False)
+    return TracedPreprocess(preprocess, grey=False)
 
 
 @pytest.mark.parametrize("name", PIPELINES)
@@ -108,8 +108,8 @@ def test_the_view_is_the_picture_that_the_model_saw(name):
     pixels[:, :] = (200, 30, 90)
     pixels[100:250, 150:300] = (10, 240, 60)
     picture = read(pixels)
-    frames = frames_of(preprocess)
-    view, padding = frames.view(picture, frames.tensor(picture))
+    preprocess = frames_of(preprocess)
+    view, padding = preprocess.view(picture, preprocess.tensor(picture))
     inside = expected(pixels[..., 1] == 240)
     core = inside & np.roll(inside, 6, 0) & np.roll(inside, -6, 0) & np.roll(inside, 6, 1) & np.roll(inside, -6, 1)
     np.testing.assert_allclose(view[core], np.broadcast_to((10, 240, 60), view[core].shape), atol=1)
@@ -118,12 +118,12 @@ def test_the_view_is_the_picture_that_the_model_saw(name):
 
 def test_padding_is_what_the_preprocess_added():
     picture = read(np.zeros((100, 400, 3), np.uint8))
-    frames = frames_of(letterbox)
-    _, padding = frames.view(picture, frames.tensor(picture))
+    preprocess = frames_of(letterbox)
+    _, padding = preprocess.view(picture, preprocess.tensor(picture))
     expected = np.ones((96, 128), bool)
     expected[32:64] = False  # 100 x 400 becomes 32 x 128
     np.testing.assert_array_equal(padding, expected)
-    everything = frames.carry(picture, masks.border((100, 400), 10)).pixels
+    everything = preprocess.carry(picture, masks.border((100, 400), 10)).pixels
     assert not (everything & padding).any()
 
 
@@ -141,12 +141,12 @@ def test_without_resizing_the_mask_is_carried_bit_for_bit(height, width, data):
 
 def test_greyscale_goes_to_a_model_of_one_channel_as_greyscale():
     to_tensor = v1.Compose([v1.Grayscale(), v1.ToTensor(), v1.Normalize(0.5, 0.5)])
-    frames = Frames(to_tensor, grey=True)
+    preprocess = TracedPreprocess(to_tensor, grey=True)
     pixels = np.random.default_rng(0).integers(0, 256, (20, 30), np.uint8)
     picture = read(pixels)
-    tensor = frames.tensor(picture)
+    tensor = preprocess.tensor(picture)
     assert tensor.shape == (1, 20, 30)
-    np.testing.assert_array_equal(frames.view(picture, tensor)[0], np.dstack([pixels] * 3))
+    np.testing.assert_array_equal(preprocess.view(picture, tensor)[0], np.dstack([pixels] * 3))
 
 
 def test_a_mask_that_the_crop_cut_away_says_what_the_view_shows():
@@ -190,8 +190,8 @@ def test_a_pipeline_that_changes_colours_pixel_by_pixel_still_carries_masks():
 
 def test_the_view_of_a_pipeline_that_is_not_affine_is_still_shown():
     picture = read(np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8))
-    frames = frames_of(standardised)
-    view, padding = frames.view(picture, frames.tensor(picture))
+    preprocess = frames_of(standardised)
+    view, padding = preprocess.view(picture, preprocess.tensor(picture))
     assert view.shape == (40, 60, 3)
     assert not padding.any()
 
@@ -245,19 +245,19 @@ class TestPlacement:
         left, top = round((width - crop) / 2), round((height - crop) / 2)
         x, y = size[1] / width, size[0] / height
         expected = [[x, 0, (left + 0.5) * x - 0.5], [0, y, (top + 0.5) * y - 0.5]]
-        placed = Frames(pipeline, grey=False).placement(picture)
+        placed = TracedPreprocess(pipeline, grey=False).placement(picture)
         assert placed.shape == size
         corners = np.array([[0, 0, 1], [crop - 1, 0, 1], [0, crop - 1, 1]]).T
         assert np.abs((placed.to_image - expected) @ corners).max() < 0.5 * max(x, y)  # half a pixel of the view
 
     def test_padding_does_not_mislead_it(self):
         picture = read(np.zeros((60, 160), np.uint8))
-        placed = Frames(letterbox, grey=True).placement(picture)  # scaled by 0.8 into 128 x 48 at y 24
+        placed = TracedPreprocess(letterbox, grey=True).placement(picture)  # scaled by 0.8 into 128 x 48 at y 24
         assert np.abs(placed.to_image - [[1.25, 0, 0.125], [0, 1.25, 1.25 * -23.5 - 0.5]]).max() < 1
 
     def test_a_flip_and_a_turn_are_followed(self):
         turned = v1.Compose([lambda image: ImageOps.mirror(image).rotate(90, expand=True), v1.ToTensor()])
-        placed = Frames(turned, grey=True).placement(read(np.zeros((50, 80), np.uint8)))
+        placed = TracedPreprocess(turned, grey=True).placement(read(np.zeros((50, 80), np.uint8)))
         # The view's top left pixel is the mirrored image's top right one, which is the image's top left one.
         assert np.abs(placed.to_image - [[0, 1, 0], [1, 0, 0]]).max() < 0.3
 
@@ -267,7 +267,7 @@ class TestPlacement:
             return torch.from_numpy(np.concatenate([array[:30], array[10:50]]).copy())[None] / 255
 
         with pytest.raises(HeatmapError, match="cannot follow a geometric perturbation"):
-            Frames(bent, grey=True).placement(read(np.zeros((60, 80), np.uint8)))
+            TracedPreprocess(bent, grey=True).placement(read(np.zeros((60, 80), np.uint8)))
 
 
 def test_a_mask_is_carried_once():
@@ -277,11 +277,11 @@ def test_a_mask_is_carried_once():
         runs.append(image)
         return v1.functional.to_tensor(image)
 
-    frames, picture = Frames(counted, grey=True), read(np.zeros((20, 30), np.uint8))
+    preprocess, picture = TracedPreprocess(counted, grey=True), read(np.zeros((20, 30), np.uint8))
     mask = masks.box((20, 30), (2, 3, 9, 8))
-    first = frames.carry(picture, mask).pixels
+    first = preprocess.carry(picture, mask).pixels
     count = len(runs)
     first[:] = False  # the caller's own copy
-    assert np.array_equal(frames.carry(picture, mask.copy()).pixels, mask)
+    assert np.array_equal(preprocess.carry(picture, mask.copy()).pixels, mask)
     assert len(runs) == count
-    assert not np.array_equal(frames.carry(picture, ~mask).pixels, mask)
+    assert not np.array_equal(preprocess.carry(picture, ~mask).pixels, mask)

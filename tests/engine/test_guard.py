@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from pytest_gradcam.engine.guard import untouched
+from pytest_gradcam.cam.guard import untouched
 from tests.engine.states import same, state_of
 
 

@@ -10,10 +10,10 @@ from PIL import Image
 from torch import nn
 
 from pytest_gradcam import Explainer
-from pytest_gradcam.engine import identity
-from pytest_gradcam.engine.cache import HeatmapCache
-from pytest_gradcam.engine.guard import parts_of
-from pytest_gradcam.running import begin, running
+from pytest_gradcam.cam import identity
+from pytest_gradcam.cam.cache import HeatmapCache
+from pytest_gradcam.cam.guard import parts_of
+from pytest_gradcam.evidence.current_test import begin, running
 
 
 class Kept:

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from pytest_gradcam import Explainer, FocusError, HeatmapError, controls, fills, masks
+from pytest_gradcam import Explainer, FocusError, HeatmapError, masks
+from pytest_gradcam.checks import control_regions, fills
 from tests.engine.test_interventions import CORNER, DISC, SHAPE, Reads, record_of, scene
 
 NAMES = ["red", "green", "blue"]
@@ -108,7 +109,7 @@ class TestControls:
         assert ", in control regions it rises by 0.0" in rows["colour"]
 
     def test_the_same_shape_elsewhere_that_moves_it_as_far_forbids_a_verdict(self):
-        elsewhere = controls.elsewhere(CORNER, fills.soft(CORNER) > 0)
+        elsewhere = control_regions.elsewhere(CORNER, fills.soft(CORNER) > 0)
         assert len(elsewhere) == 2
         marked, image = CORNER | elsewhere[0] | elsewhere[1], scene()
         image[:, marked] = torch.tensor([0.9, 0.1, 0.1])[:, None]
@@ -122,7 +123,7 @@ class TestControls:
             assert (record.outcome, record.figure) == ("invalid", None)
 
     def test_with_others_they_are_not_asked_for_again(self):
-        elsewhere = controls.elsewhere(CORNER, fills.soft(CORNER) > 0)
+        elsewhere = control_regions.elsewhere(CORNER, fills.soft(CORNER) > 0)
         marked, image = CORNER | elsewhere[0] | elsewhere[1], scene()
         image[:, marked] = torch.tensor([0.9, 0.1, 0.1])[:, None]
         others = [image.clone() for _ in range(2)]

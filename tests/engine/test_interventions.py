@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from pytest_gradcam import Contrast, Explainer, FocusError, HeatmapError, masks
-from pytest_gradcam.running import running
+from pytest_gradcam.evidence.current_test import running
 from tests.conftest import COLOUR_MODEL
 from tests.engine.states import same, state_of
 

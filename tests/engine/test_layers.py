@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from pytest_gradcam.engine import trace
-from pytest_gradcam.engine.capture import capture
-from pytest_gradcam.engine.layers import Choice, Site, choose
-from pytest_gradcam.engine.sites import Layout, read_layout, tensors_in
+from pytest_gradcam.cam import trace
+from pytest_gradcam.cam.capture import capture
+from pytest_gradcam.cam.layers import Choice, Site, choose
+from pytest_gradcam.cam.sites import Layout, read_layout, tensors_in
 from pytest_gradcam.errors import HeatmapError
 
 SQUARE = (224, 224)

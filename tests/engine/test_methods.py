@@ -11,9 +11,9 @@ from torch import nn
 from torchvision.models.vision_transformer import VisionTransformer
 
 from pytest_gradcam import HeatmapError, settings
-from pytest_gradcam.engine import driven, formulas
-from pytest_gradcam.engine.guard import untouched
-from pytest_gradcam.engine.sites import Site
+from pytest_gradcam.cam import formulas, model_methods
+from pytest_gradcam.cam.guard import untouched
+from pytest_gradcam.cam.sites import Site
 from tests.engine.reference import as_library_scales, explain, library, targets
 from tests.engine.states import same, state_of
 
@@ -72,7 +72,7 @@ def pictures(size):
 
 
 def test_every_known_method_is_here():
-    assert sorted(formulas.METHODS + driven.METHODS) == sorted(settings.METHODS)
+    assert sorted(formulas.METHODS + model_methods.METHODS) == sorted(settings.METHODS)
     assert sorted([*CLASSES, "finercam"]) == sorted(settings.METHODS)
 
 
@@ -163,7 +163,7 @@ def test_an_index_error_of_the_target_is_the_users_to_see(method, resnet):
     assert same(state_of(model), before)
 
 
-@pytest.mark.parametrize("method", driven.METHODS)
+@pytest.mark.parametrize("method", model_methods.METHODS)
 def test_nothing_is_printed(method, resnet, capfd):
     model, site, inputs = resnet
     explain(method, model, inputs[:1], site, [3])
@@ -178,7 +178,7 @@ def test_no_forward_pass_has_more_images_than_allowed(method, transformer):
     try:
         for most in (5, 32):
             with untouched(model):
-                maps.append(driven.grids(method, model, inputs[:1], site, targets(3), batch_size=most))
+                maps.append(model_methods.grids(method, model, inputs[:1], site, targets(3), batch_size=most))
     finally:
         handle.remove()
     assert sizes == [1, 5, 5, 5, 5, 5, 5, 2, 1, 32]  # the image, and one variant of it per channel
@@ -195,7 +195,7 @@ def test_fullgrad_refuses_a_transformer(transformer):
 def test_a_score_that_is_not_finite_for_a_variant_of_the_image_is_an_error(method, transformer):
     model, site, inputs = transformer
     with untouched(model), pytest.raises(HeatmapError, match=f"{method} gives NaN or infinite values"):
-        driven.grids(method, model, inputs[:1], site, [lambda output: output[3] * float("nan")], batch_size=8)
+        model_methods.grids(method, model, inputs[:1], site, [lambda output: output[3] * float("nan")], batch_size=8)
 
 
 # Methods that know more than the formula

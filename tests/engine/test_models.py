@@ -9,8 +9,8 @@ import torchvision
 from safetensors.torch import save_file
 from torch import nn
 
-from pytest_gradcam.engine import models
 from pytest_gradcam.errors import SettingsError
+from pytest_gradcam.models import sources
 
 
 class Tiny(nn.Module):
@@ -28,7 +28,7 @@ def state():
 
 def loaded(path):
     model = Tiny()
-    models.load(model, path)
+    sources.load(model, path)
     return model.state_dict()
 
 
@@ -42,13 +42,13 @@ def test_a_torchvision_model_by_name_without_a_download(monkeypatch):
 
     monkeypatch.setattr(torch.hub, "load_state_dict_from_url", no_download)
     monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", no_download)
-    assert type(models.build("torchvision:resnet18")).__name__ == "ResNet"
-    assert type(models.build("torchvision:fcn_resnet50")).__name__ == "FCN"
+    assert type(sources.build("torchvision:resnet18")).__name__ == "ResNet"
+    assert type(sources.build("torchvision:fcn_resnet50")).__name__ == "FCN"
 
 
 def test_a_timm_model_by_name():
-    assert type(models.build("timm:test_resnet")).__name__ == "ResNet"
-    assert type(models.build("timm:test_resnet.r160_in1k")).__name__ == "ResNet"
+    assert type(sources.build("timm:test_resnet")).__name__ == "ResNet"
+    assert type(sources.build("timm:test_resnet.r160_in1k")).__name__ == "ResNet"
 
 
 def test_a_model_by_its_callable_and_by_its_name(monkeypatch, tmp_path):
@@ -56,9 +56,9 @@ def test_a_model_by_its_callable_and_by_its_name(monkeypatch, tmp_path):
         "from torch import nn\ndef build():\n    return nn.Conv2d(3, 2, 1)\nready = build()\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    assert isinstance(models.build("shop:build"), nn.Conv2d)
-    assert isinstance(models.build("shop:ready"), nn.Conv2d)
-    assert not models.build("shop:ready").training
+    assert isinstance(sources.build("shop:build"), nn.Conv2d)
+    assert isinstance(sources.build("shop:ready"), nn.Conv2d)
+    assert not sources.build("shop:ready").training
 
 
 @pytest.mark.parametrize(
@@ -74,27 +74,27 @@ def test_a_model_by_its_callable_and_by_its_name(monkeypatch, tmp_path):
 )
 def test_a_model_that_does_not_exist(spec, words):
     with pytest.raises(SettingsError, match=words):
-        models.build(spec)
+        sources.build(spec)
 
 
 def test_an_import_error_inside_the_users_module_is_theirs_to_see(monkeypatch, tmp_path):
     (tmp_path / "broken_shop.py").write_text("import no_such_dependency\n")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ModuleNotFoundError, match="no_such_dependency"):
-        models.build("broken_shop:build")
+        sources.build("broken_shop:build")
 
 
 def test_timm_not_installed(monkeypatch):
     monkeypatch.setitem(sys.modules, "timm", None)
     with pytest.raises(SettingsError, match=r"pip install pytest-gradcam\[timm\]"):
-        models.build("timm:resnet50")
+        sources.build("timm:resnet50")
 
 
 def test_a_device_that_is_not_there():
     if torch.cuda.is_available():
         pytest.skip("this machine has CUDA")
     with pytest.raises(SettingsError, match="gradcam_device = 'cuda' cannot be used here"):
-        models.build("torchvision:squeezenet1_1", device="cuda")
+        sources.build("torchvision:squeezenet1_1", device="cuda")
 
 
 def test_weights_from_safetensors_and_from_torch(tmp_path, state):
@@ -121,7 +121,7 @@ def test_a_prefix_that_the_model_itself_has_stays(tmp_path):
     state = Wrapper().state_dict()
     torch.save(state, tmp_path / "w.pt")
     model = Wrapper()
-    models.load(model, tmp_path / "w.pt")
+    sources.load(model, tmp_path / "w.pt")
     assert equal(model.state_dict(), state)
 
 
@@ -133,7 +133,7 @@ def test_what_does_not_fit_is_named_and_nothing_is_loaded(tmp_path, state):
     model = Tiny()
     before = {key: value.clone() for key, value in model.state_dict().items()}
     with pytest.raises(SettingsError) as caught:
-        models.load(model, tmp_path / "w.pt")
+        sources.load(model, tmp_path / "w.pt")
     assert "1 missing (conv.bias); 1 unexpected (extra); 1 of another shape (head.weight)" in str(caught.value)
     assert equal(model.state_dict(), before)
 
@@ -146,10 +146,10 @@ class Harmful:
 def test_a_pickle_that_needs_code_is_refused_and_not_run(tmp_path, capsys):
     torch.save({"state_dict": Harmful()}, tmp_path / "w.pt")
     with pytest.raises(SettingsError, match="would run code from the file, which is refused"):
-        models.load(Tiny(), tmp_path / "w.pt")
+        sources.load(Tiny(), tmp_path / "w.pt")
     torch.save(Tiny(), tmp_path / "whole.pt")
     with pytest.raises(SettingsError, match=r"torch\.save\(model\.state_dict\(\), path\)"):
-        models.load(Tiny(), tmp_path / "whole.pt")
+        sources.load(Tiny(), tmp_path / "whole.pt")
     assert "ran" not in capsys.readouterr().out
 
 
@@ -164,23 +164,23 @@ def test_files_that_are_no_weights(tmp_path):
         ("list.pt", "no state dict"),
     ):
         with pytest.raises(SettingsError, match=words):
-            models.load(Tiny(), tmp_path / name)
+            sources.load(Tiny(), tmp_path / name)
 
 
 def test_pretrained_means_nothing_for_a_callable():
     with pytest.raises(SettingsError, match="'pretrained' means nothing"):
-        models.build("json:dumps", "pretrained")
+        sources.build("json:dumps", "pretrained")
 
 
 def test_the_preprocess_of_published_weights():
     image = torchvision.transforms.functional.to_pil_image(torch.rand(3, 300, 400))
-    assert models.preprocess("torchvision:resnet50")(image).shape == (3, 224, 224)
-    assert models.preprocess("timm:test_resnet")(image).shape == (3, 160, 160)
+    assert sources.preprocess("torchvision:resnet50")(image).shape == (3, 224, 224)
+    assert sources.preprocess("timm:test_resnet")(image).shape == (3, 160, 160)
 
 
 def test_a_preprocess_that_is_none():
     with pytest.raises(SettingsError, match="is a str; expected a callable"):
-        models.preprocess("json:__name__")
+        sources.preprocess("json:__name__")
 
 
 def test_class_names_from_files_and_modules(monkeypatch, tmp_path):
@@ -188,9 +188,9 @@ def test_class_names_from_files_and_modules(monkeypatch, tmp_path):
     (tmp_path / "names.json").write_text(json.dumps({"cat": 1, "dog": 0}))
     (tmp_path / "names_module.py").write_text("names = ('cat', 'dog')")
     monkeypatch.syspath_prepend(tmp_path)
-    assert models.class_names(str(tmp_path / "names.txt")) == ["cat", "dog"]
-    assert models.class_names(str(tmp_path / "names.json")) == {"cat": 1, "dog": 0}
-    assert models.class_names("names_module:names") == ("cat", "dog")
+    assert sources.class_names(str(tmp_path / "names.txt")) == ["cat", "dog"]
+    assert sources.class_names(str(tmp_path / "names.json")) == {"cat": 1, "dog": 0}
+    assert sources.class_names("names_module:names") == ("cat", "dog")
 
 
 @pytest.mark.parametrize(
@@ -206,14 +206,14 @@ def test_class_names_that_are_none(tmp_path, name, content, words):
     if content is not None:
         (tmp_path / name).write_text(content)
     with pytest.raises(SettingsError, match=words):
-        models.class_names(str(tmp_path / name))
+        sources.class_names(str(tmp_path / name))
 
 
 def test_published_class_names():
-    names = models.published_class_names("torchvision:resnet18")
+    names = sources.published_class_names("torchvision:resnet18")
     assert len(names) == 1000
     assert names[285] == "Egyptian cat"
-    assert models.published_class_names("json:dumps") is None
+    assert sources.published_class_names("json:dumps") is None
 
 
 def test_each_xdist_worker_takes_its_share(monkeypatch):
@@ -222,11 +222,11 @@ def test_each_xdist_worker_takes_its_share(monkeypatch):
         monkeypatch.setattr("os.cpu_count", lambda: 8)
         monkeypatch.setenv("PYTEST_XDIST_WORKER_COUNT", "3")
         monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-        models.share_threads()
+        sources.share_threads()
         assert torch.get_num_threads() == 2
         monkeypatch.setenv("OMP_NUM_THREADS", "1")
         monkeypatch.setenv("PYTEST_XDIST_WORKER_COUNT", "8")
-        models.share_threads()
+        sources.share_threads()
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
@@ -235,8 +235,8 @@ def test_each_xdist_worker_takes_its_share(monkeypatch):
 def test_each_xdist_worker_takes_its_gpu(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
-    assert models.own_share("auto") == "auto"
+    assert sources.own_share("auto") == "auto"
     for worker, gpu in (("gw0", "cuda:0"), ("gw1", "cuda:1"), ("gw2", "cuda:0")):
         monkeypatch.setenv("PYTEST_XDIST_WORKER", worker)
-        assert models.own_share("auto") == gpu
-        assert models.own_share("cpu") == "cpu"
+        assert sources.own_share("auto") == gpu
+        assert sources.own_share("cpu") == "cpu"

@@ -10,9 +10,9 @@ import torch
 from torch import nn
 
 from pytest_gradcam import Explainer, FocusError, HeatmapError, NoEvidenceError
-from pytest_gradcam.engine import randomisation
-from pytest_gradcam.engine.randomisation import copied, parts, redraw
-from pytest_gradcam.running import running
+from pytest_gradcam.checks import randomisation
+from pytest_gradcam.checks.randomisation import copied, parts, redraw
+from pytest_gradcam.evidence.current_test import running
 from tests.engine.sanity_models import Blob, Edges, Empty, network, noise
 from tests.engine.states import same, state_of
 from tests.unit.test_bounds import Keeper

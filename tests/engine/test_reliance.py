@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 from pytest_gradcam import Explainer, FocusError, HeatmapError, NoEvidenceError, masks
-from pytest_gradcam.engine.donors import arrange
-from pytest_gradcam.engine.places import read_places
+from pytest_gradcam.checks.donors import arrange
+from pytest_gradcam.checks.masked_image import read_places
 from tests.engine.states import same, state_of
 
 SIDE = 32

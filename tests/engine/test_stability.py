@@ -9,9 +9,11 @@ from hypothesis import Phase, given, seed, settings
 from PIL import Image
 from torch import nn
 
-from pytest_gradcam import Explainer, FocusError, HeatmapError, NoEvidenceError, evidence, masks, strategies
-from pytest_gradcam.engine.cache import HeatmapCache
-from pytest_gradcam.engine.dense import Box
+from pytest_gradcam import Explainer, FocusError, HeatmapError, NoEvidenceError, masks, strategies
+from pytest_gradcam.cam.cache import HeatmapCache
+from pytest_gradcam.cam.dense import Box
+from pytest_gradcam.evidence.current_test import running
+from pytest_gradcam.evidence.record import Record
 from pytest_gradcam.perturbations import (
     brightness,
     flip,
@@ -24,7 +26,6 @@ from pytest_gradcam.perturbations import (
     shift,
     zoom,
 )
-from pytest_gradcam.running import running
 from tests.engine.states import same, state_of
 
 
@@ -468,7 +469,7 @@ def test_the_record_and_the_replay_are_whole(explainer, tmp_path, kept):
     assert (record.check, record.bound, record.figure) == ("stable", 1.0, 0.0)
     assert record.grid == (16, 16)
     assert record.image_digest == explainer(path, "red").subject.image_digest  # of the original's file
-    assert evidence.Record.from_plain(record.to_plain()) == record
+    assert Record.from_plain(record.to_plain()) == record
     code = next(line.split(maxsplit=1)[1] for line in str(failed.value).splitlines() if line.startswith("  replay"))
     names = {"gradcam": explainer, "brightness": brightness, "gaussian_noise": gaussian_noise, "mask": SQUARE}
     with pytest.raises(FocusError) as again:

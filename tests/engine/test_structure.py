@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from pytest_gradcam.engine import structure
-from pytest_gradcam.engine.structure import anatomy, configuration
+from pytest_gradcam.cam import structure
+from pytest_gradcam.cam.structure import anatomy, configuration
 
 
 class Net(nn.Module):

@@ -304,7 +304,7 @@ class TestFirstMistakes:
 
     def test_full_trace_shows_all(self, colour_project):
         colour_project.makepyfile("def test_it(gradcam): gradcam('square.png', 'rde')")
-        colour_project.runpytest_inprocess("--full-trace").stdout.fnmatch_lines(["*pytest_gradcam/engine/targets.py*"])
+        colour_project.runpytest_inprocess("--full-trace").stdout.fnmatch_lines(["*pytest_gradcam/cam/targets.py*"])
 
     def test_no_model(self, pytester):
         pytester.makepyfile("def test_it(gradcam): pass")

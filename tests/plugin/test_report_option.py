@@ -11,7 +11,7 @@ import pytest
 
 from pytest_gradcam.report import load, schema
 
-#: Heatmaps from arrays: a third of the relevance on the left half of the first, two thirds on that of the second.
+#: Engine from arrays: a third of the relevance on the left half of the first, two thirds on that of the second.
 SUITE = """
     import numpy as np
     import pytest

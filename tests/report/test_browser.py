@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from pytest_gradcam.evidence import Record
+from pytest_gradcam.evidence.record import Record
 from pytest_gradcam.report import Report, Run
 from pytest_gradcam.report.write import write
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_gradcam.__main__ import main
-from pytest_gradcam.evidence import Record
+from pytest_gradcam.evidence.record import Record
 from pytest_gradcam.report import Report, Run, calibrate, write
 
 

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from pytest_gradcam.evidence import Record
+from pytest_gradcam.evidence.record import Record
 from pytest_gradcam.report import Run, load
 from pytest_gradcam.report.collect import Collector, Journal, Phase
 from pytest_gradcam.report.document import JOURNAL

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_gradcam.evidence import Record
+from pytest_gradcam.evidence.record import Record
 from pytest_gradcam.report import compare
 
 

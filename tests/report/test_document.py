@@ -7,9 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from pytest_gradcam import evidence
 from pytest_gradcam.__main__ import main
-from pytest_gradcam.evidence import Record
+from pytest_gradcam.evidence.record import VERSION, Record
 from pytest_gradcam.report import Report, Run, load
 from pytest_gradcam.report.document import JOURNAL
 from pytest_gradcam.report.merge import merge
@@ -63,8 +62,8 @@ def test_what_is_no_report_is_refused_by_name(tmp_path, content):
 def test_a_missing_report_and_one_of_a_later_version_are_refused(tmp_path):
     with pytest.raises(ValueError, match="there is no report"):
         load(tmp_path)
-    (tmp_path / "evidence.json").write_text(json.dumps({"version": evidence.VERSION + 1, "runs": []}))
-    with pytest.raises(ValueError, match=f"this package reads up to {evidence.VERSION}"):
+    (tmp_path / "evidence.json").write_text(json.dumps({"version": VERSION + 1, "runs": []}))
+    with pytest.raises(ValueError, match=f"this package reads up to {VERSION}"):
         load(tmp_path)
 
 

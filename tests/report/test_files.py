@@ -5,12 +5,12 @@ from dataclasses import replace
 
 import pytest
 
-from pytest_gradcam.evidence import Record
+from pytest_gradcam.evidence.record import Record
+from pytest_gradcam.evidence.requirements import REQUIREMENTS
 from pytest_gradcam.report import Report, Run, github, markdown
 from pytest_gradcam.report.figures import flat
 from pytest_gradcam.report.terminal import summary
 from pytest_gradcam.report.write import write
-from pytest_gradcam.requirements import REQUIREMENTS
 
 
 def check(**changes):

@@ -8,11 +8,11 @@ from importlib import resources
 
 import pytest
 
-from pytest_gradcam.evidence import Record
+from pytest_gradcam.evidence.record import Record
+from pytest_gradcam.evidence.requirements import REQUIREMENTS
 from pytest_gradcam.report import Report, Run
 from pytest_gradcam.report.page import embedded, render
 from pytest_gradcam.report.plot import plots
-from pytest_gradcam.requirements import REQUIREMENTS
 
 HOSTILE = "test_it[</script><img src=x onerror=alert(1)>]"
 RUN = Run(id="1", started="2026-01-02T03:04:05+00:00", ended="2026-01-02T03:05:05+00:00", exit_status=0)

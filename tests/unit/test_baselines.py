@@ -12,9 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from pytest_gradcam import FocusError, Heatmap, HeatmapError, NoEvidenceError, baselines, locations, store
-from pytest_gradcam.evidence import Subject
-from pytest_gradcam.running import running
+from pytest_gradcam import FocusError, Heatmap, HeatmapError, NoEvidenceError
+from pytest_gradcam.checks import baseline
+from pytest_gradcam.evidence import baseline_paths, store
+from pytest_gradcam.evidence.current_test import running
+from pytest_gradcam.evidence.record import Subject
 
 GRID = np.random.default_rng(0).random((7, 7)).astype(np.float32)
 VIEW = np.random.default_rng(1).integers(0, 256, (64, 64, 3), np.uint8)
@@ -147,9 +149,9 @@ def test_another_model_score_or_file_name_is_what_a_baseline_is_there_for(file):
 
 
 def test_other_versions_are_named(file, monkeypatch):
-    monkeypatch.setattr(baselines, "_versions", lambda: {"torch": "1.0", "numpy": "1.26"})
+    monkeypatch.setattr(baseline, "_versions", lambda: {"torch": "1.0", "numpy": "1.26"})
     written(file)
-    monkeypatch.setattr(baselines, "_versions", lambda: {"torch": "2.0", "numpy": "1.26"})
+    monkeypatch.setattr(baseline, "_versions", lambda: {"torch": "2.0", "numpy": "1.26"})
     with pytest.raises(FocusError, match="versions   torch 1.0, now 2.0\n"):
         check(file, heatmap(GRID[::-1]))
 
@@ -167,24 +169,24 @@ def test_a_damaged_file_is_no_verdict(file, content):
 @given(st.data())
 def test_no_byte_of_a_file_can_change_unnoticed(tmp_path_factory, data):
     path = tmp_path_factory.mktemp("flip") / "test_cat-1.npz"
-    store.write(path, baselines._entry(heatmap(), path))
+    store.write(path, baseline._entry(heatmap(), path))
     content = bytearray(path.read_bytes())
     content[data.draw(st.integers(0, len(content) - 1))] ^= data.draw(st.integers(1, 255))
     path.write_bytes(content)
     with pytest.raises(HeatmapError, match="damaged"):
-        baselines._read(path)  # no check: under @given that is refused
+        baseline._read(path)  # no check: under @given that is refused
 
 
 def test_the_file_of_another_test_is_no_verdict(file):
     path = written(file, test="test_dog")
-    path.rename(locations.baseline(file, "test_cat", "1"))
+    path.rename(baseline_paths.baseline(file, "test_cat", "1"))
     with pytest.raises(HeatmapError, match="renamed"):
         check(file, heatmap())
 
 
 @pytest.mark.parametrize("metadata", [{}, {"subject": {}}, {"view": [1], "subject": {}, "versions": {}}, {"view": 3}])
 def test_a_sealed_file_of_foreign_content_is_no_verdict(file, metadata):
-    path = locations.baseline(file, "test_cat", "1")
+    path = baseline_paths.baseline(file, "test_cat", "1")
     store.write(path, store.Entry(path.stem, {"grid": GRID}, metadata))
     with pytest.raises(HeatmapError, match="damaged"):
         check(file, heatmap())

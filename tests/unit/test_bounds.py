@@ -12,10 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_gradcam import FocusError, Heatmap, HeatmapError, masks, messages
-from pytest_gradcam.bounds import Lift, settled, within_reach
-from pytest_gradcam.evidence import Record
-from pytest_gradcam.running import running
+from pytest_gradcam import FocusError, Heatmap, HeatmapError, masks
+from pytest_gradcam.evidence import messages
+from pytest_gradcam.evidence.bounds import Lift, settled, within_reach
+from pytest_gradcam.evidence.current_test import running
+from pytest_gradcam.evidence.record import Record
 
 HAND = np.arange(9, dtype=np.float32).reshape(3, 3)
 CORNER = np.array([[0, 0, 0], [0, 1, 1], [0, 1, 1]])  # mass 24/36 on 4/9 of the view: lift 1.5, and 2.25 at the most

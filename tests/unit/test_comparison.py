@@ -1,4 +1,4 @@
-"""Heatmaps compared: how alike two of them are, and every way in which that cannot be said."""
+"""Engine compared: how alike two of them are, and every way in which that cannot be said."""
 
 import numpy as np
 import pytest
@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats
 
-from pytest_gradcam import FocusError, Heatmap, HeatmapError, NoEvidenceError, comparison
-from pytest_gradcam.evidence import Record
-from pytest_gradcam.running import running
+from pytest_gradcam import FocusError, Heatmap, HeatmapError, NoEvidenceError
+from pytest_gradcam.checks import similarity
+from pytest_gradcam.evidence.current_test import running
+from pytest_gradcam.evidence.record import Record
 
 SIZE = (64, 64)
 VIEW = np.full((*SIZE, 3), 100, np.uint8)
@@ -81,7 +82,7 @@ def test_each_cell_is_the_mean_of_what_it_covers(fine, coarse):
     grid = np.random.default_rng(1).random(fine).astype(np.float32)
     common = np.kron(grid, np.ones(coarse))
     means = common.reshape(coarse[0], fine[0], coarse[1], fine[1]).mean((1, 3))
-    np.testing.assert_allclose(comparison.cells(grid, coarse), means, rtol=1e-5)
+    np.testing.assert_allclose(similarity.cells(grid, coarse), means, rtol=1e-5)
 
 
 def test_passes_and_fails(kept):
@@ -181,8 +182,8 @@ def test_an_unknown_kind_is_no_verdict():
 
 def test_the_picture_shows_both_and_what_changed():
     record = spot(1, 1).record(Record(check="similar", measure="similarity", figure=0.1, bound=0.8, outcome="failed"))
-    both = comparison.draw(spot(1, 1), spot(6, 5), ("this", "that"), record)
-    alone = comparison.draw(spot(1, 1), None, ("this", "that"), record)
+    both = similarity.draw(spot(1, 1), spot(6, 5), ("this", "that"), record)
+    alone = similarity.draw(spot(1, 1), None, ("this", "that"), record)
     assert both.height > 1.5 * alone.height
     assert both.mode == "RGB"
 

@@ -7,9 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pytest_gradcam import FocusError, Heatmap, HeatmapError, NoEvidenceError, comparison, overlay
-from pytest_gradcam.evidence import Record, Subject
-from pytest_gradcam.running import running
+from pytest_gradcam import FocusError, Heatmap, HeatmapError, NoEvidenceError, overlay
+from pytest_gradcam.checks import similarity
+from pytest_gradcam.evidence.current_test import running
+from pytest_gradcam.evidence.record import Record, Subject
 from tests.unit.test_comparison import Kept
 
 SLOPE = np.arange(16, dtype=np.float32).reshape(4, 4)
@@ -50,24 +51,24 @@ class TestJudged:
         ],
     )
     def test_each_kind_in_its_words(self, kind, words):
-        record = comparison.judged(CHECK, 0.25, kind, "the other")
+        record = similarity.judged(CHECK, 0.25, kind, "the other")
         assert record.finding == f"the heatmap {words} with the other; expected at least 0.5"
-        record = comparison.judged(replace(CHECK, target="cat"), 0.25, kind, "the other")
+        record = similarity.judged(replace(CHECK, target="cat"), 0.25, kind, "the other")
         assert record.finding == f"the heatmap for 'cat' {words} with the other; expected at least 0.5"
 
     @pytest.mark.parametrize(("figure", "outcome"), [(0.5, "passed"), (0.49996, "failed")])
     def test_the_bound_itself_passes(self, figure, outcome):
-        record = comparison.judged(CHECK, figure, "spearman", "x")
+        record = similarity.judged(CHECK, figure, "spearman", "x")
         assert (record.outcome, record.figure, record.bound) == (outcome, figure, 0.5)
         assert record.finding.endswith(f" of {figure} with x; expected at least 0.5")
 
     def test_figure_and_bound_have_the_digits_that_tell_them_apart(self):
-        record = comparison.judged(replace(CHECK, bound=0.50004), 0.49996, "spearman", "x")
+        record = similarity.judged(replace(CHECK, bound=0.50004), 0.49996, "spearman", "x")
         assert record.finding == "the heatmap has a rank correlation of 0.49996 with x; expected at least 0.50004"
 
     def test_the_checks_own_advice_stands(self):
-        assert comparison.judged(replace(CHECK, advice="do this"), 0.1, "ssim", "x").advice == "do this"
-        assert comparison.judged(CHECK, 0.1, "ssim", "x").advice == (
+        assert similarity.judged(replace(CHECK, advice="do this"), 0.1, "ssim", "x").advice == "do this"
+        assert similarity.judged(CHECK, 0.1, "ssim", "x").advice == (
             "look at the picture: it shows what is missing and what is new in this heatmap"
         )
 
@@ -78,7 +79,7 @@ class TestMessage:
         record = test.records[0]
         assert (record.check, record.measure, record.direction) == ("similar", "similarity", "at_least")
         assert (
-            comparison.similarity(heatmap(SLOPE), heatmap(SLOPE**2)) == 1
+            similarity.similarity(heatmap(SLOPE), heatmap(SLOPE**2)) == 1
         )  # of ranks, where nothing else is asked for
 
     def test_the_whole_of_it(self, test):
@@ -196,7 +197,7 @@ class TestPicture:
 
     def test_a_picture_does_not_name_itself(self, test):
         record = replace(CHECK, figure=0.1, outcome="failed", picture="p.png", image="i.png")
-        _, _, lines = comparison.draw(heatmap(SLOPE), None, ("a", "b"), record)
+        _, _, lines = similarity.draw(heatmap(SLOPE), None, ("a", "b"), record)
         assert lines == ["image      i.png"]
 
     def test_what_is_empty_or_not_finite_is_drawn_as_nothing(self, test):

@@ -5,8 +5,8 @@ import pickle
 
 import pytest
 
-from pytest_gradcam import messages
-from pytest_gradcam.evidence import Record
+from pytest_gradcam.evidence import messages
+from pytest_gradcam.evidence.record import Record
 
 FAILED = Record(
     check="focus_within",

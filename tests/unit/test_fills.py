@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_gradcam import HeatmapError, fills
+from pytest_gradcam import HeatmapError
+from pytest_gradcam.checks import fills
 
 OTHER = np.random.default_rng(9).normal(0, 1, (3, 24, 20)).astype(np.float32)
 FILLS = {

@@ -1,4 +1,4 @@
-"""Heatmaps: what is measured on them, and every way a check passes, fails or cannot be decided."""
+"""Engine: what is measured on them, and every way a check passes, fails or cannot be decided."""
 
 import math
 from typing import ClassVar
@@ -11,8 +11,8 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 from pytest_gradcam import FocusError, GradcamWarning, Heatmap, HeatmapError, NoEvidenceError, masks
+from pytest_gradcam.evidence.current_test import running
 from pytest_gradcam.heatmap import resize
-from pytest_gradcam.running import running
 
 HAND = np.arange(9, dtype=np.float32).reshape(3, 3)
 CORNER = np.array([[0, 0, 0], [0, 1, 1], [0, 1, 1]])  # mass 24/36, lift 1.5

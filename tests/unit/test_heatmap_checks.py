@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from pytest_gradcam import FocusError, GradcamWarning, Heatmap, HeatmapError, NoEvidenceError, masks, overlay
-from pytest_gradcam.evidence import Subject
+from pytest_gradcam.evidence.current_test import running
+from pytest_gradcam.evidence.record import Subject
 from pytest_gradcam.heatmap import Peak, Region, resize
-from pytest_gradcam.running import running
 from tests.unit.test_comparison import Kept
 
 HAND = np.arange(9, dtype=np.float32).reshape(3, 3)
@@ -104,7 +104,7 @@ class TestDefaults:
     def test_of_a_baseline(self, monkeypatch):
         asked = []
         monkeypatch.setattr(
-            "pytest_gradcam.baselines.assert_matches", lambda *given, **named: asked.append((given, named))
+            "pytest_gradcam.checks.baseline.assert_matches", lambda *given, **named: asked.append((given, named))
         )
         heatmap = hand()
         heatmap.assert_matches_baseline()

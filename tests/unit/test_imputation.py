@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from pytest_gradcam import imputation
+from pytest_gradcam.checks import road
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -34,7 +34,7 @@ def blob(side=24):
 def test_it_is_roads_with_the_same_noise(missing):
     torch_image = torch.tensor(image())
     theirs = NoisyLinearImputer(noise=0)(torch_image, torch.tensor(~missing).float()).numpy()
-    ours = imputation.linear(image(), missing)
+    ours = road.linear(image(), missing)
     np.testing.assert_allclose(ours, theirs, atol=2e-4)
     torch.manual_seed(0)
     drawn = NoisyLinearImputer(noise=0.01)(torch_image, torch.tensor(~missing).float()).numpy()
@@ -47,13 +47,13 @@ def test_a_slope_is_continued():
     slope = np.broadcast_to(np.arange(16.0), (2, 16, 16))
     missing = np.zeros((16, 16), bool)
     missing[4:12, 4:12] = True
-    np.testing.assert_allclose(imputation.linear(slope, missing), slope, atol=1e-3)
+    np.testing.assert_allclose(road.linear(slope, missing), slope, atol=1e-3)
 
 
 def test_what_is_known_stays_and_nothing_leaves_the_range():
     given, missing = image(), blob()
     before = given.copy()
-    filled = imputation.linear(given, missing)
+    filled = road.linear(given, missing)
     np.testing.assert_array_equal(given, before)
     np.testing.assert_array_equal(filled[:, ~missing], given[:, ~missing])
     assert filled.min() >= given.min() - 1e-3
@@ -62,8 +62,8 @@ def test_what_is_known_stays_and_nothing_leaves_the_range():
 
 def test_where_nothing_is_missing_and_where_all_is():
     given = image()
-    np.testing.assert_array_equal(imputation.linear(given, np.zeros((24, 24), bool)), given)
+    np.testing.assert_array_equal(road.linear(given, np.zeros((24, 24), bool)), given)
     np.testing.assert_allclose(
-        imputation.linear(given, np.ones((24, 24), bool)),
+        road.linear(given, np.ones((24, 24), bool)),
         np.broadcast_to(given.mean((1, 2), keepdims=True), given.shape),
     )

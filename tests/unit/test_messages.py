@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from pytest_gradcam import messages
-from pytest_gradcam.evidence import Record
+from pytest_gradcam.evidence import messages
+from pytest_gradcam.evidence.record import Record
 
 WITHIN = Record(
     check="focus_within", measure="relevance mass", outcome="failed", figure=0.25, bound=0.5, mask_area=0.1, mass=0.25

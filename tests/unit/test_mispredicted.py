@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from pytest_gradcam import FocusError, Heatmap, HeatmapError, mispredicted
-from pytest_gradcam.evidence import Subject
-from pytest_gradcam.running import running
+from pytest_gradcam import FocusError, Heatmap, HeatmapError
+from pytest_gradcam.checks import mispredicted
+from pytest_gradcam.evidence.current_test import running
+from pytest_gradcam.evidence.record import Subject
 
 WRONG = {"target": "cat", "target_index": 3, "predicted": "dog", "predicted_index": 5, "image": "cat.png"}
 RANKED = {"rank": 2, "classes": 10, **WRONG}

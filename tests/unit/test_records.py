@@ -8,9 +8,10 @@ from pathlib import PurePosixPath
 import numpy as np
 import pytest
 
-from pytest_gradcam import FocusError, HeatmapError, NoEvidenceError, evidence, messages
-from pytest_gradcam.evidence import VERSION, Record
-from pytest_gradcam.running import running
+from pytest_gradcam import FocusError, HeatmapError, NoEvidenceError
+from pytest_gradcam.evidence import messages, settle
+from pytest_gradcam.evidence.current_test import running
+from pytest_gradcam.evidence.record import VERSION, Record
 
 CHECK = Record(check="overlap", measure="IoU", bound=0.5)
 
@@ -85,55 +86,55 @@ class TestPlain:
 
 class TestUndecided:
     def test_its_figure_is_gone_and_its_bound_stays(self):
-        record = evidence.undecided(replace(CHECK, outcome="passed", figure=0.9), HeatmapError("no mask"))
+        record = settle.undecided(replace(CHECK, outcome="passed", figure=0.9), HeatmapError("no mask"))
         assert (record.outcome, record.figure, record.bound, record.reason) == ("invalid", None, 0.5, "no mask")
 
     @pytest.mark.parametrize("bound", [math.nan, math.inf, True, "0.5", None, [0.5], np.float64(0.5)])
     def test_a_bound_that_no_record_can_carry_is_none(self, bound):
-        assert evidence.undecided(replace(CHECK, bound=bound), HeatmapError("no")).bound is None
+        assert settle.undecided(replace(CHECK, bound=bound), HeatmapError("no")).bound is None
 
     def test_a_bound_may_be_a_whole_number(self):
-        assert evidence.undecided(replace(CHECK, bound=0), HeatmapError("no")).bound == 0
+        assert settle.undecided(replace(CHECK, bound=0), HeatmapError("no")).bound == 0
 
     def test_no_evidence_is_told_from_what_is_invalid(self):
-        assert evidence.undecided(CHECK, NoEvidenceError("zero")).outcome == "no evidence"
-        assert evidence.undecided(CHECK, HeatmapError("zero")).outcome == "invalid"
+        assert settle.undecided(CHECK, NoEvidenceError("zero")).outcome == "no evidence"
+        assert settle.undecided(CHECK, HeatmapError("zero")).outcome == "invalid"
 
 
 @pytest.mark.usefixtures("no_test")
 class TestSettled:
     def test_what_passed_raises_nothing(self):
-        evidence.settle(replace(CHECK, outcome="passed", figure=0.6), draw)
+        settle.settle(replace(CHECK, outcome="passed", figure=0.6), draw)
 
     def test_what_failed_raises_its_whole_message(self):
         record = replace(CHECK, outcome="failed", figure=0.4)
         with pytest.raises(FocusError) as caught:
-            evidence.settle(record, draw)
+            settle.settle(record, draw)
         assert str(caught.value) == messages.failure(record)
 
     @pytest.mark.parametrize(("outcome", "error"), [("no evidence", NoEvidenceError), ("invalid", HeatmapError)])
     def test_what_has_no_verdict_raises_no_assertion(self, outcome, error):
         record = replace(CHECK, outcome=outcome, reason="nothing there")
         with pytest.raises(error) as caught:
-            evidence.settle(record, draw)
+            settle.settle(record, draw)
         assert type(caught.value) is error
         assert str(caught.value) == "no verdict on overlap: nothing there"
 
     def test_a_record_is_not_decided_until_something_decides_it(self):
         with pytest.raises(HeatmapError):
-            evidence.settle(CHECK, draw)
+            settle.settle(CHECK, draw)
 
     def test_the_message_is_that_of_the_record_that_was_kept(self):
         with running(Photographer()), pytest.raises(FocusError, match="\n  picture    overlap.png\n"):
-            evidence.settle(replace(CHECK, outcome="failed", figure=0.4), draw)
+            settle.settle(replace(CHECK, outcome="failed", figure=0.4), draw)
 
     def test_a_judged_check_is_handed_back(self):
         passed = replace(CHECK, outcome="passed", figure=0.6)
-        assert evidence.judge(CHECK, lambda check: passed, draw) is passed
+        assert settle.judge(CHECK, lambda check: passed, draw) is passed
 
     def test_another_error_is_nobodys_verdict(self):
         def measure(check):
             raise ZeroDivisionError
 
         with pytest.raises(ZeroDivisionError):
-            evidence.judge(CHECK, measure, draw)
+            settle.judge(CHECK, measure, draw)

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pytest_gradcam import HeatmapError, Reliance, effects
-from pytest_gradcam.reliance import Falls, judged, kept
+from pytest_gradcam import HeatmapError, Reliance
+from pytest_gradcam.checks import margins
+from pytest_gradcam.checks.reliance_rule import Falls, judged, kept
 
 
 def falls(mean, count=20, spread=0.2):
@@ -22,9 +23,9 @@ def figures(main, around=0.0, intervention="swap", count=20, **more):
     return Falls(intervention, "why", falls(main, count), falls(around, count), **given)
 
 
-@pytest.mark.parametrize("intervention", list(effects.BOUNDS))
+@pytest.mark.parametrize("intervention", list(margins.BOUNDS))
 def test_the_lower_bound_decides_for_and_the_upper_against(intervention):
-    bound, reach = effects.BOUNDS[intervention], 1.7291 * 0.2 / np.sqrt(20)  # t of 19 degrees of freedom, one-sided
+    bound, reach = margins.BOUNDS[intervention], 1.7291 * 0.2 / np.sqrt(20)  # t of 19 degrees of freedom, one-sided
     no = -reach - (0 if intervention == "swap" else bound / 2)  # what only takes away has to be clearer
     for mean, expected in ((reach + 1e-3, True), (reach - 1e-3, None), (no + 1e-3, None), (no - 1e-3, False)):
         found = judged(figures(bound + mean, intervention=intervention, removed={}))
@@ -151,7 +152,7 @@ def test_the_mean_colour_speaks_against_a_swap_that_shows_nothing(intervention):
     assert judged(shown).relies is True
 
 
-@pytest.mark.parametrize("intervention", list(effects.BOUNDS))
+@pytest.mark.parametrize("intervention", list(margins.BOUNDS))
 @pytest.mark.parametrize(("fallback", "clear"), [(0.5, True), (0.51, False), (1.0, False)])
 def test_a_class_that_needs_no_evidence_is_never_shown_not_to_rely(intervention, fallback, clear):
     still = judged(figures(0.0, intervention=intervention, removed={}, fallback=fallback))

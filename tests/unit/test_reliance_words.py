@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pytest_gradcam import effects
-from pytest_gradcam.reliance import Falls, judged
+from pytest_gradcam.checks import margins
+from pytest_gradcam.checks.reliance_rule import Falls, judged
 
 OTHERS = {"colour": "with the mean colour", "inpaint": "with what surrounds them, inpainted"}
 
@@ -126,5 +126,5 @@ class TestWords:
         assert "mean heat" not in dict(judged(figures(0.5)).rows())
 
     def test_heat_at_its_bound_does_not_speak_for_reliance(self):
-        assert judged(figures(0.0, mean_heat=effects.MEAN_HEAT)).agreement is True
-        assert judged(figures(1.0, mean_heat=effects.MEAN_HEAT)).agreement is False
+        assert judged(figures(0.0, mean_heat=margins.MEAN_HEAT)).agreement is True
+        assert judged(figures(1.0, mean_heat=margins.MEAN_HEAT)).agreement is False

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 import pytest_gradcam
-from pytest_gradcam import requirements
 from pytest_gradcam.errors import SettingsError
+from pytest_gradcam.evidence import requirements
 
 PACKAGE = Path(pytest_gradcam.__file__).parent
 

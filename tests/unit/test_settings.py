@@ -91,6 +91,6 @@ def test_a_gate_needs_a_run_to_compare_with():
 
 
 def test_every_method_has_a_formula():
-    from pytest_gradcam.engine import driven, formulas
+    from pytest_gradcam.cam import formulas, model_methods
 
-    assert sorted(METHODS) == sorted((*formulas.METHODS, *driven.METHODS))
+    assert sorted(METHODS) == sorted((*formulas.METHODS, *model_methods.METHODS))

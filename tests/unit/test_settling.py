@@ -1,13 +1,15 @@
 """How a check comes to its record: measured, undecided, refused; whole messages, and the edges of the refusals."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from pytest_gradcam import FocusError, Heatmap, HeatmapError, NoEvidenceError, evidence, masks
-from pytest_gradcam.evidence import Record, Subject
-from pytest_gradcam.running import running
+from pytest_gradcam import FocusError, Heatmap, HeatmapError, NoEvidenceError, masks
+from pytest_gradcam.evidence import settle
+from pytest_gradcam.evidence.current_test import running
+from pytest_gradcam.evidence.record import Record, Subject
 from tests.unit.test_bounds import Keeper
 
 CHECK = Record(check="overlap", measure="IoU", bound=0.5)
@@ -35,13 +37,13 @@ def draw(record):
 def measured(outcome):
     def measure(check):
         assert check is CHECK
-        return evidence.replace(check, outcome=outcome, figure=0.6)
+        return replace(check, outcome=outcome, figure=0.6)
 
     return measure
 
 
 def test_a_check_that_holds_is_kept_drawn_and_handed_on(test):
-    record = evidence.judge(CHECK, measured("passed"), draw)
+    record = settle.judge(CHECK, measured("passed"), draw)
     assert (record.check, record.outcome, record.figure) == ("overlap", "passed", 0.6)
     assert [kept.outcome for kept in test.records] == ["passed"]
     assert test.drawn == "a picture of overlap passed"
@@ -49,7 +51,7 @@ def test_a_check_that_holds_is_kept_drawn_and_handed_on(test):
 
 def test_a_check_that_does_not_hold_raises_after_it_was_kept(test):
     with pytest.raises(FocusError):
-        evidence.judge(CHECK, measured("failed"), draw)
+        settle.judge(CHECK, measured("failed"), draw)
     assert [kept.outcome for kept in test.records] == ["failed"]
 
 
@@ -59,7 +61,7 @@ def test_what_keeps_a_check_from_being_decided_is_its_reason(test, error, outcom
         raise error("there is nothing; look elsewhere")
 
     with pytest.raises(error, match="no verdict on overlap: there is nothing; look elsewhere") as caught:
-        evidence.judge(CHECK, measure, draw)
+        settle.judge(CHECK, measure, draw)
     assert type(caught.value) is error
     kept = test.records[0]
     assert (kept.outcome, kept.figure, kept.bound) == (outcome, None, 0.5)
@@ -125,5 +127,5 @@ def test_what_a_heatmap_with_nan_says():
 
 
 def test_an_undecided_check_keeps_the_parameters_that_are_numbers():
-    check = evidence.replace(CHECK, parameters={"threshold": 0.5, "orders": "many", "seed": math.nan, "on": True})
-    assert evidence.undecided(check, HeatmapError("no")).parameters == {"threshold": 0.5}
+    check = replace(CHECK, parameters={"threshold": 0.5, "orders": "many", "seed": math.nan, "on": True})
+    assert settle.undecided(check, HeatmapError("no")).parameters == {"threshold": 0.5}

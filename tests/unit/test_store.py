@@ -17,7 +17,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 
 import pytest_gradcam
 from pytest_gradcam import GradcamWarning
-from pytest_gradcam.store import Store, read
+from pytest_gradcam.evidence.store import Store, read
 
 GRID = np.arange(49, dtype=np.float32).reshape(7, 7)
 SUBJECT = {"target": "pedestrian", "score": 1.5, "rank": None, "classes": 2}
@@ -231,7 +231,7 @@ WRITER = """
 import sys
 import numpy as np
 from pathlib import Path
-from pytest_gradcam.store import Store
+from pytest_gradcam.evidence.store import Store
 
 store = Store(Path(sys.argv[1]))
 for turn in range(60 if len(sys.argv) == 2 else 10**9):
@@ -245,7 +245,7 @@ for turn in range(60 if len(sys.argv) == 2 else 10**9):
 #: Forks writers, so that each costs no start of Python, and kills each at a moment of its own.
 KILLER = """
 import os, random, signal, sys, time
-import pytest_gradcam.store
+import pytest_gradcam.evidence.store
 
 chance = random.Random(0)
 for _ in range(int(sys.argv[3])):

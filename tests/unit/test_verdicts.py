@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from pytest_gradcam.evidence import Record
-from pytest_gradcam.verdicts import Changes, Faithfulness, depends_on_weights, deterministic, faithful
+from pytest_gradcam.checks.verdicts import Changes, Faithfulness, depends_on_weights, deterministic, faithful
+from pytest_gradcam.evidence.record import Record
 
 FAITHFUL = Record(
     check="faithful", measure="share of random orders beaten", bound=0.9, parameters={"orders": 20}, target="red"

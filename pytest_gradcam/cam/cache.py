@@ -1,0 +1,150 @@
+"""Heatmap grids by what they were made from, kept for a run or, with a store, for later runs: only where asked for."""
+
+from __future__ import annotations
+
+import sys
+from collections import OrderedDict
+from dataclasses import asdict, dataclass
+from functools import cache
+from hashlib import sha256
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from pytest_gradcam.cam.structure import configuration
+from pytest_gradcam.cam.targets import ClassNames, Goal
+from pytest_gradcam.cam.tensors import digest
+from pytest_gradcam.evidence.record import Subject
+from pytest_gradcam.evidence.store import Store
+
+MEMORY_BYTES = 256 * 2**20
+DISK_BYTES = 512 * 2**20
+_DEVICES = ("cpu", "cuda", "mps")
+_OVERHEAD = 2048  # bytes of a cached heatmap besides its grid
+
+
+@dataclass(frozen=True)
+class Cached:
+    """A heatmap without its picture: `grid` float32 (h, w), not writeable, and all that was said about it."""
+
+    grid: NDArray[np.float32]
+    subject: Subject
+
+
+def model_key(model: nn.Module, weights: str) -> str | None:
+    """What decides a heatmap besides the image and the question: the model, versions, and settings of this moment.
+
+    `weights` is the digest of the model's weights as they are now. None if the model cannot be told from others.
+    """
+    found = configuration(model)
+    return _joined(weights, found, *_surroundings()) if weights and found else None
+
+
+def key(model: str | None, image: Tensor, goal: Goal, names: ClassNames, layer: str | None, method: str) -> str | None:
+    """What the heatmap of one model input (C, H, W) is kept under.
+
+    None if there is no key for the model, and for a target that is a callable, which may change its mind.
+    """
+    content = digest(image)
+    if model is None or content is None or goal.function is not None:
+        return None
+    return _joined(model, content, goal.index, goal.against, names.pairs, layer, method)
+
+
+def open_cache(directory: Path | None) -> HeatmapCache:
+    """A cache of this process, in front of a store in the directory, if there is one, that is kept to a bound."""
+    if directory is None:
+        return HeatmapCache()
+    store = Store(directory)
+    store.prune(DISK_BYTES)
+    return HeatmapCache(store=store)
+
+
+class HeatmapCache:
+    """The most recently used heatmaps in at most `memory_bytes`, and behind them those of the store, if there is one.
+
+    A key of None is never found and never kept.
+    """
+
+    def __init__(self, *, memory_bytes: int = MEMORY_BYTES, store: Store | None = None) -> None:
+        self._limit = memory_bytes
+        self._store = store
+        self._kept: OrderedDict[str, Cached] = OrderedDict()
+        self._bytes = 0
+
+    def get(self, key: str | None) -> Cached | None:
+        """What was put under the key, if it is still there."""
+        if key is None:
+            return None
+        if key in self._kept:
+            self._kept.move_to_end(key)
+            return self._kept[key]
+        found = _load(self._store, key) if self._store is not None else None
+        if found is not None:
+            self._keep(key, found)
+        return found
+
+    def put(self, key: str | None, grid: NDArray[np.float32], subject: Subject) -> None:
+        """Keep a copy of the grid. A disk that cannot be written to gives a warning, as the store says."""
+        if key is None:
+            return
+        self._keep(key, Cached(_frozen(grid.copy()), subject))
+        if self._store is not None:
+            self._store.put(key, {"grid": grid}, asdict(subject))
+
+    def _keep(self, name: str, made: Cached) -> None:
+        before = self._kept.pop(name, None)
+        self._bytes += _size(made) - (0 if before is None else _size(before))
+        self._kept[name] = made
+        while self._bytes > self._limit:
+            self._bytes -= _size(self._kept.popitem(last=False)[1])
+
+
+def _load(store: Store, name: str) -> Cached | None:
+    entry = store.get(name)
+    if entry is None or "grid" not in entry.arrays:
+        return None
+    try:
+        return Cached(_frozen(entry.arrays["grid"]), Subject(**entry.metadata))
+    except TypeError:  # the fields of another version
+        return None
+
+
+def _frozen(grid: NDArray[np.float32]) -> NDArray[np.float32]:
+    grid.flags.writeable = False
+    return grid
+
+
+def _size(made: Cached) -> int:
+    return made.grid.nbytes + _OVERHEAD
+
+
+def _joined(*parts: Any) -> str:
+    return sha256(repr(parts).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _surroundings() -> tuple[Any, ...]:
+    """What decides besides the model and the image, at this moment."""
+    return (
+        *_versions(),
+        [(torch.is_autocast_enabled(device), str(torch.get_autocast_dtype(device))) for device in _DEVICES],
+        str(torch.get_default_dtype()),
+        torch.get_float32_matmul_precision(),
+        torch.backends.cudnn.allow_tf32,
+        torch.cuda.get_device_name() if torch.cuda.is_initialized() else "",
+    )
+
+
+@cache
+def _versions() -> tuple[str, ...]:
+    """This package by its code, since a checkout changes under one version; the others by their releases."""
+    package = Path(__file__).parents[1]
+    code = sha256(b"".join(path.read_bytes() for path in sorted(package.rglob("*.py")))).hexdigest()
+    numpy = metadata.version("numpy").partition(".")[0]
+    python = ".".join(map(str, sys.version_info[:2]))
+    return code, torch.__version__, metadata.version("grad-cam"), numpy, python

@@ -1,0 +1,202 @@
+"""Activations and gradients at one site, for the price of one forward pass.
+
+With the parameters frozen and the site's tensor replaced by a detached leaf, autograd records nothing before the
+site, and backward runs from the score to it and no further.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from pytest_gradcam.cam.guard import forward
+from pytest_gradcam.cam.layers import Site
+from pytest_gradcam.errors import HeatmapError
+
+#: From a sum of scores and the leaf to the gradient there, or what a method takes in its place.
+Differentiate = Callable[[Tensor, Tensor], Tensor | None]
+
+
+def gradient(total: Tensor, leaf: Tensor, seeds: Tensor | None = None) -> Tensor | None:
+    """The gradient at the leaf of a sum of scores, or of scores times seeds; None if no path leads there.
+
+    The graph stays usable.
+    """
+    return torch.autograd.grad(total, leaf, seeds, retain_graph=True, allow_unused=True)[0]
+
+
+@dataclass(frozen=True)
+class Captured:
+    """One forward pass: the model's output and the leaf that stands at the site, from which scores are differentiable."""
+
+    output: Any
+    leaf: Tensor
+    site: Site
+
+    @property
+    def activations(self) -> Tensor:
+        """(B, C, h, w), detached."""
+        return self.site.spatial(self.leaf.detach())
+
+    def gradients(self, scores: Sequence[Tensor], *, by: Differentiate = gradient) -> Tensor:
+        """The gradient (B, C, h, w) of the scores' sum: of each image's own score, since images do not mix."""
+        return self._slope(torch.stack([score.float() for score in scores]).sum(), by)
+
+    def gradients_of_one_image(self, scores: Sequence[Tensor]) -> Tensor:
+        """The gradients (n, C, h, w) of n scores of one image: by one backward pass, which reads the weights once."""
+        if len(scores) > 1 and all(score.requires_grad for score in scores):
+            stacked = torch.stack([score.float() for score in scores])
+            found = self._slopes(stacked, torch.eye(len(scores), device=stacked.device))
+            if found is not None:
+                return found
+        return torch.cat([self.gradients([score]) for score in scores])
+
+    def gradients_of_classes(self, seeds: Tensor) -> Tensor:
+        """The gradients (n, C, h, w) of n sums over the output (B, classes), with the weights `seeds` (n, classes).
+
+        One sum for each image, or all of one image. It is what `gradients` gives for sums of class scores, without the
+        steps from the output to each sum and back.
+        """
+        if len(seeds) > len(self.output):
+            found = self._slopes(self.output, seeds[:, None])
+            return torch.cat([self.gradients_of_classes(seed[None]) for seed in seeds]) if found is None else found
+        return self._slope(self.output, partial(gradient, seeds=seeds))
+
+    def _slope(self, root: Tensor, by: Differentiate) -> Tensor:
+        with self._multiplication():
+            grad = by(root, self.leaf) if root.requires_grad else None
+        if grad is None:
+            raise HeatmapError(
+                f"the score does not depend on layer {self.site.name} by any gradient; expected a differentiable path. "
+                "Choose another layer, and look for no_grad, detach, argmax or .item() after it"
+            )
+        return self.site.spatial(grad)
+
+    def _slopes(self, root: Tensor, seeds: Tensor) -> Tensor | None:
+        """For each of the seeds; None if the model's backward pass cannot be batched, or there is no path at all."""
+        try:
+            with self._multiplication():
+                found = torch.autograd.grad(root, self.leaf, seeds, retain_graph=True, is_grads_batched=True)[0]
+        except RuntimeError:
+            return None
+        return self.site.spatial(found.flatten(0, 1))
+
+    def _multiplication(self) -> AbstractContextManager[object]:
+        """How the backward pass multiplies: without the rows of zeros, where there may be many."""
+        return _RowsOfZerosSkipped() if self.site.prefix and self.leaf.device.type == "cpu" else nullcontext()
+
+
+class _RowsOfZerosSkipped(TorchDispatchMode):
+    """Inside, rows of zeros are not multiplied with: where a class token is read, all other tokens' gradient is zero.
+
+    That is nearly all of the gradient in the last block of a transformer, up to its attention, and there the part of
+    the queries.
+    """
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        faster = _FASTER.get(func)
+        found = faster(*args, **(kwargs or {})) if faster else None
+        return func(*args, **(kwargs or {})) if found is None else found
+
+
+def _product(left: Tensor, right: Tensor) -> Tensor | None:
+    """left @ right, if half of the rows of `left`, or of the rows of its first columns, are zeros."""
+    rows = _rows(left)
+    if rows is not None:
+        return left.new_zeros(len(left), right.shape[1]).index_copy_(0, rows, left[rows] @ right)
+    # The first columns that are zero in nearly all of some rows: those of the queries, before keys and values.
+    some = left[:: len(left) // 8 + 1]
+    first = int((some.count_nonzero(0) > 2).to(torch.uint8).argmax())
+    if 4 * first < left.shape[1]:
+        return None
+    queries = left[:, :first]
+    rows = _rows(queries)
+    if rows is None:
+        return None
+    product: Tensor = left[:, first:] @ right[first:]
+    product[rows] += queries[rows] @ right[:first]
+    return product
+
+
+def _products(left: Tensor, right: Tensor) -> Tensor | None:
+    """left @ right for a batch, if all have the same `right`."""
+    if len(right) > 1 and right.stride(0) == 0:
+        rows = left.flatten(0, 1)
+        found = _product(rows, right[0])
+        return (rows @ right[0] if found is None else found).reshape(*left.shape[:2], -1)
+    return None
+
+
+def _attention(
+    slope: Tensor, query: Tensor, key: Tensor, value: Tensor, out: Tensor, logsumexp: Tensor, *rest: Any, **options: Any
+) -> Any:
+    """The gradients at query, key and value, of the few queries at whose output there is one."""
+    rows = _rows(slope.transpose(0, 2))
+    if rows is None or not len(rows) or any(rest) or options.get("attn_mask") is not None:
+        return None
+    few, asking, given, sums = (tensor[:, :, rows] for tensor in (slope, query, out, logsumexp))
+    at_query, at_key, at_value = _ATTENTION_BACKWARD(few, asking, key, value, given, sums, *rest, **options)
+    return torch.zeros_like(query).index_copy_(2, rows, at_query), at_key, at_value
+
+
+def _rows(tensor: Tensor) -> Tensor | None:
+    """The indices along the first axis where not all is zero, if they are less than half."""
+    rows = tensor.flatten(1).any(1).nonzero()[:, 0]
+    return rows if 2 * len(rows) < len(tensor) else None
+
+
+_ATTENTION_BACKWARD = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward.default
+_FASTER: dict[Any, Callable[..., Any]] = {
+    torch.ops.aten.mm.default: _product,
+    torch.ops.aten.bmm.default: _products,
+    _ATTENTION_BACKWARD: _attention,
+}
+
+
+def capture(model: nn.Module, inputs: Tensor, site: Site) -> Captured:
+    """Run the model on (B, C, H, W) with a leaf at the site. The caller holds the guard."""
+    leaves: list[Tensor] = []
+    calls = 0
+
+    def put_leaf(_module: nn.Module, _inputs: Any, output: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        return replaced(output, site.path, leaf_of) if calls == site.call + 1 else None
+
+    def leaf_of(tensor: Tensor) -> Tensor:
+        leaves.append(tensor.detach().clone().requires_grad_())
+        # The next layer may work in place, which a leaf does not allow.
+        return leaves[0].clone()
+
+    handle = model.get_submodule(site.name).register_forward_hook(put_leaf)
+    try:
+        output = forward(model, inputs)
+    finally:
+        handle.remove()
+    if not leaves:
+        raise HeatmapError(
+            f"layer {site.name} was called {calls} times for this input; expected at least {site.call + 1}, as for the "
+            "input on which it was chosen. Name the layer yourself"
+        )
+    return Captured(output, leaves[0], site)
+
+
+def replaced(output: Any, path: tuple[int | str, ...], new: Callable[[Tensor], Tensor]) -> Any:
+    """The same nested output with the tensor at `path` replaced."""
+    if not path:
+        return new(output)
+    key, rest = path[0], path[1:]
+    if isinstance(output, tuple):
+        parts = [replaced(part, rest, new) if i == key else part for i, part in enumerate(output)]
+        return type(output)(*parts) if hasattr(output, "_fields") else tuple(parts)
+    output[key] = replaced(output[key], rest, new)
+    return output

@@ -1,0 +1,125 @@
+"""One batch from inputs to maps: by a formula on captured tensors, or by a method that drives the model itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from pytest_gradcam.cam import formulas, model_methods
+from pytest_gradcam.cam.capture import Captured, capture, gradient
+from pytest_gradcam.cam.guard import forward
+from pytest_gradcam.cam.sites import Site
+from pytest_gradcam.cam.targets import Goal, class_scores, class_seeds, per_image
+from pytest_gradcam.cam.tensors import all_finite
+from pytest_gradcam.errors import HeatmapError
+
+
+@dataclass(frozen=True)
+class Maps:
+    """The signed maps (n, h, w) of n goals, and for each the model's output for its image and the score explained."""
+
+    grids: NDArray[np.float32]
+    outputs: list[Any]
+    scores: list[Tensor]
+
+
+def make(model: nn.Module, inputs: Tensor, site: Site, goals: Sequence[Goal], method: str, *, batch_size: int) -> Maps:
+    """The maps of inputs (B, C, H, W), one goal each, or of one image (1, C, H, W) for all goals.
+
+    The caller holds the guard. Raises HeatmapError that names the first place where NaN or Inf appears.
+    """
+    with formulas.differentiable_twice() if method == "shapleycam" else nullcontext():
+        captured = capture(model, inputs, site)
+    one_image = len(inputs) == 1
+    outputs = [per_image(captured.output, i, len(inputs)) for i in range(len(inputs))]
+    outputs = outputs * len(goals) if one_image else outputs
+    scores = [goal.score(output) for goal, output in zip(goals, outputs, strict=True)]
+    _check_finite(model, inputs, site, activations=captured.activations, scores=torch.stack(scores).detach())
+    if method in model_methods.METHODS:
+        settled = [goal.settled(output).score for goal, output in zip(goals, outputs, strict=True)]
+        each = inputs.expand(len(goals), *inputs.shape[1:])
+        return Maps(model_methods.grids(method, model, each, site, settled, batch_size=batch_size), outputs, scores)
+    explained = [_finer(*pair) for pair in zip(goals, outputs, strict=True)] if method == "finercam" else scores
+    slopes = None
+    if method in formulas.NEEDS_GRADIENTS:
+        gradients = _gradients(captured, goals, explained, method, one_image=one_image, at_once=batch_size)
+        _check_finite(model, inputs, site, gradients=gradients)
+        if method in formulas.MEAN_WEIGHTED:
+            return Maps(_array(formulas.mean_weighted(captured.activations, gradients)), outputs, scores)
+        slopes = _array(gradients)
+    activations = _array(captured.activations)
+    each_activations = np.broadcast_to(activations, (len(goals), *activations.shape[1:]))
+    return Maps(formulas.grids(method, each_activations, slopes), outputs, scores)
+
+
+def _gradients(
+    captured: Captured, goals: Sequence[Goal], scores: Sequence[Tensor], method: str, *, one_image: bool, at_once: int
+) -> Tensor:
+    """(n, C, h, w): of each image's own score, or of all scores of the one image, so many of them at once."""
+    by = formulas.shapley_gradient if method == "shapleycam" else gradient
+    seeds = class_seeds(goals, captured.output) if by is gradient and method != "finercam" else None
+    if not one_image:
+        return captured.gradients(scores, by=by) if seeds is None else captured.gradients_of_classes(seeds)
+    if by is not gradient:
+        return torch.cat([captured.gradients([score], by=by) for score in scores])
+    if seeds is not None:
+        return _joined([captured.gradients_of_classes(group) for group in seeds.split(at_once)])
+    groups = [scores[first : first + at_once] for first in range(0, len(scores), at_once)]
+    return _joined([captured.gradients_of_one_image(group) for group in groups])
+
+
+def _joined(parts: list[Tensor]) -> Tensor:
+    return torch.cat(parts) if len(parts) > 1 else parts[0]
+
+
+def _finer(goal: Goal, output: Any) -> Tensor:
+    settled = goal.settled(output)
+    if settled.index is None or settled.against is not None:
+        raise HeatmapError("finercam explains a class against its most similar ones; expected an index or a class name")
+    return formulas.finer(class_scores(output).row, settled.index)
+
+
+def _check_finite(model: nn.Module, inputs: Tensor, site: Site, **named: Tensor) -> None:
+    for what, tensor in named.items():
+        if not all_finite(tensor):
+            first = _first_not_finite(model, inputs)
+            raise HeatmapError(
+                f"the {what} of the model hold NaN or infinite values"
+                + (f", first in the output of {first}" if first else f" at layer {site.name}")
+                + "; check the weights, and the range that the preprocess gives"
+            )
+
+
+def _first_not_finite(model: nn.Module, inputs: Tensor) -> str:
+    """The first module, in the order in which they finish, whose output holds NaN or Inf."""
+    found: list[str] = []
+
+    def look(name: str, _module: nn.Module, _inputs: Any, output: Any) -> None:
+        parts: Any = [output]
+        if isinstance(output, Mapping):
+            parts = output.values()
+        elif isinstance(output, (tuple, list)):
+            parts = output
+        if any(isinstance(t, Tensor) and t.is_floating_point() and not t.isfinite().all() for t in parts):
+            found.append(name)
+
+    handles = [module.register_forward_hook(partial(look, name)) for name, module in model.named_modules() if name]
+    try:
+        with torch.no_grad():
+            forward(model, inputs)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return found[0] if found else ""
+
+
+def _array(tensor: Tensor) -> NDArray[np.float32]:
+    return tensor.detach().float().cpu().numpy()

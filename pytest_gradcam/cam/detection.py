@@ -1,0 +1,176 @@
+"""Why a detector found one object: the evidence for its score, read at the levels of its feature pyramid."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn import functional as F
+from torchvision.models.detection.transform import GeneralizedRCNNTransform
+from torchvision.ops import box_iou
+
+from pytest_gradcam.cam.dense import Box, Dense, Leaves, check_input, not_finite, wide
+from pytest_gradcam.cam.guard import forward
+from pytest_gradcam.errors import HeatmapError
+
+_SAME_OBJECT = 0.5  # IoU
+_LISTED = 5  # detections in an error
+_ROUNDING = 16  # units in the last place: a score as close to 1 as this has a gradient of rounding errors
+
+
+def explain_box(
+    model: nn.Module,
+    image: Tensor,
+    target: Box,
+    label_index: int | None,
+    *,
+    layer: str | None = None,
+    name_of: Callable[[int], str] = str,
+) -> Dense:
+    """The evidence for the score of the detection that matches the target best.
+
+    `image` is a float tensor (C, H, W) in the detector's own range; `label_index` is the target's label as an index,
+    None for any; `layer` the dotted name of a module to read instead of the backbone; `name_of` names classes in
+    errors. The map is gradient times activation at each level of the feature pyramid, summed: unlike Grad-CAM, which
+    averages the gradient, it keeps the place and so tells two objects of one class apart. The caller holds the guard.
+    Raises HeatmapError if no detection with the label overlaps the box by an IoU of 0.5, listing the nearest, and where
+    the score or its gradient cannot be used.
+    """
+    check_input(image)
+    found = _detect(model, wide(image), layer)  # torchvision's box operators know no half precision on a CPU
+    place = found.matching(target, label_index, name_of)
+    if found.is_saturated(place) and image.device.type != "mps":  # which has no float64
+        found = _detect(model, image.double(), layer)
+        place = found.matching(target, label_index, name_of)
+    if found.is_saturated(place):
+        raise HeatmapError(
+            f"the score of this detection, {float(found.scores[place]):.9g}, is saturated, so that its gradient is "
+            "nothing but rounding errors; expected less than 1. Check the range of the input, and the weights"
+        )
+    maps = found.leaves.maps(found.scores_with_grad[place])
+    grid = sum_levels(list(maps.values()), found.filled)
+    return Dense(grid.float().cpu().numpy(), float(found.scores[place]), int(found.labels[place]), "+".join(maps))
+
+
+def sum_levels(maps: Sequence[Tensor], filled: tuple[float, float]) -> Tensor:
+    """The maps (h, w) of several levels, summed on the finest one's grid, without the padding.
+
+    `filled` is the share (of the height, of the width) that the image fills of each map, from its upper left corner.
+    """
+    finest = max(maps, key=Tensor.numel)
+    high, broad = filled
+    size = [max(1, math.ceil(cells * share - 1e-6)) for cells, share in zip(finest.shape, filled, strict=True)]
+    corner = finest.new_tensor([[[broad, 0, broad - 1], [0, high, high - 1]]])
+    places = F.affine_grid(corner, [1, 1, *size], align_corners=False)
+    parts = [F.grid_sample(one[None, None], places, padding_mode="border", align_corners=False) for one in maps]
+    return torch.cat(parts).sum(0)[0]
+
+
+@dataclass(frozen=True)
+class _Found:
+    """The detections in one image, the leaves that they come from, and what share the image fills of these."""
+
+    boxes: Tensor
+    scores_with_grad: Tensor
+    labels: Tensor
+    leaves: Leaves
+    filled: tuple[float, float]
+    hint: str
+
+    @property
+    def scores(self) -> Tensor:
+        return self.scores_with_grad.detach()
+
+    def matching(self, target: Box, label_index: int | None, name_of: Callable[[int], str]) -> int:
+        """The place of the detection with the label that overlaps the target's box most."""
+        wanted = torch.tensor([target.box], dtype=torch.float64)
+        overlaps = box_iou(self.boxes.double().cpu(), wanted)[:, 0].nan_to_num()
+        labels = self.labels.cpu()
+        same = overlaps if label_index is None else overlaps * (labels == label_index)
+        if len(same) and same.max() >= _SAME_OBJECT:
+            return int(same.argmax())
+        edges = ", ".join(f"{edge:g}" for edge in target.box)
+        whose = "" if label_index is None else f" of {name_of(label_index)!r}"
+        raise HeatmapError(
+            f"no detection{whose} overlaps the box ({edges}) by an IoU of at least {_SAME_OBJECT:g}; "
+            f"{self._nearest(overlaps, name_of)}. Check the label, the detector's score threshold, and that the box is "
+            f"(x0, y0, x1, y1) in pixels of the image that is passed{self.hint}"
+        )
+
+    def _nearest(self, overlaps: Tensor, name_of: Callable[[int], str]) -> str:
+        if not len(overlaps):
+            return "the detector found nothing in this image"
+        listed = [
+            f"{name_of(int(self.labels[i]))!r} with score {float(self.scores[i]):.2f} and IoU {float(overlaps[i]):.2f}"
+            for i in overlaps.argsort(descending=True, stable=True)[:_LISTED].tolist()
+        ]
+        return f"the nearest of {len(overlaps)} detections: {', '.join(listed)}"
+
+    def is_saturated(self, place: int) -> bool:
+        return 1 - float(self.scores[place]) < _ROUNDING * torch.finfo(self.scores.dtype).eps
+
+
+def _detect(model: nn.Module, image: Tensor, layer: str | None) -> _Found:
+    named = _detector(model)
+    if named is None:
+        raise HeatmapError(
+            f"{type(model).__name__} is none of torchvision's detectors and has none inside; expected one with a "
+            "GeneralizedRCNNTransform and a backbone. Explain a classifier by its class, a segmenter by a Region"
+        )
+    name, detector = named
+    leaves = Leaves(model, layer or f"{name}.backbone".lstrip("."))
+    with leaves.placed(), _watched(detector) as filled:
+        output = forward(_OneImage(model), image)
+    found = output[0] if isinstance(output, (list, tuple)) and len(output) == 1 else None
+    if not isinstance(found, Mapping) or not {"boxes", "scores", "labels"} <= found.keys():
+        raise HeatmapError(
+            f"{type(model).__name__} does not detect as torchvision's detectors do; expected a list of images as its "
+            "input, and boxes, scores and labels for each"
+        )
+    sound = len(found["scores"]) and found["boxes"].isfinite().all()  # a NaN score is below every threshold
+    hint = "" if sound else not_finite(model)
+    return _Found(found["boxes"].detach(), found["scores"], found["labels"], leaves, filled[-1], hint)
+
+
+def _detector(model: nn.Module) -> tuple[str, nn.Module] | None:
+    """The detector in the model, with its dotted name."""
+    for name, module in model.named_modules():
+        if isinstance(getattr(module, "transform", None), GeneralizedRCNNTransform) and hasattr(module, "backbone"):
+            return name, module
+    return None
+
+
+@contextmanager
+def _watched(detector: nn.Module) -> Iterator[list[tuple[float, float]]]:
+    """Inside, the shares (of the height, of the width) of the backbone's input that the image fills are kept."""
+    shares: list[tuple[float, float]] = []
+
+    def note(_module: nn.Module, _inputs: Any, output: Any) -> None:
+        seen = output[0]
+        (height, width), padded = seen.image_sizes[0], seen.tensors.shape
+        shares.append((height / padded[-2], width / padded[-1]))
+
+    handle = detector.get_submodule("transform").register_forward_hook(note)
+    try:
+        yield shares
+    finally:
+        handle.remove()
+
+
+class _OneImage(nn.Module):
+    """A detector, which takes a list of images, as a model of one image that computes in the image's own type."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, image: Tensor) -> Any:
+        tensors = [*self.model.named_parameters(), *self.model.named_buffers()]
+        other = {name: t.to(image.dtype) for name, t in tensors if t.is_floating_point() and t.dtype != image.dtype}
+        return functional_call(self.model, other, ([image],))

@@ -1,0 +1,368 @@
+"""Engine of a model, for the price of one forward pass each."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Hashable, Iterator, Sequence
+from copy import copy
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Self, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from pytest_gradcam import masks
+from pytest_gradcam.cam.cache import HeatmapCache, model_key
+from pytest_gradcam.cam.cache import key as cache_key
+from pytest_gradcam.cam.compute import make
+from pytest_gradcam.cam.dense import Box, Region
+from pytest_gradcam.cam.detection import explain_box
+from pytest_gradcam.cam.guard import forward, untouched
+from pytest_gradcam.cam.identity import Identity, about, describe
+from pytest_gradcam.cam.inputs import Input, Reader, batches, stack
+from pytest_gradcam.cam.layers import Candidate, Choice, choose
+from pytest_gradcam.cam.preprocess import Preprocess
+from pytest_gradcam.cam.segmentation import explain_region
+from pytest_gradcam.cam.structure import anatomy
+from pytest_gradcam.cam.targets import Classes, ClassNames, Goal, Target, class_index, class_scores, per_image, resolve
+from pytest_gradcam.cam.wrappers import unwrap
+from pytest_gradcam.errors import HeatmapError
+from pytest_gradcam.evidence.record import Subject
+from pytest_gradcam.heatmap import Heatmap
+from pytest_gradcam.settings import METHODS, nearest
+
+_CHOICES = 32  # remembered choices of a layer: one per structure, input shape and named layer
+_Key = TypeVar("_Key", bound=Hashable)
+_Subject = TypeVar("_Subject", bound=Subject)
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    """A choice of the layer; `steady` if it does not hang on the image that came first."""
+
+    choice: Choice
+    steady: bool
+
+
+class Engine:
+    """Explains a classifier's scores by class activation maps. The model is given back as it was after every call.
+
+    `layer` is a module's dotted name, by default the deepest place where the choice is sound; `method` a name from
+    `pytest_gradcam.settings.METHODS`; `preprocess` a callable from a PIL image to a float tensor (C, H, W), not needed
+    for tensors; `classes` names in the order of the scores, or a dict name -> index; `device` "auto" (where the model
+    is), or one that the model is moved to; `batch_size` the images in one forward pass at the most; `cache` keeps
+    heatmaps from one call to the next; without one each call computes its own.
+    Raises HeatmapError for what cannot work with any image.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        layer: str | None = None,
+        method: str = "gradcam",
+        preprocess: Preprocess | None = None,
+        classes: Classes | None = None,
+        device: str | torch.device = "auto",
+        batch_size: int = 16,
+        *,
+        cache: HeatmapCache | None = None,
+    ) -> None:
+        if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+            raise HeatmapError(f"batch_size={batch_size!r} is no count; expected a whole number of at least 1")
+        self.model = model
+        self.method = _known_method(method)
+        self._network = unwrap(model)
+        self._layer = layer
+        self._names = ClassNames(classes)
+        self._batch_size = batch_size
+        self._reader = Reader(preprocess, self._network)
+        self._cache = cache
+        self._identity = Identity(self._network)
+        self._choices: OrderedDict[Any, _Chosen] = OrderedDict()
+        self._asked: tuple[Input, Goal, str | None] | None = None
+        if device != "auto":
+            _move(model, device)
+
+    def read(self, image: Any) -> Input:
+        """The image ready for the model; what is ready already comes back as it is.
+
+        Whatever takes images here takes these too, so a caller reads an image once and varies its tensor.
+        Raises HeatmapError for what is no image, or cannot become the model's input.
+        """
+        return image if isinstance(image, Input) else self._reader.read(image)
+
+    def __repr__(self) -> str:
+        return f"<Explainer of {describe(self._network)}>"
+
+    def wanted(self, target: Target) -> Target:
+        """What a call explains that names this target."""
+        return target
+
+    def identified(self, subject: _Subject, image: Any = None) -> _Subject:
+        """The subject, or record, with all that is said of the model, and of the image if it is about one."""
+        return about(subject, self._identity.model(), None if image is None else self.read(image))
+
+    @property
+    def names(self) -> ClassNames:
+        """The names of the model's classes."""
+        return self._names
+
+    @property
+    def layer(self) -> str:
+        """The target layer in use, by its dotted name. Raises HeatmapError before the first image if it is not set."""
+        return self._layer or self._chosen().choice.site.name
+
+    def layers(self) -> tuple[Candidate, ...]:
+        """The places where a heatmap could be read in the last image explained, deepest first.
+
+        Each candidate has a `site` (its layer's `name` and its `grid`, (h, w)) and a `note`, which says why it was
+        chosen or passed over. Raises HeatmapError before the first image.
+        """
+        return self._chosen().choice.candidates
+
+    def __call__(
+        self, image: Any, target: Target = None, *, layer: str | None = None, method: str | None = None
+    ) -> Heatmap:
+        """The heatmap of one image for one target.
+
+        `image` is a path, a PIL image, a uint8 array (H, W, 3) or (H, W), or a float tensor (C, H, W) that is ready
+        for the model; `target` None (the predicted class), an index, a class name, a `Contrast` of two classes, a
+        callable from the model's output for one image to a scalar, a `Box` (of a detector) or a `Region` (of a
+        segmenter). A model with one logit has the classes 1 (its score is the logit) and 0 (its negative).
+        Raises HeatmapError if no heatmap can be trusted.
+        """
+        return self._explain([image], [target], layer, method)[0]
+
+    def batch(
+        self,
+        images: Sequence[Any],
+        targets: Sequence[Target] | None = None,
+        *,
+        layer: str | None = None,
+        method: str | None = None,
+    ) -> list[Heatmap]:
+        """The heatmaps of several images, one target each, in few forward passes."""
+        goals = [None] * len(images) if targets is None else _several(targets)
+        if len(goals) != len(images):
+            raise HeatmapError(f"there are {len(goals)} targets for {len(images)} images; expected one per image")
+        return self._explain(images, goals, layer, method)
+
+    def compare(
+        self, image: Any, targets: Sequence[_Key], *, layer: str | None = None, method: str | None = None
+    ) -> dict[_Key, Heatmap]:
+        """The heatmaps of one image for several targets, from one forward pass (and one more for each callable)."""
+        wanted = _several(targets)
+        goals = [resolve(target, self._names) for target in wanted]
+        ready = [self.read(image)] * len(goals)
+        return dict(zip(wanted, self._heatmaps(ready, goals, layer, method, shared=True), strict=True))
+
+    def predict(self, images: Sequence[Any]) -> NDArray[np.float32]:
+        """The model's scores (N, classes) for N images, not scaled; for a model with one logit its negative and it."""
+        ready = [self.read(image) for image in images]
+        rows: dict[int, NDArray[np.float32]] = {}
+        for place, output in self._outputs(ready):
+            rows[place] = class_scores(output).row.float().cpu().numpy()
+        return np.stack([rows[place] for place in range(len(ready))]) if ready else np.zeros((0, 0), np.float32)
+
+    def scores(self, images: Sequence[Any], target: Target = None) -> NDArray[np.float64]:
+        """The score (N,) that a heatmap would explain, in each of N images of one size.
+
+        `target` None is the class that is predicted for the first image.
+        """
+        goal, found = resolve(target, self._names), {}
+        for place, output in self._outputs([self.read(image) for image in images]):
+            goal = goal.settled(output)
+            found[place] = float(goal.score(output))
+        return np.array([found[place] for place in sorted(found)])
+
+    def of(self, network: nn.Module) -> Self:
+        """This explainer with another network of the same structure: the layers chosen stay, nothing is cached."""
+        other = copy(self)
+        other.model = other._network = network
+        other._cache = None
+        other._choices = OrderedDict(self._choices)
+        return other
+
+    @property
+    def network(self) -> nn.Module:
+        """The model, without torch.compile and DataParallel around it."""
+        return self._network
+
+    def _outputs(self, ready: Sequence[Input]) -> Iterator[tuple[int, Any]]:
+        """The place of each input, and the model's output for it."""
+        for places in batches(ready, self._batch_size):
+            with untouched(self._network), torch.no_grad():
+                output = forward(self._network, stack([ready[place] for place in places], self._network))
+            yield from ((place, per_image(output, i, len(places))) for i, place in enumerate(places))
+
+    def _explain(
+        self, images: Sequence[Any], wanted: Sequence[Any], layer: str | None, method: str | None
+    ) -> list[Heatmap]:
+        ready = [self.read(image) for image in images]
+        if any(isinstance(target, (Box, Region)) for target in wanted):
+            return [self._explain_dense(one, target, layer, method) for one, target in zip(ready, wanted, strict=True)]
+        return self._heatmaps(ready, [resolve(target, self._names) for target in wanted], layer, method)
+
+    def _explain_dense(self, one: Input, target: Any, layer: str | None, method: str | None) -> Heatmap:
+        """The heatmap of one object of a detector, or of one class of a segmenter."""
+        if not isinstance(target, (Box, Region)):
+            return self._heatmaps([one], [resolve(target, self._names)], layer, method)[0]
+        if (method or self.method) not in ("gradcam", "hirescam"):
+            raise HeatmapError(
+                f"method={method or self.method!r} does not apply to a {type(target).__name__}; "
+                "expected none, or hirescam: gradient times activation is what keeps the place of one object"
+            )
+        label = None if target.label is None else class_index(target.label, self._names)
+        named = layer or self._layer
+        with untouched(self._network):
+            image = stack([one], self._network)[0]
+            if isinstance(target, Box):
+                seen = _in_view(target, one)
+                found = explain_box(self._network, image, seen, label, layer=named, name_of=self._names.name)
+            else:
+                mask = None if target.mask is None else one.carry(target.mask).pixels
+                assert label is not None
+                found = explain_region(self._network, image, target, label, mask, layer=named, name_of=self._names.name)
+        subject = Subject(
+            target=self._names.name(found.label),
+            target_index=found.label,
+            score=found.score,
+            layer=found.layer,
+            method=found.method,
+        )
+        return Heatmap(found.grid, one.shape, one.look, subject=self.identified(subject, one), carry=one.carry)
+
+    def _heatmaps(
+        self,
+        ready: Sequence[Input],
+        goals: Sequence[Goal],
+        layer: str | None,
+        method: str | None,
+        *,
+        shared: bool = False,
+    ) -> list[Heatmap]:
+        """One heatmap per input, from the cache where it has it; `shared` says that all inputs are the same image."""
+        how, named = self.method if method is None else _known_method(method), layer or self._layer
+        if ready:
+            self._asked = (ready[-1], goals[-1], named)
+        keys = self._keys(ready, goals, named, how)
+        made = {place: found for place, key in enumerate(keys) if (found := self._kept(key, ready[place]))}
+        missing = [place for place in range(len(ready)) if place not in made]
+        for places in self._groups(missing, ready, goals, len(missing) if shared else self._batch_size):
+            group, asked = [ready[place] for place in places], [goals[place] for place in places]
+            new, steady = self._explain_batch(group, asked, named, how, shared=shared)
+            made.update(zip(places, new, strict=True))
+            if steady and self._cache is not None:
+                for place in places:
+                    self._cache.put(keys[place], made[place].grid, made[place].subject)
+        return [made[place] for place in range(len(ready))]
+
+    def _groups(
+        self, places: Sequence[int], ready: Sequence[Input], goals: Sequence[Goal], size: int
+    ) -> Iterator[list[int]]:
+        """Places that can share a forward pass and a layer: the layer is chosen for a callable's score on its own."""
+        for function in dict.fromkeys(goals[place].function for place in places):
+            alike = [place for place in places if goals[place].function is function]
+            for indices in batches([ready[place] for place in alike], size):
+                yield [alike[i] for i in indices]
+
+    def _keys(self, ready: Sequence[Input], goals: Sequence[Goal], layer: str | None, method: str) -> list[str | None]:
+        """What the heatmaps are kept under."""
+        if self._cache is None or not any(one.lasting for one in ready):
+            return [None] * len(ready)
+        model = model_key(self._network, self._identity.read())
+        return [
+            cache_key(model, one.tensor, goal, self._names, layer, method) if one.lasting else None
+            for one, goal in zip(ready, goals, strict=True)
+        ]
+
+    def _kept(self, key: str | None, one: Input) -> Heatmap | None:
+        found = self._cache.get(key) if self._cache is not None else None
+        if found is None:
+            return None
+        # The same pixels may come from another file.
+        subject = about(found.subject, self._identity.model(), one)
+        return Heatmap(found.grid, one.shape, one.look, subject=subject, carry=one.carry)
+
+    def _explain_batch(
+        self, group: Sequence[Input], goals: Sequence[Goal], layer: str | None, how: str, *, shared: bool
+    ) -> tuple[list[Heatmap], bool]:
+        """The heatmaps of inputs of one size; if they are the same image, it runs once. And whether they may be kept."""
+        with untouched(self._network) as parts:
+            who = self._identity.model(parts)
+            inputs = stack(group[:1] if shared else group, self._network)
+            chosen = self._site(inputs, goals[0], layer)
+            maps = make(self._network, inputs, chosen.choice.site, goals, how, batch_size=self._batch_size)
+        made = []
+        for one, goal, output, score, grid in zip(group, goals, maps.outputs, maps.scores, maps.grids, strict=True):
+            subject = replace(goal.subject(output, score, self._names), layer=chosen.choice.site.name, method=how)
+            made.append(Heatmap(grid, one.shape, one.look, subject=about(subject, who, one), carry=one.carry))
+        return made, chosen.steady
+
+    def _chosen(self) -> _Chosen:
+        """The choice for what was asked last. Raises HeatmapError if nothing was."""
+        if self._asked is None:
+            raise HeatmapError("no layer is in use yet: it is chosen on the first image; explain one, or pass layer=")
+        one, goal, layer = self._asked
+        with untouched(self._network):
+            return self._site(stack([one], self._network), goal, layer)
+
+    def _site(self, inputs: Tensor, goal: Goal, layer: str | None) -> _Chosen:
+        key = (layer, tuple(inputs.shape[1:]), goal.function, anatomy(self._network))
+        if key not in self._choices:
+            self._choices[key] = self._choose(inputs, goal, layer)
+        self._choices.move_to_end(key)
+        while len(self._choices) > _CHOICES:
+            self._choices.popitem(last=False)
+        return self._choices[key]
+
+    def _choose(self, inputs: Tensor, goal: Goal, layer: str | None) -> _Chosen:
+        # On noise, the same each time: a choice that hung on the first image would hang on the order of the tests.
+        noise = torch.randn(inputs.shape[1:], generator=torch.Generator().manual_seed(0))[None]
+        score = partial(_score_of_one, Goal(function=goal.function))
+        try:
+            return _Chosen(choose(self._network, noise.to(inputs), score, name=layer), steady=True)
+        except HeatmapError:
+            return _Chosen(choose(self._network, inputs[:1], score, name=layer), steady=False)
+
+
+def _in_view(target: Box, one: Input) -> Box:
+    """The box where the model sees it."""
+    if one.size is None:
+        return target
+    rows, columns = np.nonzero(one.carry(masks.box(one.size, target.box)).pixels)
+    if not len(rows):
+        raise HeatmapError(f"box={target.box} lies outside of what the preprocess shows the model; check the box")
+    return Box(target.label, (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1))
+
+
+def _several(wanted: Any) -> list[Any]:
+    if isinstance(wanted, str) or not isinstance(wanted, (Sequence, np.ndarray, Tensor)):
+        raise HeatmapError(f"targets={wanted!r} is one target; expected one per image, [target] * len(images)")
+    return list(wanted)
+
+
+def _score_of_one(goal: Goal, output: Any) -> Tensor:
+    return goal.score(per_image(output, 0, 1))
+
+
+def _known_method(method: str) -> str:
+    if method not in METHODS:
+        raise HeatmapError(
+            f"method={method!r} is not known; expected one of {', '.join(METHODS)}{nearest(str(method), METHODS)}"
+        )
+    return method
+
+
+def _move(model: nn.Module, device: str | torch.device) -> None:
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise HeatmapError(
+            f"device={str(device)!r} cannot be used ({reason}); expected auto, cpu, cuda or mps"
+        ) from None
+    model.to(device)

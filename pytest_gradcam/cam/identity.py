@@ -1,0 +1,129 @@
+"""Which model and which image a record is about: what an auditor can compare with a weights file and a photograph."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from hashlib import sha256
+from itertools import chain
+from operator import is_
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from pytest_gradcam.cam.guard import Parts, parts_of
+from pytest_gradcam.cam.inputs import Input
+from pytest_gradcam.cam.tensors import has_bytes, remembered_digest
+from pytest_gradcam.evidence.current_test import current, started
+from pytest_gradcam.evidence.record import Subject
+
+_Subject = TypeVar("_Subject", bound=Subject)
+_OF_THE_MODEL = ("model", "model_class", "parameter_count", "weights", "device")
+
+
+def describe(model: nn.Module) -> str:
+    """The model in one phrase."""
+    return _phrase(model, parts_of(model).count)
+
+
+def weights_digest(model: nn.Module) -> str:
+    """A SHA-256 over name and digest of every parameter and buffer, by name; empty if one has no bytes of its own.
+
+    A tensor's own digest is a SHA-256 over its type, its shape and its bytes. All of them are read at each call.
+    """
+    tensors = chain(model.named_parameters(remove_duplicate=False), model.named_buffers(remove_duplicate=False))
+    found = sha256()
+    for name, tensor in sorted(tensors, key=lambda pair: pair[0]):
+        digest = remembered_digest(tensor)
+        if digest is None:
+            return ""
+        found.update(f"{name} {digest}\n".encode())
+    return found.hexdigest()
+
+
+class Identity:
+    """What is said of one model at any moment. Digests are taken in a test only, where a record may keep them."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._model = model
+        self._read: _Read | None = None
+
+    def model(self, parts: Parts | None = None) -> Subject:
+        """The model; `parts` are its own, where the caller has them.
+
+        Its weights are read once for each start of a test, and again when PyTorch counted a write or they lie in other
+        memory. A write that PyTorch does not count (through `.data`, through NumPy) counts from the next test on.
+        """
+        parts = parts or parts_of(self._model)
+        kind = type(self._model)
+        return Subject(
+            model=_phrase(self._model, parts.count),
+            model_class=f"{kind.__module__}.{kind.__qualname__}",
+            parameter_count=parts.count,
+            weights=self._weights(parts) if current() is not None else "",
+            device=_device(self._model),
+        )
+
+    def read(self) -> str:
+        """The digest of the weights as they are now, however they were written to."""
+        self._read = _Read(self._model, parts_of(self._model))
+        return self._read.digest
+
+    def _weights(self, parts: Parts) -> str:
+        if self._read is None or self._read.outdated(parts):
+            self._read = _Read(self._model, parts)
+        return self._read.digest
+
+
+class _Read:
+    """The weights as they were read, and what shows that they may be others by now."""
+
+    def __init__(self, model: nn.Module, parts: Parts) -> None:
+        self.digest = weights_digest(model)
+        self._start = started()
+        self._tensors = _tensors(parts)
+        # While their memory is held, no other tensor can come to lie at its address.
+        self._memory = [tensor.detach() for tensor in self._tensors]
+        self._counters = _counters(self._tensors)
+
+    def outdated(self, parts: Parts) -> bool:
+        now = _tensors(parts)
+        return (
+            self._start is not started()
+            or self._counters is None
+            or len(now) != len(self._tensors)
+            or not all(map(is_, now, self._tensors))
+            or _counters(now) != self._counters
+        )
+
+
+def about(subject: _Subject, model: Subject, image: Input | None) -> _Subject:
+    """The subject with what `Identity.model` said of the model, and with the image if it is about one."""
+    subject = replace(subject, **{name: getattr(model, name) for name in _OF_THE_MODEL})
+    if image is None:
+        return subject
+    return replace(subject, image=image.name, image_digest=image.identify() if current() is not None else "")
+
+
+def _tensors(parts: Parts) -> list[Tensor]:
+    return [*parts.parameters, *(buffer for _, _, buffer in parts.buffers)]
+
+
+def _counters(tensors: list[Tensor]) -> list[tuple[int, int]] | None:
+    """Where each tensor lies and how often it was written to; None if PyTorch does not say so of one of them."""
+    if not all(has_bytes(tensor) and not tensor.is_inference() for tensor in tensors):
+        return None
+    return [(tensor.data_ptr(), tensor._version) for tensor in tensors]
+
+
+def _phrase(model: nn.Module, count: int) -> str:
+    return f"{type(model).__name__} ({count / 1e6:.3g} M parameters)"
+
+
+def _device(model: nn.Module) -> str:
+    """Where the model computes, and on which kind of GPU."""
+    for parameter in model.parameters():
+        if parameter.device.type == "cuda":
+            return f"{parameter.device} {torch.cuda.get_device_name(parameter.device)}"
+        return str(parameter.device)
+    return ""

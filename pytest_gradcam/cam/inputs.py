@@ -1,0 +1,109 @@
+"""What users pass as an image, ready for the model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pytest_gradcam import images, masks
+from pytest_gradcam.cam.preprocess import Preprocess, TracedPreprocess, display
+from pytest_gradcam.cam.tensors import all_finite, digest
+from pytest_gradcam.errors import HeatmapError
+from pytest_gradcam.heatmap import MaskInView, View
+from pytest_gradcam.perturbations.movement import Placement
+
+
+@dataclass(frozen=True)
+class Input:
+    """One image: the tensor (C, H, W) for the model, its name, how to show it and how to carry masks into it."""
+
+    tensor: Tensor
+    name: str
+    show: Callable[[Tensor], View]
+    carry: Callable[[Any], MaskInView]
+    size: tuple[int, int] | None = None  # (H, W) of the picture before the preprocess, if there was one
+    place: Callable[[], Placement] | None = None  # where the view lies in that picture
+    lasting: bool = True  # whether its heatmaps are worth keeping: the tries of a search are not
+    identify: Callable[[], str] = str  # a digest of what the user passed, for the record
+
+    def look(self) -> View:
+        """The image as the model sees it."""
+        return self.show(self.tensor)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(H, W) of the view."""
+        return self.tensor.shape[1], self.tensor.shape[2]
+
+
+class Reader:
+    """Reads images through one preprocess; float tensors (C, H, W) are taken as they are."""
+
+    def __init__(self, preprocess: Preprocess | None, model: nn.Module) -> None:
+        if preprocess is not None and not callable(preprocess):
+            raise HeatmapError(f"preprocess={preprocess!r} is no callable; expected one from PIL image to tensor")
+        self._preprocess = None if preprocess is None else TracedPreprocess(preprocess, grey=_takes_grey(model))
+
+    def read(self, image: Any) -> Input:
+        """Raises HeatmapError for what is no image, or cannot become the model's input."""
+        if isinstance(image, Tensor):
+            return _ready(image)
+        picture, preprocess = images.read(image), self._preprocess
+        if preprocess is None:
+            raise HeatmapError(
+                "no preprocess is set, so an image cannot become the model's input; pass preprocess= "
+                "(gradcam_preprocess in pytest), or a float tensor (C, H, W) that is ready for the model"
+            )
+        tensor = preprocess.tensor(picture)
+        show, carry = partial(preprocess.view, picture), partial(preprocess.carry, picture)
+        place = partial(preprocess.placement, picture)
+        return Input(tensor, picture.name, show, carry, picture.shape, place, identify=lambda: picture.digest)
+
+
+def batches(inputs: Sequence[Input], size: int) -> list[list[int]]:
+    """The places of inputs that can share a forward pass, at most `size` each."""
+    by_shape: dict[tuple[int, ...], list[int]] = {}
+    for place, one in enumerate(inputs):
+        by_shape.setdefault(tuple(one.tensor.shape), []).append(place)
+    return [places[i : i + size] for places in by_shape.values() for i in range(0, len(places), size)]
+
+
+def stack(group: Sequence[Input], model: nn.Module) -> Tensor:
+    """One batch (B, C, H, W), where the model computes and in its type."""
+    batch = torch.stack([one.tensor for one in group])
+    for parameter in model.parameters():
+        if parameter.is_floating_point():
+            return batch.to(parameter.device, parameter.dtype)
+    return batch
+
+
+def _ready(tensor: Tensor) -> Input:
+    if tensor.ndim != 3 or not tensor.is_floating_point() or tensor.numel() == 0:
+        raise HeatmapError(
+            f"a {tensor.dtype} tensor of shape {tuple(tensor.shape)} is no model input; expected a float tensor "
+            "(C, H, W) of one image" + ("; use batch() for several" if tensor.ndim == 4 else "")
+        )
+    if not all_finite(tensor):
+        raise HeatmapError("the input tensor holds NaN or infinite values; check how it was made")
+    own = tensor.detach().clone()
+    height, width = own.shape[1:]
+    return Input(
+        own,
+        f"tensor {width}x{height}",
+        lambda tensor: (display(tensor), None),
+        lambda mask: MaskInView(masks.as_mask(mask, shape=(height, width))),
+        identify=lambda: f"sha256 of the tensor {digest(own) or 'unknown'}",
+    )
+
+
+def _takes_grey(model: nn.Module) -> bool:
+    """Whether the model's first convolution takes one channel."""
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            return module.in_channels == 1
+    return False

@@ -1,0 +1,318 @@
+"""The target layer, found with no configuration: the deepest place that all evidence passes and that has a grid.
+
+The forward pass of the user's own input is traced. A tensor is a *cut* if every path from the score back to the input
+passes it: a map read there cannot miss evidence that went another way. From the deepest cut back, the first one whose
+grid has a gradient at most of its positions is taken; under class-token pooling this steps over the last block, whose
+patches have none, up to the norm through which it reads them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pytest_gradcam.cam import trace
+from pytest_gradcam.cam.sites import Site, like_input, read_layout
+from pytest_gradcam.cam.trace import CutTest, Output, Trace
+from pytest_gradcam.errors import HeatmapError
+from pytest_gradcam.settings import nearest
+
+__all__ = ["Candidate", "Choice", "Site", "choose"]
+
+_FAINT = 1e-6  # a gradient below this share of the largest is none
+_PASSED_BY = 1e-3  # of the largest gradient; less than this is none
+_FINE = 16  # positions; smaller grids are taken only if there is nothing else
+_LATER = 0.15  # of the forward pass: how much later a main output must lie to be preferred to a cut
+_LISTED = 8  # candidates in an error
+_NAMED = "named by the user"
+_UNAVAILABLE = "its gradient cannot be taken"
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A site with the reason, in one phrase, why it was chosen or passed over."""
+
+    site: Site
+    note: str
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The target layer for one input size, why it, and all places that were open to choice, deepest first."""
+
+    site: Site
+    reason: str
+    candidates: tuple[Candidate, ...]
+
+
+@dataclass(frozen=True)
+class _Place:
+    """An output with the site at which its grid can be read."""
+
+    output: Output
+    site: Site
+
+    @property
+    def positions(self) -> int:
+        return self.site.grid[0] * self.site.grid[1]
+
+    @property
+    def is_bare_linear(self) -> bool:
+        return type(self.output.module) is nn.Linear
+
+
+def choose(model: nn.Module, inputs: Tensor, score: Callable[[Any], Tensor], *, name: str | None = None) -> Choice:
+    """The place at which a class activation map of this score means something, for inputs of this size.
+
+    `inputs` is a float tensor (1, C, H, W); `score` gives a scalar from the model's output; `name` is the user's own
+    choice of a module, whose last call with a grid is taken, and then no gradient is needed. The caller holds the
+    guard. Raises HeatmapError, with the places that were open to choice, if none is sound or `name` cannot be used.
+    """
+    if inputs.ndim != 4 or inputs.shape[0] != 1:
+        raise HeatmapError(f"the input has the shape {tuple(inputs.shape)}; expected one image, (1, C, H, W)")
+    if name is not None:
+        return _named(model, inputs, name)
+    with torch.enable_grad():
+        # Not a leaf, since the first layer may work in place.
+        start = inputs.detach().clone().requires_grad_().clone()
+        traced = trace.run(model, start)
+        value = score(traced.result)
+        if not value.isfinite().all():
+            raise HeatmapError(
+                "the score is NaN or infinite; expected a number. Check the weights, and the input's range"
+            )
+        return _Search(model, traced, _places(traced, inputs), value, start).choice()
+
+
+def _named(model: nn.Module, inputs: Tensor, name: str) -> Choice:
+    names = [known for known, _ in model.named_modules() if known]
+    if name not in names:
+        raise HeatmapError(f"the model has no layer {name!r}{nearest(name, names) or '; see model.named_modules()'}")
+    with torch.no_grad():
+        traced = trace.run(model, inputs)
+    places = _places(traced, inputs)
+    own = [place.site for place in places if place.site.name == name]
+    if not own:
+        shapes = [str(output.shape) for output in traced.outputs.values() if output.name == name]
+        found = f"returns {' and '.join(shapes[-3:])}" if shapes else "returns no tensor in this forward pass"
+        raise HeatmapError(
+            f"layer {name} {found}; expected a spatial grid of the input's aspect, {inputs.shape[2]} x "
+            f"{inputs.shape[3]}. Layers that have one, deepest first: {_listed(model, traced, places)}"
+        )
+    return Choice(own[-1], _NAMED, _candidates(places, {own[-1]: _NAMED}, "has a grid"))
+
+
+@dataclass
+class _Search:
+    """The rule itself, on one trace.
+
+    `notes` says of each site that was looked at what was found there; `unfit` are those never to take.
+    """
+
+    model: nn.Module
+    traced: Trace
+    places: list[_Place]
+    score: Tensor
+    start: Tensor
+    notes: dict[Site, str] = field(default_factory=dict)
+    unfit: set[Site] = field(default_factory=set)
+
+    def choice(self) -> Choice:
+        """Raises HeatmapError with the reason if nothing is sound."""
+        is_cut = trace.cut_test(self.score, self.start)
+        if is_cut is None:
+            raise self._refusal("no gradient leads from the score to the input (look for no_grad, detach or argmax)")
+        if not self.places:
+            raise self._refusal("nothing in the model has a spatial grid of the input's aspect")
+        found = self._deepest_cut(self._open_cuts(is_cut))
+        found = self._later_main(found) or found
+        found = self._reader(found) or found
+        if found is None:
+            raise self._refusal(self._silence())
+        return Choice(found.site, self.notes[found.site], _candidates(self.places, self.notes, "not on every path"))
+
+    def _open_cuts(self, is_cut: CutTest) -> list[_Place]:
+        """The places that all evidence passes and that can be chosen, deepest first."""
+        place_of = {id(place.output): place for place in self.places}
+        found: list[_Place] = []
+        coarsest = self.start[0, 0].numel()
+        for output in self.traced.outputs.values():
+            if output.edge is None or not is_cut(output.edge):
+                continue
+            place = place_of.get(id(output))
+            if place is None:
+                coarsest = 1 if _is_pooled(output.shape) else coarsest
+            elif place.positions > coarsest:
+                self._pass_over(place, f"only enlarged from {coarsest} positions")
+            elif place.is_bare_linear:
+                self._pass_over(place, "bare linear")
+            else:
+                found.append(place)
+                coarsest = place.positions
+                self.notes[place.site] = "a shallower cut"
+        return found[::-1]
+
+    def _pass_over(self, place: _Place, note: str) -> None:
+        self.notes[place.site] = note
+        self.unfit.add(place.site)
+
+    def _deepest_cut(self, cuts: list[_Place]) -> _Place | None:
+        """The deepest one with gradient at half of its positions, among the fine grids if one of them has it."""
+        fine = [cut for cut in cuts if cut.positions >= _FINE]
+        coarse = [cut for cut in cuts if cut.positions < _FINE]
+        for group in (fine, coarse):
+            for place in group:
+                if self._reached(place) >= 0.5:
+                    self.notes[place.site] = f"chosen: deepest cut with {self.notes[place.site]}"
+                    return place
+        return None
+
+    def _later_main(self, found: _Place | None) -> _Place | None:
+        """The last main output with gradient everywhere, if it lies much later than the cut: in two-stream models."""
+        after = found.output.order + _LATER * self.traced.length if found else -1
+        for place in _main(self.model, self.traced, self.places):
+            if place.output.order <= after:
+                break
+            if place.site in self.unfit or place.is_bare_linear or place.positions < _FINE:
+                continue
+            if self._reached(place) == 1:
+                self.notes[place.site] = f"chosen: last main output with {self.notes[place.site]}, far after every cut"
+                return place
+        return None
+
+    def _reader(self, found: _Place | None) -> _Place | None:
+        """The deepest place through which all gradient comes to the found one's positions, though other paths pass it by.
+
+        Under class-token pooling it is the norm through which the last block reads the patches. Before a LayerNorm that
+        all else reads through, a position's gradient is orthogonal to its activation: Grad-CAM cannot see it. The same
+        holds where class tokens read all through several norms, as in CaiT: then it is the deepest of them.
+        """
+        whole = None if found is None else trace.gradient(self.score, found.output)
+        if found is None or whole is None:
+            return None
+        by_tokens: list[_Place] = []
+        together = torch.zeros_like(whole)
+        for place in reversed(self.places):
+            if place.output.order <= found.output.order:
+                break
+            if place.site in self.unfit or place.is_bare_linear or place.site.grid != found.site.grid:
+                continue
+            part = self._read(place, found) if self._reached(place) >= 0.5 else None
+            if part is None:
+                continue
+            if _equal(found.site.spatial(part), found.site.spatial(whole)):
+                return self._chosen_reader(place, found, "all")
+            if place.site.prefix:
+                by_tokens.append(place)
+                together += part
+                if _equal(found.site.spatial(together), found.site.spatial(whole)):
+                    return self._chosen_reader(by_tokens[0], found, "the last part")
+        return None
+
+    def _chosen_reader(self, reader: _Place, found: _Place, part: str) -> _Place:
+        self.notes[reader.site] = f"chosen: reads {part} of {found.site.name}, with {self.notes[reader.site]}"
+        self.notes[found.site] = f"read through {reader.site.name}" + (" only" if part == "all" else " and others")
+        return reader
+
+    def _read(self, place: _Place, found: _Place) -> Tensor | None:
+        """The part of the gradient at the found place that comes through the positions of the later one."""
+        slope = trace.gradient(self.score, place.output)
+        if slope is None:
+            return None
+        own = torch.zeros_like(slope)  # without the class token's, which has seen the patches already
+        place.site.spatial(own).copy_(place.site.spatial(slope))
+        return trace.carried(own, place.output, found.output)
+
+    def _reached(self, place: _Place) -> float:
+        """The share of the positions that have a gradient; noted."""
+        try:
+            grad = trace.gradient(self.score, place.output)
+        except RuntimeError as error:  # a backward pass that cannot be run so, as that of a re-entrant checkpoint
+            self.notes[place.site] = f"{_UNAVAILABLE}: {str(error).splitlines()[0]:.80}"
+            return 0.0
+        share = 0.0 if grad is None else _share(place, grad)
+        self.notes[place.site] = f"gradient at {round(share * place.positions)} of {place.positions} positions"
+        return share
+
+    def _silence(self) -> str:
+        """Why no place was sound."""
+        blocked = [note for note in self.notes.values() if note.startswith(_UNAVAILABLE)]
+        if blocked:
+            return blocked[0]
+        if any(note.startswith("gradient at 0 of") for note in self.notes.values()):
+            return "the gradient of the score is zero, as under a zero-initialised head (are the weights loaded?)"
+        return "no place with a grid has a gradient at half of its positions"
+
+    def _refusal(self, reason: str) -> HeatmapError:
+        return HeatmapError(
+            f"no target layer can be chosen: {reason}. Name a layer yourself; those with a grid, deepest first: "
+            f"{_listed(self.model, self.traced, self.places)}"
+        )
+
+
+def _equal(part: Tensor, whole: Tensor) -> bool:
+    return bool((whole - part).abs().max() <= _PASSED_BY * whole.abs().max())
+
+
+def _share(place: _Place, grad: Tensor) -> float:
+    if not grad.isfinite().all():
+        raise HeatmapError(
+            f"the gradient of the score at layer {place.site.name} is NaN or infinite; expected finite numbers. "
+            "Check the weights, and use a wider dtype than float16 if the model runs in it"
+        )
+    size = place.site.spatial(grad).abs().amax(1)
+    return float((size > _FAINT * size.max()).float().mean())
+
+
+def _places(traced: Trace, inputs: Tensor) -> list[_Place]:
+    """The outputs that read as a grid, in the order in which they were returned."""
+    size = (inputs.shape[2], inputs.shape[3])
+    convolved = {
+        grid
+        for output in traced.outputs.values()
+        if isinstance(output.module, nn.Conv2d) and output.shape[0] == 1
+        if like_input(grid := (output.shape[-2], output.shape[-1]), size)
+    }
+    places = []
+    for output in traced.outputs.values():
+        layout = read_layout(output.shape, size, convolved, tie=_tie(output.module))
+        if layout:
+            site = Site(output.name, output.call, output.path, layout.axes, layout.grid, layout.prefix)
+            places.append(_Place(output, site))
+    return places
+
+
+def _tie(module: nn.Module) -> str:
+    """How to read (1, n, n, n): these two work on the last axis, unlike their subclasses for images."""
+    return "BHWC" if type(module) in (nn.LayerNorm, nn.Linear) else "BCHW"
+
+
+def _is_pooled(shape: tuple[int, ...]) -> bool:
+    """Whether nothing spatial is left, so that a grid after it has no places of its own."""
+    return shape[0] == 1 and (len(shape) == 2 or (len(shape) == 4 and shape[2:] == (1, 1)))
+
+
+def _main(model: nn.Module, traced: Trace, places: list[_Place]) -> Iterator[_Place]:
+    """The places on the model's top level, deepest first: in a wrapper and in lists of modules as well."""
+    dominant = traced.dominant()
+
+    def is_main(name: str) -> bool:
+        parent = name.rpartition(".")[0]
+        lists = isinstance(model.get_submodule(parent), (nn.Sequential, nn.ModuleList))
+        return parent in dominant or (lists and is_main(parent))
+
+    return (place for place in reversed(places) if any(map(is_main, place.output.names)))
+
+
+def _candidates(places: list[_Place], notes: dict[Site, str], otherwise: str) -> tuple[Candidate, ...]:
+    return tuple(Candidate(place.site, notes.get(place.site, otherwise)) for place in reversed(places))
+
+
+def _listed(model: nn.Module, traced: Trace, places: list[_Place]) -> str:
+    main = [str(place.site) for place in _main(model, traced, places)]
+    more = f" and {len(main) - _LISTED} more" if len(main) > _LISTED else ""
+    return ", ".join(main[:_LISTED]) + more if main else "none"

@@ -1,0 +1,171 @@
+"""Methods that drive the model themselves: by many forward passes, or by one backward pass to the input."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from types import FunctionType, SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pytest_gradcam.cam.capture import capture, replaced
+from pytest_gradcam.cam.formulas import FloatArray, bare
+from pytest_gradcam.cam.guard import forward
+from pytest_gradcam.cam.sites import Site
+from pytest_gradcam.cam.targets import per_image
+from pytest_gradcam.errors import HeatmapError
+
+#: From the model's output for one image to a scalar.
+Score = Callable[[Any], Tensor]
+
+
+def grids(
+    method: str, model: nn.Module, inputs: Tensor, site: Site, goals: Sequence[Score], *, batch_size: int
+) -> FloatArray:
+    """The class activation maps (B, h, w) of inputs (B, C, H, W), one goal each, signed and not normalised.
+
+    Goals are asked about many variants of their image: a predicted class has to be settled beforehand. FullGrad has no
+    layer: its maps have the input's size, and all images are in its one forward pass; in others at most `batch_size` are.
+    The caller holds the guard. Raises HeatmapError for a model that the method does not apply to, and for a map that is
+    not finite.
+    """
+    maps = _METHODS[method](model, inputs, site, goals, batch_size)
+    if not np.isfinite(maps).all():
+        raise HeatmapError(
+            f"{method} gives NaN or infinite values; expected finite scores for every variant of the image that it "
+            "makes. Check the target, or use another method"
+        )
+    return maps
+
+
+def _scorecam(model: nn.Module, inputs: Tensor, site: Site, goals: Sequence[Score], batch_size: int) -> FloatArray:
+    """Wang et al., Score-CAM, CVPRW 2020: each channel's weight is the score of the image seen through it."""
+    cam = bare("ScoreCAM")
+    cam.device, cam.batch_size = inputs.device, batch_size
+    # Its masks are float32.
+    cam.model = lambda masked: _outputs(model, masked.to(inputs.dtype))
+    cam.get_cam_weights = partial(_without_bars(type(cam).get_cam_weights), cam)
+    maps = []
+    with torch.no_grad():
+        # One by one: a masked image per channel is held at a time.
+        for image, goal in zip(inputs.split(1), goals, strict=True):
+            activations = capture(model, image, site).activations.float().cpu().numpy()
+            maps.append(cam.get_cam_image(image, None, [goal], activations, None)[0])
+    return np.asarray(maps, np.float32)
+
+
+def _ablationcam(model: nn.Module, inputs: Tensor, site: Site, goals: Sequence[Score], batch_size: int) -> FloatArray:
+    """Desai and Ramaswamy, Ablation-CAM, WACV 2020: each channel's weight is the fall of the score without it.
+
+    Not by the library's class, which replaces the layer in the model, sets channels to -1e7 where activations can be
+    negative, and divides by the score, which turns the map's sign where the score is negative.
+    """
+    with torch.no_grad():
+        return np.stack([_ablated(model, *one, site, batch_size) for one in zip(inputs.split(1), goals, strict=True)])
+
+
+def _ablated(model: nn.Module, image: Tensor, goal: Score, site: Site, batch_size: int) -> FloatArray:
+    captured = capture(model, image, site)
+    activations = captured.activations[0].float().cpu().numpy()
+    rest: list[float] = []
+    for channels in torch.arange(len(activations)).split(batch_size):
+        count = len(channels)
+        without = torch.cat([captured.leaf.detach()] * count)
+        site.spatial(without)[range(count), channels] = 0
+        with _standing_in(model, site, without):
+            rest += [float(goal(output)) for output in _outputs(model, torch.cat([image] * count))]
+    falls = float(goal(per_image(captured.output, 0, 1))) - np.asarray(rest)
+    return np.asarray(np.tensordot(falls, activations, 1), np.float32)
+
+
+def _fullgrad(model: nn.Module, inputs: Tensor, _site: Site, goals: Sequence[Score], _batch_size: int) -> FloatArray:
+    """Srinivas and Fleuret, FullGrad, NeurIPS 2019: the gradients of the input and of every bias, on the input's grid.
+
+    The library scales the map of each channel to [0, 1] before it sums them, so that the values count channels.
+    """
+    layers = _biased(model)
+    leaf = inputs.detach().clone().requires_grad_()
+    with _gradients_of(layers) as found:
+        outputs = _outputs(model, leaf.clone())
+        total = torch.stack([goal(output).float() for goal, output in zip(goals, outputs, strict=True)]).sum()
+        gradient = torch.autograd.grad(total, leaf, allow_unused=True)[0] if total.requires_grad else None
+    if gradient is None:
+        raise HeatmapError(
+            "the score does not depend on the input by any gradient, which fullgrad needs; look for no_grad, detach, "
+            "argmax or .item() in the model and the target"
+        )
+    cam = bare("FullGrad")
+    cam.bias_data = [cam.get_bias_data(layer).float().cpu().numpy() for layer, _ in found]
+    cam.activations_and_grads = SimpleNamespace(gradients=[slope for _, slope in found], release=lambda: None)
+    pixels = inputs.detach().float().cpu()
+    pixels.grad = gradient.float().cpu()
+    return np.asarray(cam.compute_cam_per_layer(pixels, None, False)[:, 0], np.float32)
+
+
+def _biased(model: nn.Module) -> list[nn.Module]:
+    """The layers whose biases FullGrad counts. Raises HeatmapError if there are others on the way."""
+    layers: list[nn.Module] = []
+    for name, module in model.named_modules():
+        if isinstance(getattr(module, "bias", None), Tensor) and not isinstance(module, nn.Linear):
+            # A subclass may do more than normalise, such as timm's, which hold the activation function too.
+            plain = type(module) is nn.BatchNorm2d and module.running_mean is not None
+            if not plain and not isinstance(module, nn.Conv2d):
+                raise HeatmapError(
+                    f"fullgrad counts the biases of Conv2d and BatchNorm2d, and the model has others: {name} is a "
+                    f"{type(module).__name__}. Its map would leave them out; use another method"
+                )
+            layers.append(module)
+    if not layers:
+        raise HeatmapError("fullgrad counts the biases of Conv2d and BatchNorm2d, and the model has none; use hirescam")
+    return layers
+
+
+@contextmanager
+def _gradients_of(layers: Sequence[nn.Module]) -> Iterator[list[tuple[nn.Module, Tensor]]]:
+    """Filled in the backward pass: each layer, once per call, with the gradient of its output."""
+    found: list[tuple[nn.Module, Tensor]] = []
+
+    def watch(module: nn.Module, _inputs: Any, output: Tensor) -> None:
+        if output.requires_grad:
+            output.register_hook(lambda gradient: found.append((module, gradient.float())))
+
+    with ExitStack() as stack:
+        for layer in layers:
+            stack.callback(layer.register_forward_hook(watch).remove)
+        yield found
+
+
+@contextmanager
+def _standing_in(model: nn.Module, site: Site, tensor: Tensor) -> Iterator[None]:
+    """Inside, this tensor is what the model finds at the site in its one forward pass."""
+    calls = 0
+
+    def put(_module: nn.Module, _inputs: Any, output: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        return replaced(output, site.path, lambda _: tensor) if calls == site.call + 1 else None
+
+    handle = model.get_submodule(site.name).register_forward_hook(put)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def _outputs(model: nn.Module, inputs: Tensor) -> list[Any]:
+    output = forward(model, inputs)
+    return [per_image(output, i, len(inputs)) for i in range(len(inputs))]
+
+
+def _without_bars(function: FunctionType) -> FunctionType:
+    """The same function, in which tqdm draws nothing. The tqdm of others is left alone."""
+    silent = SimpleNamespace(tqdm=lambda steps: steps)
+    return FunctionType(function.__code__, {**function.__globals__, "tqdm": silent}, function.__name__)
+
+
+_METHODS = {"scorecam": _scorecam, "ablationcam": _ablationcam, "fullgrad": _fullgrad}
+METHODS = tuple(_METHODS)

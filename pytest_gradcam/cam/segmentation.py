@@ -1,0 +1,167 @@
+"""Why a segmenter sees a class in a region: the evidence for its logit there, read where that says more than the logit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pytest_gradcam.cam.dense import Dense, Leaves, Region, check_input, not_finite
+from pytest_gradcam.cam.guard import forward
+from pytest_gradcam.errors import HeatmapError
+
+_THE_LOGIT = 0.95  # a map that correlates more than this with the class's logit says nothing that the logit does not
+_LISTED = 5  # classes in an error
+
+
+def explain_region(
+    model: nn.Module,
+    inputs: Tensor,
+    target: Region,
+    label_index: int,
+    mask: NDArray[np.bool_] | None,
+    *,
+    layer: str | None = None,
+    name_of: Callable[[int], str] = str,
+) -> Dense:
+    """The evidence for a class's logit, summed over the mask, or without one over the pixels predicted as that class.
+
+    `inputs` is a float tensor (C, H, W) that is ready for the model; `label_index` the target's label as an index,
+    `mask` its mask as bool (H, W); `layer` the dotted name of a module to read; `name_of` names classes in errors. The
+    map is gradient times activation at what the backbone returns, or, as long as the map is nothing but the class's
+    logit (|r| > 0.95), at an earlier part of the backbone. It keeps the place of the region, which Grad-CAM's average
+    does not. The caller holds the guard. Raises HeatmapError if there is no such class, if the region has no pixel,
+    and where the logits or their gradient cannot be used.
+    """
+    check_input(inputs)
+    place = layer or _backbone(model)
+    seen = _look(model, inputs, place)
+    label = _within(label_index, seen.logits)
+    region = _pixels(seen.logits, label, target, mask, name_of)
+    best = _read(seen, label, region)
+    for name in () if layer else _earlier(model, place):
+        if best.likeness <= _THE_LOGIT:
+            break
+        with suppress(HeatmapError):  # what cannot be read is passed over
+            best = min(best, _read(_look(model, inputs, name), label, region), key=lambda reading: reading.likeness)
+    return Dense(best.grid, best.score, label, best.layer)
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """The logits (classes, H, W) for one image, and the leaves that they come from."""
+
+    logits: Tensor
+    leaves: Leaves
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """A map, and how alike it is to the class's logit: the larger |r|, over the image or with all else set to 0."""
+
+    grid: NDArray[np.float32]
+    layer: str
+    score: float
+    likeness: float
+
+
+def _look(model: nn.Module, inputs: Tensor, name: str) -> _Seen:
+    leaves = Leaves(model, name)
+    with leaves.placed():
+        output = forward(model, inputs[None])
+    return _Seen(_logits(model, output, inputs), leaves)
+
+
+def _read(seen: _Seen, label: int, region: Tensor) -> _Reading:
+    """The map at the deepest of the leaves that has a gradient."""
+    logit = seen.logits[label].float()
+    score = logit[region].sum()
+    layer, values = list(seen.leaves.maps(score).items())[-1]
+    known = torch.stack([logit.detach(), logit.detach() * region])
+    height, width = values.shape
+    likeness = max(_correlation(values, one) for one in F.adaptive_avg_pool2d(known, (height, width)))
+    return _Reading(values.float().cpu().numpy(), layer, float(score.detach()), likeness)
+
+
+def _correlation(values: Tensor, other: Tensor) -> float:
+    """|r|; 1 where the values are constant, since they say nothing either."""
+    a, b = values.double() - values.double().mean(), other.double() - other.double().mean()
+    if not a.any():
+        return 1.0
+    return float((a * b).sum().abs() / (a.norm() * b.norm()).clamp_min(1e-30))
+
+
+def _pixels(
+    logits: Tensor, label: int, target: Region, mask: NDArray[np.bool_] | None, name_of: Callable[[int], str]
+) -> Tensor:
+    """The region (H, W) on the logits' device."""
+    size = tuple(logits.shape[1:])
+    if mask is None:
+        predicted = logits.argmax(0)
+        if not (predicted == label).any():
+            raise HeatmapError(
+                f"no pixel is predicted as {target.label!r}; expected some, since the region has no mask. Predicted are "
+                f"{_predicted(predicted, name_of)}. Pass Region({target.label!r}, mask) to explain the logit elsewhere"
+            )
+        return predicted == label
+    if mask.shape != size or mask.dtype != np.bool_:
+        raise HeatmapError(f"the region's mask is {mask.dtype} {mask.shape}; expected bool {size}, as the image")
+    if not mask.any():
+        raise HeatmapError("the region's mask has no pixel; check how it was made")
+    return torch.tensor(mask, device=logits.device)
+
+
+def _predicted(predicted: Tensor, name_of: Callable[[int], str]) -> str:
+    classes, counts = predicted.unique(return_counts=True)
+    order = counts.argsort(descending=True)[:_LISTED].tolist()
+    return ", ".join(f"{name_of(int(classes[i]))!r} at {100 * int(counts[i]) / predicted.numel():.3g} %" for i in order)
+
+
+def _logits(model: nn.Module, output: object, inputs: Tensor) -> Tensor:
+    """The logits (classes, H, W) at the input's size; a model with one logit has the classes 1 and 0."""
+    found = output.get("out", output.get("logits")) if isinstance(output, Mapping) else output
+    if not isinstance(found, Tensor) or found.ndim != 4 or found.shape[0] != 1:
+        shape = f"shape {tuple(found.shape)}" if isinstance(found, Tensor) else f"type {type(found).__name__}"
+        raise HeatmapError(
+            f"{type(model).__name__} returns an output of {shape}; expected logits (1, classes, H, W), bare or under 'out'"
+        )
+    if not found.isfinite().all():
+        raise HeatmapError(
+            f"the logits hold NaN or infinite values; expected finite numbers{not_finite(model)}. Check the weights, and the "
+            "range of the input"
+        )
+    if found.shape[2:] != inputs.shape[1:]:
+        found = F.interpolate(found, size=inputs.shape[1:], mode="bilinear", align_corners=False)
+    return found[0] if found.shape[1] > 1 else torch.cat([-found[0], found[0]])
+
+
+def _within(index: int, logits: Tensor) -> int:
+    if not -len(logits) <= index < len(logits):
+        raise HeatmapError(
+            f"the class {index} is out of range; expected an index from 0 to {len(logits) - 1}, "
+            "since that is how many classes the model segments"
+        )
+    return index % len(logits)
+
+
+def _backbone(model: nn.Module) -> str:
+    """The dotted name of the backbone beside a classifier of its features."""
+    for name, module in model.named_modules():
+        if {"backbone", "classifier"} <= {child for child, _ in module.named_children()}:
+            return f"{name}.backbone".lstrip(".")
+    raise HeatmapError(
+        f"{type(model).__name__} is not built like torchvision's segmenters; expected a backbone and a classifier. "
+        "Name a layer to read it at, or explain a classifier by its class and a detector by a Box"
+    )
+
+
+def _earlier(model: nn.Module, backbone: str) -> Iterator[str]:
+    """The parts of the backbone, deepest first."""
+    children = [name for name, _ in model.get_submodule(backbone).named_children()]
+    return (f"{backbone}.{child}" for child in reversed(children))

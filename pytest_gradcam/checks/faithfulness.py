@@ -1,0 +1,161 @@
+"""Whether a heatmap is faithful: what it marks moves the score more than the same marks in random places.
+
+Deletion and insertion (Petsiuk, Das and Saenko, RISE, BMVC 2018) and ROAD (Rong et al., ICML 2022). The random orders
+are the heatmap's own cells in other places: single pixels in random order leave an image recognisable for longer than
+cells do, so that every coarse heatmap beats them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
+
+from pytest_gradcam import metrics
+from pytest_gradcam.cam.inputs import Input
+from pytest_gradcam.cam.targets import Target
+from pytest_gradcam.checks import road, verdicts
+from pytest_gradcam.checks.explained import Explained, explained, picture
+from pytest_gradcam.checks.verdicts import Faithfulness
+from pytest_gradcam.errors import HeatmapError
+from pytest_gradcam.evidence import bounds, settle
+from pytest_gradcam.evidence.record import Record
+from pytest_gradcam.heatmap import resize
+
+if TYPE_CHECKING:
+    from pytest_gradcam.explainer import Explainer
+
+Floats = NDArray[np.float64]
+Pixels = NDArray[np.float32]
+Bools = NDArray[np.bool_]
+
+_STEPS = 10  # of the deletion and insertion curves
+_ROAD_LEVELS = (0.3, 0.7)  # shares of the pixels that are imputed: each takes two linear systems
+_ROAD_NOISE = 0.01  # in standard deviations of the image
+_BLUR = 1 / 16  # of the longer side: the standard deviation of what insertion starts from
+_LEAST_RISE = 0.01  # of the scores; every figure is in units of the rise over a blank image, and less is rounding
+_FEWEST = 9  # random orders; with fewer, a heatmap of no worth beats all of them more than once in ten times
+
+
+def assert_faithful(
+    explainer: Explainer,
+    image: Any,
+    *,
+    target: Target,
+    at_least: float,
+    orders: int,
+    seed: int,
+    layer: str | None,
+    method: str | None,
+) -> None:
+    subject = explained(explainer, image, target, layer, method)
+    check = subject.record(
+        check="faithful",
+        measure="share of random orders beaten",
+        bound=at_least,
+        parameters={"orders": orders},
+        seed=seed,
+    )
+    settle.judge(check, lambda check: _measured(check, subject), partial(picture, subject))
+
+
+def _measured(check: Record, subject: Explained) -> Record:
+    check = bounds.settled(check)
+    orders, heatmap = _count(check), subject.heatmap
+    _ = heatmap.peak  # raises where there is none
+    curves = DeletionInsertion(subject.one, subject.scores, np.random.default_rng(check.seed))
+    arrangements = rearranged(heatmap.grid, orders, np.random.default_rng(check.seed))
+    own = curves.of(heatmap.values)
+    others = [curves.of(resize(grid, subject.one.shape)) for grid in arrangements]
+    return verdicts.faithful(check, own, others)
+
+
+class DeletionInsertion:
+    """What removing and revealing pixels in some order does to the score of one image."""
+
+    def __init__(self, one: Input, score: Any, random: np.random.Generator) -> None:
+        self._one, self._score, self._random = one, score, random
+        self._image: Pixels = one.tensor.float().cpu().numpy()
+        self._grey = np.broadcast_to(self._image.mean((1, 2), keepdims=True), self._image.shape)
+        width = max(one.shape) * _BLUR
+        self._blurred: Pixels = gaussian_filter(self._image, (0, width, width), mode="nearest")
+        self._full, self._blank, self._hazy = self._scores([self._image, self._grey, self._blurred])
+        for blank, what in ((self._blank, "its own mean colour"), (self._hazy, "a strong blur of it")):
+            if self._full - blank <= _LEAST_RISE * max(abs(self._full), abs(blank)):
+                raise HeatmapError(
+                    f"the image scores {self._full:.4g} and {what} {blank:.4g}; expected the image to score clearly "
+                    "higher, or its pixels add nothing to the target: explain another target, or take another image"
+                )
+
+    def of(self, values: Pixels) -> Faithfulness:
+        """The figures of this heatmap (H, W), from the order of its pixels; ties are broken at random."""
+        order = np.lexsort((self._random.permutation(values.size), -values.ravel()))
+        removed = [self._first(order, step / _STEPS) for step in range(1, _STEPS)]
+        curve = self._scores(
+            [np.where(gone, self._grey, self._image) for gone in removed]
+            + [np.where(shown, self._image, self._blurred) for shown in removed]
+            + [self._imputed(self._first(way, level)) for way in (order, order[::-1]) for level in _ROAD_LEVELS]
+        )
+        deleted, inserted, imputed = np.split(curve, [_STEPS - 1, 2 * _STEPS - 2])
+        most, least = np.split(imputed, 2)
+        return Faithfulness(
+            deletion=metrics.deletion_auc([self._full, *deleted, self._blank]),
+            insertion=metrics.insertion_auc([self._hazy, *inserted, self._full]),
+            road=float((least - most).mean() / (self._full - self._blank)) / 2,
+        )
+
+    def _first(self, order: NDArray[np.intp], share: float) -> Bools:
+        chosen = np.zeros(order.size, bool)
+        chosen[order[: round(share * order.size)]] = True
+        return chosen.reshape(self._one.shape)
+
+    def _imputed(self, missing: Bools) -> Pixels:
+        filled = road.linear(self._image, missing)
+        noise = self._random.normal(0, _ROAD_NOISE * float(self._image.std()), (len(filled), int(missing.sum())))
+        filled[:, missing] += noise.astype(np.float32)
+        return filled
+
+    def _scores(self, pictures: Sequence[Pixels]) -> Floats:
+        tensors = [torch.from_numpy(np.array(picture, np.float32)) for picture in pictures]
+        found: Floats = self._score([replace(self._one, tensor=tensor) for tensor in tensors])
+        if not np.isfinite(found).all():
+            raise HeatmapError("the model scores a changed image NaN or infinite; check the weights")
+        return found
+
+
+def rearranged(grid: Pixels, count: int, random: np.random.Generator) -> Iterator[Pixels]:
+    """The grid with its cells in other places, `count` times. Raises HeatmapError where there are too few other ways."""
+    ways = _ways(grid)
+    if ways <= math.log(2 * count):
+        raise HeatmapError(
+            f"a grid of {grid.shape[0]} x {grid.shape[1]} cells has too few other orders to compare {count} with it; "
+            "choose a layer with a finer grid"
+        )
+    made = 0
+    while made < count:
+        other = random.permutation(grid.ravel()).reshape(grid.shape)
+        if not np.array_equal(other, grid):
+            made += 1
+            yield other
+
+
+def _ways(grid: Pixels) -> float:
+    """The logarithm of the number of different arrangements of the cells."""
+    return math.lgamma(grid.size + 1) - sum(math.lgamma(same + 1) for same in Counter(grid.ravel().tolist()).values())
+
+
+def _count(check: Record) -> int:
+    orders = check.parameters["orders"]
+    if orders != int(orders) or orders < _FEWEST:
+        raise HeatmapError(
+            f"orders={orders:g} can't tell a heatmap from chance; expected a whole number of at least {_FEWEST}"
+        )
+    return int(orders)

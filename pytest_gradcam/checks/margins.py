@@ -1,0 +1,183 @@
+"""How far replaced pixels move a model: falls of the logit margin, their mean over images, and what follows from it.
+
+The margin of a class is its logit less the highest other logit: positive exactly where the class is predicted. Falls
+are in the model's own units, its mean margin: at 1 the model is, in the mean, on the edge of another class.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import special
+
+from pytest_gradcam.errors import HeatmapError
+from pytest_gradcam.evidence import bounds
+
+Floats = NDArray[np.float64]
+Intervention = Literal["swap", "paste", "colour", "inpaint"]
+
+# Every constant of the verdict on reliance. The bounds separate models of known truth: they were chosen on the tuning
+# half of the seeds of benchmarks/shortcuts and judged on the other half (docs/reliance.md).
+#: The mean fall of the margin, in units, above which a model relies on the replaced pixels.
+BOUNDS: dict[Intervention, float] = {"swap": 0.5, "paste": 0.4, "colour": 0.45, "inpaint": 0.4}
+#: Both ends of the interval are one-sided bounds of this confidence.
+CONFIDENCE = 0.95
+#: Falls agree by luck where there are few of them: their standard deviation counts as at least this, in units.
+SPREAD = 0.1
+#: One image has no spread: its fall may be this far, in units, from the mean over other images.
+SINGLE = 0.4
+#: At this fall another class leads by as much as the first did. Beyond it, one image, whose own lead is the unit, was in the
+#: balance before.
+TURNED = 2.0
+#: The outline of the mask is doubtful where the mask does not move the margin by this share of the bound more than the
+#: pixels right around it, and where the mask alone moves it by more than this share, and the two together by more than
+#: all of it: the mask may hold half of an artefact.
+PART = 0.5
+#: In one image, control regions of the mask's shape may cost this share of what the mask does; more is the edges' doing.
+YARDSTICK = 0.5
+#: Of two scores that differ by less than this, in units, neither leads.
+LEVEL = 1e-3
+#: The mean heat above which the heatmap by itself would speak for reliance.
+MEAN_HEAT = 0.35
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over images, and its one-sided bounds; `p_value` is that of a mean at or below the bound it is held to."""
+
+    mean: float
+    lower: float
+    upper: float
+    p_value: float | None
+    count: int
+
+
+@dataclass(frozen=True)
+class FillResult:
+    """One fill of one image: the fall of the margin, and the mean fall in control regions, None if there are none.
+
+    `where` says what was replaced as the control.
+    """
+
+    label: str
+    fall: float
+    control: float | None
+    where: str = "the same shape elsewhere"
+
+
+def margins(scores: NDArray[np.floating], classes: NDArray[np.intp], against: int | None = None) -> Floats:
+    """How far each row's class (N,) leads in scores (N, classes): over the best other class, or over `against`."""
+    rows, rest = np.arange(len(scores)), scores.astype(np.float64)
+    own = rest[rows, classes]
+    if against is not None:
+        return np.asarray(own - rest[:, against])
+    rest = rest.copy()
+    rest[rows, classes] = -np.inf
+    return np.asarray(own - rest.max(axis=1))
+
+
+def unit(scores: NDArray[np.floating]) -> float:
+    """The model's own unit: the mean lead of the predicted class. Raises HeatmapError if there is no lead to lose."""
+    if scores.shape[1] < 2:
+        raise HeatmapError(f"the model gives {scores.shape[1]} scores; expected at least two classes to choose between")
+    lead = float(margins(scores, scores.argmax(axis=1)).mean())
+    if not lead > 1e-6 * float(np.abs(scores).max()):
+        raise HeatmapError(
+            "the model scores its best two classes the same on every image, so there is no prediction that pixels "
+            "could move; check the weights"
+        )
+    return lead
+
+
+def estimate(falls: Floats, bound: float, *, independent: int | None = None, base: Floats | None = None) -> Estimate:
+    """The mean of falls (N,), less that of the falls `base` (M,) where there are some, with Student's t interval.
+
+    `independent` is the number of images that the falls are worth, where that is less than N.
+    """
+    count = len(falls) if independent is None else min(independent, len(falls))
+    mean = float(falls.mean())
+    if count < 2:
+        return Estimate(mean, mean - SINGLE, mean + SINGLE, None, len(falls))
+    error, freedom = _error(falls, count), count - 1
+    if base is not None:
+        mean -= float(base.mean())
+        error, freedom = math.hypot(error, _error(base, len(base))), min(freedom, len(base) - 1)
+    reach = float(special.stdtrit(freedom, CONFIDENCE)) * error
+    p_value = float(special.stdtr(freedom, (bound - mean) / error))
+    return Estimate(mean, mean - reach, mean + reach, p_value, len(falls))
+
+
+def _error(falls: Floats, count: int) -> float:
+    """The standard error of the mean of what is worth `count` images."""
+    return max(float(falls.std(ddof=1)), SPREAD) / math.sqrt(count)
+
+
+def exceeds(found: Estimate, bound: float) -> bool | None:
+    """Whether the mean lies above the bound: None while the interval holds the bound."""
+    if found.lower > bound:
+        return True
+    return False if found.upper < bound else None
+
+
+def moved(
+    results: Sequence[FillResult], keeps: Callable[[float], bool], *, advice: str = "use reliance() on a set of images"
+) -> bool:
+    """Whether the margin falls with every fill, further than in the controls (True), or with none (False).
+
+    `keeps` says of a fall whether it counts as none. Raises HeatmapError where the fills disagree, or where the controls
+    do not set the mask apart from any other region; `advice` is what it says to do then.
+    """
+    still = [result for result in results if keeps(result.fall)]
+    falling = [result for result in results if not keeps(result.fall)]
+    if not falling:
+        return False
+    if still:
+        raise HeatmapError(
+            f"the fills disagree: the margin {_listed(falling)}, but it {_listed(still)}; one of them may make the image "
+            f"unnatural, or paint the cue back: look at the picture, or {advice}"
+        )
+    for result in results:
+        if result.control is None:
+            raise HeatmapError(
+                "the mask covers more than half of the view and its shape fits nowhere else, so nothing says whether any "
+                "change of this size would move the prediction; pass a smaller mask, of the part that matters"
+            )
+        if result.control > YARDSTICK * result.fall:
+            raise HeatmapError(
+                f"replacing {result.where} costs {result.control:.2f} units, the mask {result.fall:.2f} ({result.label}): any "
+                f"change of this size moves the prediction; pass a smaller mask, or {advice}"
+            )
+    return True
+
+
+def _listed(results: Sequence[FillResult]) -> str:
+    return " and ".join(f"{change(result.fall)} ({result.label})" for result in results)
+
+
+def change(fall: float) -> str:
+    """What the margin does, in words."""
+    return f"{'rises' if fall <= -0.005 else 'falls'} by {abs(fall):.2f} units"
+
+
+def margin_bound(name: str, bound: object) -> float:
+    """The bound on a fall of the margin. Raises HeatmapError unless it is above 0 and up to 1 unit."""
+    if not bounds.finite(bound) or not 0 < bound <= 1:  # type: ignore[operator]
+        raise HeatmapError(
+            f"{name}={bound!r} cannot decide anything; expected a fall of the margin above 0 and up to 1, in units of the "
+            "model's own lead: at 1 the prediction is lost"
+        )
+    return float(bound)  # type: ignore[arg-type]
+
+
+def means(falls: Floats) -> tuple[Floats, Floats]:
+    """The mean over images (N, classes) of each class, and how far its two-sided 95 % t interval reaches."""
+    count = len(falls)
+    if count < 2:
+        return falls.mean(axis=0), np.full(falls.shape[1], np.inf)
+    reach = float(special.stdtrit(count - 1, 0.975)) / math.sqrt(count) * falls.std(axis=0, ddof=1)
+    return falls.mean(axis=0), reach

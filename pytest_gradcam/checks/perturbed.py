@@ -1,0 +1,209 @@
+"""Perturbed images beside their original: what the model makes of each, measured."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from torch import Tensor
+
+from pytest_gradcam import images, masks, metrics
+from pytest_gradcam.cam.dense import Box
+from pytest_gradcam.cam.dense import Region as Segment
+from pytest_gradcam.cam.engine import Engine
+from pytest_gradcam.cam.inputs import Input
+from pytest_gradcam.cam.targets import Target
+from pytest_gradcam.errors import HeatmapError
+from pytest_gradcam.heatmap import BoolArray, Heatmap
+from pytest_gradcam.images import Picture
+from pytest_gradcam.perturbations import Perturbation
+from pytest_gradcam.perturbations.movement import Placement, move_heat
+
+_LATTICE = 56  # similarity is taken on every nth pixel, about so many a side: more show nothing new, and cost
+_LEFT = 0.1  # of the view has to be left after a movement, for a similarity to be about the image
+
+
+@dataclass(frozen=True, eq=False)
+class PerturbedImage:
+    """One perturbed image: its heatmap `after`, and that of the original `before`; `mask` bool (H, W) of the image."""
+
+    perturbation: Perturbation
+    before: Heatmap
+    after: Heatmap
+    carry: Callable[[BoolArray], BoolArray]
+    place: Callable[[], Placement]
+    mask: BoolArray | None = None
+
+    @property
+    def keeps_class(self) -> bool:
+        """Whether the model predicts the same class. Raises HeatmapError if it predicts none."""
+        before, after = self.before.subject.predicted_index, self.after.subject.predicted_index
+        if before is None or after is None:
+            raise HeatmapError(
+                "a callable target has no predicted class that could survive; pass same_class=False, and bound the score"
+            )
+        return before == after
+
+    @property
+    def score_change(self) -> float:
+        """How far the score of the target moved, up or down, in its own units."""
+        before, after = self.before.score, self.after.score
+        assert before is not None
+        assert after is not None
+        return abs(after - before)
+
+    @cached_property
+    def region(self) -> BoolArray:
+        """The mask in the view, moved as the image was. Raises HeatmapError if nothing, or nothing but it, is left."""
+        if self.mask is None:
+            raise HeatmapError("the relevance mass needs a mask of what it should lie in; pass mask=")
+        region = self.carry(self.perturbation.mask(self.mask))
+        if not region.any():
+            raise HeatmapError(
+                "nothing of the mask is left in the view; pass a milder perturbation, or check the mask and the crop "
+                "of the preprocess"
+            )
+        if region.all():
+            raise HeatmapError("the mask covers the whole view, so there is nothing to test; pass a smaller mask")
+        return region
+
+    @cached_property
+    def mass(self) -> float:
+        """The share of the heatmap inside the moved mask, in [0, 1]."""
+        return _mass(self.after, self.region)
+
+    @cached_property
+    def mass_before(self) -> float:
+        """That of the original inside the mask where it was. Raises HeatmapError as `Heatmap.mass` does."""
+        assert self.mask is not None
+        return _mass(self.before, self.carry(self.mask))
+
+    @property
+    def lift(self) -> float:
+        """The mass inside the moved mask divided by the moved mask's share of the view; 1 is chance."""
+        return self.mass / float(self.region.mean())
+
+    @property
+    def lift_before(self) -> float:
+        """That of the original inside the mask where it was."""
+        assert self.mask is not None
+        return self.mass_before / float(self.carry(self.mask).mean())
+
+    @cached_property
+    def similarity(self) -> float:
+        """Rank correlation of the heatmap with that of the original, moved as the image was, in [-1, 1].
+
+        Over the pixels whose content the original showed. Raises HeatmapError where too few are left.
+        """
+        for heatmap in (self.before, self.after):
+            _ = heatmap.peak  # which says by name where there is no evidence
+        moves = self.perturbation.moves
+        moved = move_heat(self.before.values, self.perturbation, self.place()) if moves else self.before.values
+        step = max(1, min(moved.shape) // _LATTICE)
+        moved, after = (values[step // 2 :: step, step // 2 :: step] for values in (moved, self.after.values))
+        seen = np.isfinite(moved)
+        if seen.mean() < _LEFT:
+            raise HeatmapError(
+                f"only {100 * seen.mean():.0f} % of the view shows what the original showed, too little to compare "
+                "heatmaps on; pass a milder perturbation"
+            )
+        return metrics.similarity(moved[seen][None], after[seen][None])
+
+
+class PerturbedImages:
+    """An image, the heatmap of the unperturbed one, and the perturbed of perturbations on it.
+
+    Raises HeatmapError for what is no 8-bit picture: a tensor that is ready for the model cannot be perturbed.
+    """
+
+    def __init__(self, explainer: Engine, image: Any, target: Target) -> None:
+        if isinstance(image, (Tensor, Input)):
+            raise HeatmapError(
+                "a tensor that is ready for the model cannot be perturbed: perturbations are what happens to an 8-bit "
+                "picture; pass the path, PIL image or uint8 array that it was made from, and set preprocess="
+            )
+        goal = explainer.wanted(target)
+        if isinstance(goal, (Box, Segment)):
+            raise HeatmapError(
+                f"a {type(goal).__name__} of a detector or segmenter cannot be followed through a perturbation; "
+                "expected the target of a classifier"
+            )
+        self._explainer = explainer
+        self._picture, self._one = _read(explainer, image)
+        self.before = explainer(self._one, goal)
+        # Explained is what the original was predicted as, whatever the perturbed image is predicted as.
+        self._goal = self.before.subject.target_index if goal is None else goal
+
+    def mask(self, mask: Any) -> BoolArray:
+        """The mask, checked, in the image's coordinates."""
+        return masks.as_mask(mask, shape=self._picture.shape)
+
+    def carried(self, mask: BoolArray) -> BoolArray:
+        """The mask where the model sees it, bool (H, W) in the view."""
+        pixels: BoolArray = self._one.carry(mask).pixels
+        return pixels
+
+    def of(self, perturbations: Sequence[Perturbation], mask: BoolArray | None) -> list[PerturbedImage]:
+        """One image for each perturbation, from few forward passes."""
+        place = self._one.place
+        assert place is not None  # a picture has one
+        afters = self._explainer.batch(
+            [self._perturbed(perturbation) for perturbation in perturbations], [self._goal] * len(perturbations)
+        )
+        return [
+            PerturbedImage(perturbation, self.before, after, self.carried, place, mask)
+            for perturbation, after in zip(perturbations, afters, strict=True)
+        ]
+
+    def _perturbed(self, perturbation: Perturbation) -> Input:
+        changed = self._explainer.read(perturbation(np.asarray(self._picture.pil)))
+        return replace(changed, name=self._one.name, identify=self._one.identify, lasting=False)
+
+
+@dataclass(frozen=True, eq=False)
+class _Read:
+    """What an explainer read last: the file's bytes, if it was one, the picture and the input made of it."""
+
+    content: bytes | None
+    picture: Picture
+    one: Input
+
+
+# A search reads the same original for each of its examples, which costs as much as perturbing it.
+_LAST: WeakKeyDictionary[Engine, _Read] = WeakKeyDictionary()
+
+
+def _read(explainer: Engine, image: Any) -> tuple[Picture, Input]:
+    """The picture and the model's input, made anew only if the file's bytes or the pixels are not those read last."""
+    last, content = _LAST.get(explainer), _content(image)
+    if last is None or content is None or content != last.content:
+        picture = images.read(image)
+        if last is None or content is not None or last.content is not None or not _equal(last.picture, picture):
+            picture = replace(picture, pil=picture.pil.copy())  # what the caller does to an array must not reach it
+            last = _LAST[explainer] = _Read(content, picture, explainer.read(picture))
+    return last.picture, replace(last.one, name=str(image) if content is not None else last.picture.name)
+
+
+def _content(image: Any) -> bytes | None:
+    """The bytes of an image file that can be read."""
+    if not isinstance(image, (str, os.PathLike)):
+        return None
+    try:
+        return Path(image).read_bytes()
+    except OSError:
+        return None
+
+
+def _equal(a: Picture, b: Picture) -> bool:
+    return np.array_equal(np.asarray(a.pil), np.asarray(b.pil))  # of other modes the shapes differ
+
+
+def _mass(heatmap: Heatmap, region: BoolArray) -> float:
+    _ = heatmap.peak  # which says by name where there is no evidence
+    return metrics.mass(heatmap.values, region)

@@ -1,0 +1,138 @@
+"""Tests under Hypothesis' @given: the settings that suit models, and of all the examples' records those that stay.
+
+Used only where Hypothesis is: a test that was decorated with @given has imported it.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from pytest_gradcam.evidence.record import Record
+
+    Draw = Callable[[Record], Image]
+    Keep = Callable[[Record, Draw], Record]
+
+_SETTINGS = "_hypothesis_internal_use_settings"  # where @given and Hypothesis' own pytest plugin keep them
+_THEIR_EXAMPLES, _THEIR_DEADLINE = 100, timedelta(milliseconds=200)  # what Hypothesis comes with
+_APPLIED = "_hypothesis_internal_settings_applied"  # there if the user decorated with @settings
+
+
+def suit(test: Callable[..., object], examples: int) -> None:
+    """Give a test under @given the settings that suit a model, where they are still those that Hypothesis comes with.
+
+    No deadline, so many examples, no health checks for slow data and function-scoped fixtures, and no explain phase,
+    which runs the model three times as often after a failure. A profile that the user chose stays untouched, and of
+    their own @settings what they set.
+    """
+    from hypothesis import HealthCheck, Phase, is_hypothesis_test, settings
+
+    profile = settings.get_current_profile_name()
+    built_in = profile.partition("-with-")[0]  # with a verbosity, or an explanation, that the command line asked for
+    if not is_hypothesis_test(test) or built_in not in ("default", "ci"):
+        return
+    function: Any = getattr(test, "__func__", test)
+    now, own = getattr(function, _SETTINGS), hasattr(function, _APPLIED)
+    theirs = own or now.max_examples != _THEIR_EXAMPLES
+    # Not equal but the same: a deadline that the user set is an object of its own.
+    inherited = now.deadline is settings.get_profile(built_in).deadline and now.deadline == _THEIR_DEADLINE
+    checks = (*now.suppress_health_check, HealthCheck.too_slow, HealthCheck.function_scoped_fixture)
+    suited = settings(
+        now,
+        max_examples=now.max_examples if theirs else examples,
+        deadline=None if inherited else now.deadline,
+        suppress_health_check=tuple(dict.fromkeys(checks)),
+        phases=[phase for phase in now.phases if phase is not Phase.explain or "explain" in profile],
+    )
+    setattr(function, _SETTINGS, suited)
+
+
+@dataclass(frozen=True, eq=False)
+class Example:
+    """One call of a test by Hypothesis; `final` if it is reported: an explicit example, or a failure that was shrunk."""
+
+    context: object
+    final: bool
+
+
+def example() -> Example | None:
+    """The example that is running, if one is."""
+    control = sys.modules.get("hypothesis.control")
+    if control is None or not control.currently_in_test_context():
+        return None
+    context = control.current_build_context()
+    return Example(context, context.is_final)
+
+
+@dataclass
+class _Tries:
+    """What the examples of one check came to so far: how many there were, the record and drawing that would stay."""
+
+    count: int
+    record: Record
+    draw: Draw
+    reported: bool = False
+
+
+class Tries:
+    """The records of a test under @given: of each check one stays, and only one that stays is drawn.
+
+    That is each failure that Hypothesis reports, after shrinking. Of a check that passed in all examples it is the one
+    nearest to its bound; of one whose failures Hypothesis was not told of, as those a test expects, the last of them.
+    A check is told by its place in the example.
+    """
+
+    def __init__(self, keep: Keep, test_id: str) -> None:
+        self._keep = keep
+        self._replay = f"pytest {shlex.quote(test_id)}"
+        self._context: object = None
+        self._place = 0
+        self._checks: dict[tuple[int, str], _Tries] = {}
+
+    def add(self, example: Example, record: Record, draw: Draw) -> Record:
+        """The record as it was kept, if it is reported; as it is, if it is one of many tries."""
+        self._place = self._place + 1 if example.context is self._context else 0
+        self._context = example.context
+        place = (self._place, record.check)
+        tries = self._checks.setdefault(place, _Tries(0, record, draw))
+        tries.count += 1
+        if example.final and record.outcome != "passed":
+            tries.reported = True
+            return self._keep(self._with_replay(record), draw)
+        if _supersedes(record, tries.record):
+            tries.record, tries.draw = record, draw
+        return record
+
+    def close(self) -> None:
+        """Keep what stays of the checks that Hypothesis did not report."""
+        reported = any(tries.reported for tries in self._checks.values())
+        for tries in self._checks.values():
+            record = tries.record
+            if record.outcome == "passed" and not tries.reported:
+                counted = ("examples", f"{tries.count}; these are the figures of the one nearest to the bound")
+                self._keep(replace(record, details=(*record.details, counted)), tries.draw)
+            elif not reported:
+                self._keep(self._with_replay(record), tries.draw)
+        self._checks.clear()
+
+    def _with_replay(self, record: Record) -> Record:
+        if any(label == "replay" for label, _ in record.details):
+            return record
+        again = ("replay", f"{self._replay} (Hypothesis begins with the example that failed)")
+        return replace(record, details=(*record.details, again))
+
+
+def _supersedes(new: Record, old: Record) -> bool:
+    """Whether of two tries of a check the new one stays."""
+    if new.outcome != "passed" or old.outcome != "passed":
+        return new.outcome != "passed"
+    if new.figure is None or old.figure is None:
+        return old.figure is None
+    return new.figure <= old.figure if new.direction == "at_least" else new.figure >= old.figure

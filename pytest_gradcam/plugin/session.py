@@ -1,0 +1,212 @@
+"""One pytest run: wires settings, model, explainer and evidence together, and never sees pytest."""
+
+from __future__ import annotations
+
+import io
+import re
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pytest_gradcam.errors import GradcamWarning, SettingsError
+from pytest_gradcam.evidence import baseline_paths, files
+from pytest_gradcam.evidence.current_test import current
+from pytest_gradcam.evidence.record import Record
+from pytest_gradcam.evidence.requirements import of_check
+from pytest_gradcam.settings import Settings
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from pytest_gradcam.cam.cache import HeatmapCache
+    from pytest_gradcam.explainer import Explainer
+
+
+def keep(
+    record: Record,
+    draw: Callable[[Record], Image],
+    *,
+    test_id: str,
+    check: int,
+    settings: Settings,
+    root: Path,
+    requirements: tuple[str, ...] = (),
+    duration: float | None = None,
+) -> Record:
+    """The record with the test's id and, if the settings want one of it, a picture on disk."""
+    record = replace(
+        record,
+        test=test_id,
+        number=check,
+        requirements=requirements or of_check(record.check),
+        duration=duration,
+    )
+    wanted = settings.pictures == "all" or (settings.pictures == "failed" and record.outcome != "passed")
+    if not wanted:
+        return record
+    name = f"{_file_name(test_id)}-{check}-{record.check}.png"
+    path = root / settings.directory / "pictures" / name
+    content = io.BytesIO()
+    draw(record).save(content, "png")
+    try:
+        files.replace(path, content.getvalue())
+    except OSError as error:  # a full disk must not turn one verdict into another, so the summary says it
+        return replace(record, unpictured=str(error))
+    return replace(record, picture=baseline_paths.shown(path))
+
+
+def broken(error: BaseException, *, test_id: str, check: int, requirements: tuple[str, ...] = ()) -> Record:
+    """The record of a test that ended before a check of it had a verdict."""
+    first = next(iter(str(error).strip().splitlines()), "")
+    reason = f"the test ended with {type(error).__name__}" + (f": {first}" if first else "")
+    return Record(
+        check="test",
+        measure="",
+        outcome="failed" if isinstance(error, AssertionError) else "invalid",
+        reason=reason,
+        finding=reason,
+        test=test_id,
+        number=check,
+        requirements=requirements,
+    )
+
+
+def build_model(settings: Settings) -> Any:
+    """The model of the settings. Raises SettingsError if there is none."""
+    if settings.model is None:
+        raise SettingsError(
+            "no model is configured; set gradcam_model = torchvision:NAME, timm:NAME or package.module:callable in "
+            "pytest's configuration, or override the fixture gradcam_model in conftest.py"
+        )
+    from pytest_gradcam.models import sources
+
+    model = sources.build(settings.model, settings.weights, sources.own_share(settings.device))
+    if settings.weights is None and settings.model.startswith(("torchvision:", "timm:")):
+        warnings.warn(
+            f"{settings.model} has random weights, so its heatmaps mean nothing: set gradcam_weights to a file, "
+            "or to 'pretrained' to download the published ones",
+            GradcamWarning,
+            stacklevel=2,
+        )
+    return model
+
+
+def build_preprocess(settings: Settings) -> Any:
+    """The preprocess of the settings, or of the model that they name; None where neither says one."""
+    named = settings.model is not None and settings.model.startswith(("torchvision:", "timm:"))
+    spec = settings.preprocess or (settings.model if named else None)
+    if spec is None:
+        return None
+    from pytest_gradcam.models import sources
+
+    return sources.preprocess(spec)
+
+
+def build_classes(settings: Settings) -> Any:
+    """The class names of the settings, or of the published weights that they ask for; None where neither says any."""
+    from pytest_gradcam.models import sources
+
+    if settings.classes is not None:
+        return sources.class_names(settings.classes)
+    if settings.model is not None and settings.weights == sources.PRETRAINED:
+        return sources.published_class_names(settings.model)
+    return None
+
+
+def build_explainer(
+    settings: Settings, model: Any, preprocess: Any, classes: Any, *, cache_directory: Callable[[], Path] | None
+) -> Explainer:
+    """The `gradcam` fixture: an explainer for which the running test's markers fill in what a call leaves out.
+
+    `cache_directory` makes the directory for heatmaps; None where pytest runs without its cache.
+    """
+    from pytest_gradcam.cam.targets import Target
+    from pytest_gradcam.checks.gate import Gated
+    from pytest_gradcam.checks.mispredicted import settled
+    from pytest_gradcam.heatmap import Heatmap
+    from pytest_gradcam.models import sources
+
+    sources.share_threads()
+
+    class MarkedExplainer(Gated):
+        def wanted(self, target: Target) -> Target:
+            return _marker().get("target") if target is None else target
+
+        def gated(self) -> bool:
+            return bool(_marker().get("gate", settings.gate) == "on")
+
+        def __call__(
+            self, image: Any, target: Target = None, *, layer: str | None = None, method: str | None = None
+        ) -> Heatmap:
+            heatmap = self.batch([one := self.read(image)], [target], layer=layer, method=method)[0]
+            policy = _marker().get("mispredicted", settings.mispredicted)
+            named = isinstance(wanted := self.wanted(target), str) or hasattr(wanted, "__index__")
+            return settled(
+                heatmap,
+                policy if named else "label",
+                lambda: self.predicted(heatmap, one, layer=layer, method=method),
+            )
+
+        def batch(
+            self,
+            images: Sequence[Any],
+            targets: Sequence[Target] | None = None,
+            *,
+            layer: str | None = None,
+            method: str | None = None,
+        ) -> list[Heatmap]:
+            marker = _marker()
+            return super().batch(
+                images,
+                [self.wanted(target) for target in ([None] * len(images) if targets is None else targets)],
+                layer=layer or marker.get("layer"),
+                method=method or marker.get("method"),
+            )
+
+    return MarkedExplainer(
+        model,
+        settings.layer,
+        settings.method,
+        preprocess,
+        classes,
+        batch_size=settings.batch_size,
+        cache=_heatmap_cache(settings, cache_directory),
+    )
+
+
+def _heatmap_cache(settings: Settings, directory: Callable[[], Path] | None) -> HeatmapCache | None:
+    """The cache that the settings ask for; in memory alone, with a warning, where the disk cannot be used."""
+    from pytest_gradcam.cam.cache import open_cache
+
+    if settings.cache == "off":
+        return None
+    if settings.cache == "run":
+        return open_cache(None)
+    reason = "pytest runs without its cache plugin"
+    if directory is not None:
+        try:
+            return open_cache(directory())
+        except OSError as error:
+            reason = str(error)
+    warnings.warn(
+        f"gradcam_cache = disk cannot keep heatmaps for later runs ({reason}), so they are kept in memory for this run; "
+        "make pytest's cache directory writable, or set gradcam_cache = run",
+        GradcamWarning,
+        stacklevel=2,
+    )
+    return open_cache(None)
+
+
+def _marker() -> Mapping[str, Any]:
+    """What the markers of the running test say."""
+    test = current()
+    return test.marker if test else {}
+
+
+def _file_name(test_id: str) -> str:
+    """A file name that says which test it is and that no other test shares."""
+    readable = re.sub(r"[^\w.\[\]-]+", "-", test_id.rpartition("/")[2]).strip("-")
+    return f"{readable[:80]}-{sha256(test_id.encode()).hexdigest()[:8]}"
