@@ -140,7 +140,12 @@ OPTIONS = (
     Option("method", _one_of(METHODS), f"one of {', '.join(METHODS)} [gradcam]", "NAME", marker=True),
     Option("device", _device, "auto, cpu, cuda, cuda:0, mps [auto: CUDA, then MPS, then CPU]", "NAME"),
     Option("batch_size", _count, "images in one forward pass at the most [16]", "N", ini_type="int"),
-    Option("cache", _one_of(("on", "off")), "keep heatmaps in pytest's cache directory: on, off [on]", "WHEN"),
+    Option(
+        "cache",
+        _one_of(("off", "run", "disk")),
+        "keep heatmaps: off, run (in memory), disk (in pytest's cache directory as well, for later runs) [off]",
+        "WHERE",
+    ),
     Option(
         "examples",
         _count,
@@ -199,7 +204,7 @@ class Settings:
     method: str = "gradcam"
     device: str = "auto"
     batch_size: int = 16
-    cache: str = "on"
+    cache: str = "off"
     examples: int = 25
     gate: str = "off"
     mispredicted: str = "label"

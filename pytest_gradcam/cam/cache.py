@@ -1,4 +1,4 @@
-"""Heatmap grids by what they were made from: computed once in a run, and once in all runs where a store is given."""
+"""Heatmap grids by what they were made from, kept for a run or, with a store, for later runs: only where asked for."""
 
 from __future__ import annotations
 
@@ -14,26 +14,19 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
-from pytest_gradcam.cam.encoding import Encoder, OpaqueError
-from pytest_gradcam.cam.fingerprint import Fingerprint
+from pytest_gradcam.cam.outputs import Goal
+from pytest_gradcam.cam.structure import configuration
 from pytest_gradcam.cam.tensors import digest
 from pytest_gradcam.evidence.record import Subject
 from pytest_gradcam.evidence.store import Store
+from pytest_gradcam.targets import ClassNames
 
 MEMORY_BYTES = 256 * 2**20
 DISK_BYTES = 512 * 2**20
 _DEVICES = ("cpu", "cuda", "mps")
 _OVERHEAD = 2048  # bytes of a cached heatmap besides its grid
-
-
-@dataclass(frozen=True)
-class Key:
-    """What a heatmap was made from, as a digest; `portable` if it means the same in other processes."""
-
-    digest: str
-    portable: bool
 
 
 @dataclass(frozen=True)
@@ -44,27 +37,24 @@ class Cached:
     subject: Subject
 
 
-def identity(value: Any) -> str | None:
-    """A digest equal only for equal plain values, the same in every process; None for what is or holds a callable."""
-    encoder = Encoder()
-    try:
-        encoder.add(value)
-    except OpaqueError:
-        return None
-    return encoder.hexdigest() if encoder.portable and not encoder.has_code else None
+def model_key(model: nn.Module, weights: str) -> str | None:
+    """What decides a heatmap besides the image and the question: the model, versions, and settings of this moment.
 
-
-def key(fingerprint: Fingerprint | None, image: Tensor, *, layer: str | None, method: str, target: Any) -> Key | None:
-    """The key of one heatmap: of the model, the model input (C, H, W), what is asked about it, versions and settings.
-
-    None if no key can be trusted: for a model without a fingerprint, and for a target that is or holds a callable,
-    which may change its mind.
+    `weights` is the digest of the model's weights as they are now. None if the model cannot be told from others.
     """
-    content, wanted = digest(image), identity(target)
-    if fingerprint is None or content is None or wanted is None:
+    found = configuration(model)
+    return _joined(weights, found, *_surroundings()) if weights and found else None
+
+
+def key(model: str | None, image: Tensor, goal: Goal, names: ClassNames, layer: str | None, method: str) -> str | None:
+    """What the heatmap of one model input (C, H, W) is kept under.
+
+    None if there is no key for the model, and for a target that is a callable, which may change its mind.
+    """
+    content = digest(image)
+    if model is None or content is None or goal.function is not None:
         return None
-    parts = (fingerprint.digest, content, layer, method, wanted, *_surroundings())
-    return Key(sha256(repr(parts).encode()).hexdigest(), fingerprint.portable)
+    return _joined(model, content, goal.index, goal.against, names.pairs, layer, method)
 
 
 def open_cache(directory: Path | None) -> HeatmapCache:
@@ -79,7 +69,7 @@ def open_cache(directory: Path | None) -> HeatmapCache:
 class HeatmapCache:
     """The most recently used heatmaps in at most `memory_bytes`, and behind them those of the store, if there is one.
 
-    A key of None is never found and never kept, and a key that is not portable does not reach the store.
+    A key of None is never found and never kept.
     """
 
     def __init__(self, *, memory_bytes: int = MEMORY_BYTES, store: Store | None = None) -> None:
@@ -88,25 +78,25 @@ class HeatmapCache:
         self._kept: OrderedDict[str, Cached] = OrderedDict()
         self._bytes = 0
 
-    def get(self, key: Key | None) -> Cached | None:
+    def get(self, key: str | None) -> Cached | None:
         """What was put under the key, if it is still there."""
         if key is None:
             return None
-        if key.digest in self._kept:
-            self._kept.move_to_end(key.digest)
-            return self._kept[key.digest]
-        found = _load(self._store, key.digest) if self._store is not None and key.portable else None
+        if key in self._kept:
+            self._kept.move_to_end(key)
+            return self._kept[key]
+        found = _load(self._store, key) if self._store is not None else None
         if found is not None:
-            self._keep(key.digest, found)
+            self._keep(key, found)
         return found
 
-    def put(self, key: Key | None, grid: NDArray[np.float32], subject: Subject) -> None:
+    def put(self, key: str | None, grid: NDArray[np.float32], subject: Subject) -> None:
         """Keep a copy of the grid. A disk that cannot be written to gives a warning, as the store says."""
         if key is None:
             return
-        self._keep(key.digest, Cached(_frozen(grid.copy()), subject))
-        if self._store is not None and key.portable:
-            self._store.put(key.digest, {"grid": grid}, asdict(subject))
+        self._keep(key, Cached(_frozen(grid.copy()), subject))
+        if self._store is not None:
+            self._store.put(key, {"grid": grid}, asdict(subject))
 
     def _keep(self, name: str, made: Cached) -> None:
         before = self._kept.pop(name, None)
@@ -133,6 +123,10 @@ def _frozen(grid: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _size(made: Cached) -> int:
     return made.grid.nbytes + _OVERHEAD
+
+
+def _joined(*parts: Any) -> str:
+    return sha256(repr(parts).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _surroundings() -> tuple[Any, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass, replace
 from functools import partial
@@ -16,11 +16,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pytest_gradcam import masks
-from pytest_gradcam.cam.cache import HeatmapCache, Key, identity
+from pytest_gradcam.cam.cache import HeatmapCache, model_key
 from pytest_gradcam.cam.cache import key as cache_key
 from pytest_gradcam.cam.compute import make
 from pytest_gradcam.cam.detection import explain_box
-from pytest_gradcam.cam.fingerprint import Fingerprint, Fingerprints
 from pytest_gradcam.cam.guard import forward, random_states_kept, seed_all, untouched
 from pytest_gradcam.cam.identity import Identity, about, describe
 from pytest_gradcam.cam.inputs import Input, Reader, batches, stack
@@ -29,6 +28,7 @@ from pytest_gradcam.cam.outputs import Goal, class_scores, per_image, resolve
 from pytest_gradcam.cam.preprocess import Preprocess
 from pytest_gradcam.cam.redraw import copied, redrawn
 from pytest_gradcam.cam.segmentation import explain_region
+from pytest_gradcam.cam.structure import anatomy
 from pytest_gradcam.cam.wrappers import unwrap
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.evidence.record import Subject
@@ -36,7 +36,7 @@ from pytest_gradcam.heatmap import Heatmap
 from pytest_gradcam.settings import METHODS, nearest
 from pytest_gradcam.targets import Box, Classes, ClassNames, Region, Target, class_index
 
-_CHOICES = 32  # remembered choices of a layer: one per input shape and named layer
+_CHOICES = 32  # remembered choices of a layer: one per structure, input shape and named layer
 _Subject = TypeVar("_Subject", bound=Subject)
 
 
@@ -55,7 +55,7 @@ class Engine:
     `pytest_gradcam.settings.METHODS`; `preprocess` a callable from a PIL image to a float tensor (C, H, W), not needed
     for tensors; `classes` names in the order of the scores, or a dict name -> index; `device` "auto" (where the model
     is), or one that the model is moved to; `batch_size` the images in one forward pass at the most; `cache` keeps
-    heatmaps so that none is computed twice.
+    heatmaps from one call to the next; without one each call computes its own.
     Raises HeatmapError for what cannot work with any image.
     """
 
@@ -81,10 +81,7 @@ class Engine:
         self._batch_size = batch_size
         self._reader = Reader(preprocess, self._network)
         self._cache = cache
-        self._prints = Fingerprints(self._network)
         self._identity = Identity(self._network)
-        self._print: Fingerprint | None = None
-        self._names_identity = identity(self._names.pairs)
         self._choices: OrderedDict[Any, _Chosen] = OrderedDict()
         self._asked: tuple[Input, Goal, str | None] | None = None
         if device != "auto":
@@ -103,12 +100,7 @@ class Engine:
 
     def identified(self, subject: _Subject, image: Any = None) -> _Subject:
         """The subject, or record, with all that is said of the model, and of the image if it is about one."""
-        print_ = None if self._cache is None else self._prints.current()
-        return about(subject, self._identity.model(print_), None if image is None else self.read(image))
-
-    def steady(self) -> AbstractContextManager[None]:
-        """Inside, the weights are looked at once: for the calls of one check, between which nobody changes them."""
-        return nullcontext() if self._cache is None else self._prints.steady()
+        return about(subject, self._identity.model(), None if image is None else self.read(image))
 
     @property
     def names(self) -> ClassNames:
@@ -191,7 +183,7 @@ class Engine:
         """This engine with another network of the same structure: the layers chosen stay, nothing is cached."""
         other = copy(self)
         other.model = other._network = network
-        other._cache, other._prints = None, Fingerprints(network)
+        other._cache = None
         other._choices = OrderedDict(self._choices)
         return other
 
@@ -244,7 +236,6 @@ class Engine:
         how, named = self.method if method is None else _known_method(method), layer or self._layer
         if ready:
             self._asked = (ready[-1], goals[-1], named)
-        self._print = None if self._cache is None else self._prints.current()  # outside the guard, which changes it
         keys = self._keys(ready, goals, named, how)
         made = {place: found for place, key in enumerate(keys) if (found := self._kept(key, ready[place]))}
         missing = [place for place in range(len(ready)) if place not in made]
@@ -266,23 +257,22 @@ class Engine:
             for indices in batches([ready[place] for place in alike], size):
                 yield [alike[i] for i in indices]
 
-    def _keys(self, ready: Sequence[Input], goals: Sequence[Goal], layer: str | None, method: str) -> list[Key | None]:
+    def _keys(self, ready: Sequence[Input], goals: Sequence[Goal], layer: str | None, method: str) -> list[str | None]:
         """What the heatmaps are kept under."""
-        if self._cache is None:
+        if self._cache is None or not any(one.lasting for one in ready):
             return [None] * len(ready)
+        model = model_key(self._network, self._identity.read())
         return [
-            cache_key(self._print, one.tensor, layer=layer, method=method, target=(goal, self._names_identity))
-            if one.lasting
-            else None
+            cache_key(model, one.tensor, goal, self._names, layer, method) if one.lasting else None
             for one, goal in zip(ready, goals, strict=True)
         ]
 
-    def _kept(self, key: Key | None, one: Input) -> Heatmap | None:
+    def _kept(self, key: str | None, one: Input) -> Heatmap | None:
         found = self._cache.get(key) if self._cache is not None else None
         if found is None:
             return None
         # The same pixels may come from another file.
-        subject = about(found.subject, self._identity.model(self._print), one)
+        subject = about(found.subject, self._identity.model(), one)
         return Heatmap(found.grid, one.shape, one.look, subject=subject, carry=one.carry)
 
     def _explain_batch(
@@ -290,7 +280,7 @@ class Engine:
     ) -> tuple[list[Heatmap], bool]:
         """The heatmaps of inputs of one size; if they are the same image, it runs once. And whether they may be kept."""
         with untouched(self._network) as parts:
-            who = self._identity.model(self._print, parts)
+            who = self._identity.model(parts)
             inputs = stack(group[:1] if shared else group, self._network)
             chosen = self._site(inputs, goals[0], layer)
             maps = make(self._network, inputs, chosen.choice.site, goals, how, batch_size=self._batch_size)
@@ -309,7 +299,7 @@ class Engine:
             return self._site(stack([one], self._network), goal, layer)
 
     def _site(self, inputs: Tensor, goal: Goal, layer: str | None) -> _Chosen:
-        key = (layer, tuple(inputs.shape[1:]), goal.function)
+        key = (layer, tuple(inputs.shape[1:]), goal.function, anatomy(self._network))
         if key not in self._choices:
             self._choices[key] = self._choose(inputs, goal, layer)
         self._choices.move_to_end(key)

@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 from hashlib import sha256
 from itertools import chain
+from operator import is_
 from typing import TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from pytest_gradcam.cam.fingerprint import Fingerprint
 from pytest_gradcam.cam.guard import Parts, parts_of
 from pytest_gradcam.cam.inputs import Input
-from pytest_gradcam.cam.tensors import remembered_digest
-from pytest_gradcam.evidence.current_test import current
+from pytest_gradcam.cam.tensors import has_bytes, remembered_digest
+from pytest_gradcam.evidence.current_test import current, started
 from pytest_gradcam.evidence.record import Subject
 
 _Subject = TypeVar("_Subject", bound=Subject)
@@ -29,7 +29,7 @@ def describe(model: nn.Module) -> str:
 def weights_digest(model: nn.Module) -> str:
     """A SHA-256 over name and digest of every parameter and buffer, by name; empty if one has no bytes of its own.
 
-    A tensor's own digest is a SHA-256 over its type, its shape and its bytes.
+    A tensor's own digest is a SHA-256 over its type, its shape and its bytes. All of them are read at each call.
     """
     tensors = chain(model.named_parameters(remove_duplicate=False), model.named_buffers(remove_duplicate=False))
     found = sha256()
@@ -46,26 +46,55 @@ class Identity:
 
     def __init__(self, model: nn.Module) -> None:
         self._model = model
-        self._known: tuple[Fingerprint, bool, Subject] | None = None
+        self._read: _Read | None = None
 
-    def model(self, print_: Fingerprint | None, parts: Parts | None = None) -> Subject:
-        """The model. While the print is the object that it was at the last call, nothing is looked at again.
+    def model(self, parts: Parts | None = None) -> Subject:
+        """The model; `parts` are its own, where the caller has them.
 
-        `parts` are the model's, where the caller has them.
+        Its weights are read once for each start of a test, and again when PyTorch counted a write or they lie in other
+        memory. A write that PyTorch does not count (through `.data`, through NumPy) counts from the next test on.
         """
-        kept = current() is not None
-        if self._known and self._known[0] is print_ and self._known[1] == kept:
-            return self._known[2]
-        kind, count = type(self._model), (parts or parts_of(self._model)).count
-        subject = Subject(
-            model=_phrase(self._model, count),
+        parts = parts or parts_of(self._model)
+        kind = type(self._model)
+        return Subject(
+            model=_phrase(self._model, parts.count),
             model_class=f"{kind.__module__}.{kind.__qualname__}",
-            parameter_count=count,
-            weights=weights_digest(self._model) if kept else "",
+            parameter_count=parts.count,
+            weights=self._weights(parts) if current() is not None else "",
             device=_device(self._model),
         )
-        self._known = (print_, kept, subject) if print_ else None
-        return subject
+
+    def read(self) -> str:
+        """The digest of the weights as they are now, however they were written to."""
+        self._read = _Read(self._model, parts_of(self._model))
+        return self._read.digest
+
+    def _weights(self, parts: Parts) -> str:
+        if self._read is None or self._read.outdated(parts):
+            self._read = _Read(self._model, parts)
+        return self._read.digest
+
+
+class _Read:
+    """The weights as they were read, and what shows that they may be others by now."""
+
+    def __init__(self, model: nn.Module, parts: Parts) -> None:
+        self.digest = weights_digest(model)
+        self._start = started()
+        self._tensors = _tensors(parts)
+        # While their memory is held, no other tensor can come to lie at its address.
+        self._memory = [tensor.detach() for tensor in self._tensors]
+        self._counters = _counters(self._tensors)
+
+    def outdated(self, parts: Parts) -> bool:
+        now = _tensors(parts)
+        return (
+            self._start is not started()
+            or self._counters is None
+            or len(now) != len(self._tensors)
+            or not all(map(is_, now, self._tensors))
+            or _counters(now) != self._counters
+        )
 
 
 def about(subject: _Subject, model: Subject, image: Input | None) -> _Subject:
@@ -74,6 +103,17 @@ def about(subject: _Subject, model: Subject, image: Input | None) -> _Subject:
     if image is None:
         return subject
     return replace(subject, image=image.name, image_digest=image.identify() if current() is not None else "")
+
+
+def _tensors(parts: Parts) -> list[Tensor]:
+    return [*parts.parameters, *(buffer for _, _, buffer in parts.buffers)]
+
+
+def _counters(tensors: list[Tensor]) -> list[tuple[int, int]] | None:
+    """Where each tensor lies and how often it was written to; None if PyTorch does not say so of one of them."""
+    if not all(has_bytes(tensor) and not tensor.is_inference() for tensor in tensors):
+        return None
+    return [(tensor.data_ptr(), tensor._version) for tensor in tensors]
 
 
 def _phrase(model: nn.Module, count: int) -> str:

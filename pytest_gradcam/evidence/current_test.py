@@ -53,18 +53,31 @@ class CurrentTest(Protocol):
 
 # Not a context variable: the threads that a test starts have its markers, and their checks are its own.
 _running: list[CurrentTest] = []
+_starts: list[object] = []
 
 
 @contextmanager
 def running(test: CurrentTest) -> Iterator[None]:
     """Inside the block, checks and markers are those of this test, in every thread."""
     _running.append(test)
+    _starts.append(object())
     try:
         yield
     finally:
         _running.pop()
+        _starts.pop()
 
 
 def current() -> CurrentTest | None:
     """The test that runs now; the innermost one where a test runs pytest itself."""
     return _running[-1] if _running else None
+
+
+def begin() -> None:
+    """The current test begins, for the first time or again."""
+    _starts[-1] = object()
+
+
+def started() -> object:
+    """An object of its own for each start of a test; None outside of tests."""
+    return _starts[-1] if _running else None

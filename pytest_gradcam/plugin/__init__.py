@@ -15,7 +15,7 @@ import pytest
 from pytest_gradcam import settings as options
 from pytest_gradcam.errors import FocusError, HeatmapError, SettingsError
 from pytest_gradcam.evidence import baseline_paths
-from pytest_gradcam.evidence.current_test import current, running
+from pytest_gradcam.evidence.current_test import begin, current, running
 from pytest_gradcam.plugin.controller import ORPHAN, Controller
 from pytest_gradcam.plugin.fixtures import gradcam, gradcam_classes, gradcam_model, gradcam_preprocess
 from pytest_gradcam.plugin.item import MARKER, REQUIREMENTS, SETTINGS, TEST, TestItem, name_in_file
@@ -150,6 +150,7 @@ def pytest_runtest_call() -> Generator[None, object, object]:
 def pytest_runtest_setup() -> None:
     """A test that runs again, as reruns of flaky ones do, begins with its first check and baseline again."""
     if isinstance(test := current(), TestItem):
+        begin()
         test.begin()
 
 

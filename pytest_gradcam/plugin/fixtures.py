@@ -60,7 +60,8 @@ def _models(config: pytest.Config) -> Models:
 
     if _MODELS not in config.stash:
         cache = getattr(config, "cache", None)  # not there under -p no:cacheprovider
-        config.stash[_MODELS] = session.Models(config.stash[SETTINGS], cache.mkdir("gradcam") if cache else None)
+        directory = None if cache is None else lambda: cache.mkdir("gradcam")
+        config.stash[_MODELS] = session.Models(config.stash[SETTINGS], directory)
     return config.stash[_MODELS]
 
 

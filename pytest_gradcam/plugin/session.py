@@ -21,6 +21,7 @@ from pytest_gradcam.settings import Settings
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from pytest_gradcam.cam.cache import HeatmapCache
     from pytest_gradcam.checks.explained_model import ExplainedModel, Policy
     from pytest_gradcam.explainer import Explainer
 
@@ -119,22 +120,20 @@ def build_classes(settings: Settings) -> Any:
 class Models:
     """The models of a run, each explained by one engine; which of them is asked is up to the running test."""
 
-    def __init__(self, settings: Settings, cache_directory: Path | None) -> None:
+    def __init__(self, settings: Settings, cache_directory: Callable[[], Path] | None) -> None:
+        """`cache_directory` makes the directory for heatmaps; None where pytest runs without its cache."""
         from pytest_gradcam.models import sources
 
         sources.share_threads()
         self._settings = settings
-        self._cache_directory = cache_directory
+        self._cache = _heatmap_cache(settings, cache_directory)
         self._explained: dict[tuple[object, ...], tuple[Objects, ExplainedModel]] = {}
 
     def explained(self, objects: Objects) -> ExplainedModel:
         """The model under the policy of the running test: the same for the same objects."""
         key = (id(objects.model), id(objects.preprocess), _content(objects.classes))
-        if key not in self._explained:
-            self._explained[key] = (
-                objects,
-                self._explain(objects),
-            )  # while they are held, no other object has their ids
+        if key not in self._explained:  # while the objects are held, no others have their ids
+            self._explained[key] = objects, self._explain(objects)
         return self._explained[key][1]
 
     def policy(self) -> Policy:
@@ -152,7 +151,6 @@ class Models:
         )
 
     def _explain(self, objects: Objects) -> ExplainedModel:
-        from pytest_gradcam.cam import cache
         from pytest_gradcam.cam.engine import Engine
         from pytest_gradcam.checks.explained_model import ExplainedModel
         from pytest_gradcam.checks.gate import Gatekeeper
@@ -165,7 +163,7 @@ class Models:
             objects.preprocess,
             objects.classes,
             batch_size=settings.batch_size,
-            cache=cache.open_cache(self._cache_directory) if settings.cache == "on" else None,
+            cache=self._cache,
         )
         return ExplainedModel(engine, self.policy, Gatekeeper(engine))
 
@@ -186,6 +184,29 @@ def build_explainer(models: Models, objects: Objects) -> Explainer:
 def _content(classes: Any) -> object:
     """What a change of the class names would change."""
     return tuple(classes.items()) if isinstance(classes, Mapping) else classes if classes is None else tuple(classes)
+
+
+def _heatmap_cache(settings: Settings, directory: Callable[[], Path] | None) -> HeatmapCache | None:
+    """The cache that the settings ask for; in memory alone, with a warning, where the disk cannot be used."""
+    from pytest_gradcam.cam.cache import open_cache
+
+    if settings.cache == "off":
+        return None
+    if settings.cache == "run":
+        return open_cache(None)
+    reason = "pytest runs without its cache plugin"
+    if directory is not None:
+        try:
+            return open_cache(directory())
+        except OSError as error:
+            reason = str(error)
+    warnings.warn(
+        f"gradcam_cache = disk cannot keep heatmaps for later runs ({reason}), so they are kept in memory for this run; "
+        "make pytest's cache directory writable, or set gradcam_cache = run",
+        GradcamWarning,
+        stacklevel=2,
+    )
+    return open_cache(None)
 
 
 def _file_name(test_id: str) -> str:

@@ -1,32 +1,20 @@
-"""The cache of heatmaps: every ingredient that decides a heatmap decides its key, and nothing stale is ever served."""
+"""The cache of heatmaps: nothing is kept unless asked for, and where it is, every ingredient decides the key."""
 
-import copy
-import gc
-import importlib
-import os
-import random
-import subprocess
-import sys
-import threading
-import weakref
-from dataclasses import dataclass, fields
-from functools import partial
-from pathlib import Path
+from dataclasses import fields
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch.nn import functional as F
 
-import pytest_gradcam
-from pytest_gradcam.cam import sources
-from pytest_gradcam.cam.cache import HeatmapCache, Key, identity, key
-from pytest_gradcam.cam.fingerprint import Fingerprint, Fingerprints
+from pytest_gradcam import Explainer
+from pytest_gradcam.cam import cache as engine_cache
+from pytest_gradcam.cam.cache import HeatmapCache, key, model_key
+from pytest_gradcam.cam.identity import weights_digest
 from pytest_gradcam.cam.outputs import Goal
 from pytest_gradcam.evidence.record import Subject
 from pytest_gradcam.evidence.store import Store
-from pytest_gradcam.targets import Contrast
+from pytest_gradcam.targets import ClassNames
 
 GRID = np.arange(49, dtype=np.float32).reshape(7, 7)
 SUBJECT = Subject(
@@ -48,31 +36,47 @@ SUBJECT = Subject(
     image="underpass.png",
     image_digest="sha256 4567",
 )
-SCALE = 1.0
+SCALE = {"all": 1.0}
+
+
+class Gain:
+    """What a model may hold that is neither a tensor nor plain."""
+
+    factor = 1.0
+
+    def apply(self, values):
+        return values * self.factor
+
+
+def gain(values):
+    return values
 
 
 class Net(nn.Module):
-    bias = 0.0
-
     def __init__(self):
         super().__init__()
         self.features = nn.Sequential(nn.Conv2d(3, 40, 3), nn.BatchNorm2d(40), nn.ReLU())
         self.head = nn.Linear(40, 2)
         self.register_buffer("passing", torch.ones(2), persistent=False)
-        self.threshold = 0.5
-        self.sizes = [1, 2]
-        self.options = {"pool": "mean"}
-        self.act = F.relu
-        self.plain = torch.zeros(3)
-        self.table = np.zeros(3)
+        self.plain = torch.ones(2)
+        self.table = np.ones(2, np.float32)
+        self.gain = Gain()
 
     def forward(self, x):
-        return self.head(self.act(self.features(x)).mean((2, 3))) * SCALE + self.bias
+        FORWARDS.append(len(x))
+        scores = self.head(self.features(x).mean((2, 3))) * self.passing * self.plain * torch.from_numpy(self.table)
+        return gain(self.gain.apply(scores)) * SCALE["all"]
 
 
-def build():
-    torch.manual_seed(0)
-    return Net().eval()
+FORWARDS: list[int] = []
+IMAGE = torch.rand(3, 16, 16, generator=torch.Generator().manual_seed(0))
+
+
+def build(seed=0):
+    torch.manual_seed(seed)
+    net = Net().eval()
+    net.features[1].running_mean.normal_(std=0.05)
+    return net
 
 
 @pytest.fixture
@@ -80,383 +84,170 @@ def net():
     return build()
 
 
-def fingerprint(model):
-    return Fingerprints(model).current()
+def explained(explainer):
+    heatmap = explainer(IMAGE, 1)
+    return heatmap.score, heatmap.grid.copy()
 
 
-def test_equal_models_have_equal_fingerprints(net):
-    assert fingerprint(net) == fingerprint(build()) == fingerprint(copy.deepcopy(net))
-    assert fingerprint(net).portable
+def same(first, second):
+    return first[0] == second[0] and np.array_equal(first[1], second[1])
 
 
-def test_a_model_keeps_its_fingerprint_through_explanations_and_modes(net):
-    from pytest_gradcam import Explainer
-
-    prints = Fingerprints(net)
-    before = prints.current()
-    Explainer(net.train(), layer="features")(torch.rand(3, 16, 16))
-    assert prints.current() == before
-    net.requires_grad_(False)
-    net.state_dict()
-    assert prints.current() == before
-
-
-def step(net):
-    net.train()
+def optimizer_step(net):
     optimizer = torch.optim.SGD(net.parameters(), 0.1)
     net(torch.rand(2, 3, 8, 8)).sum().backward()
     optimizer.step()
 
 
-def set_buffer(net):
-    net.passing[0] = 2
-
-
-def set_row_through_data(net):
-    net.head.weight.data[1] = 0
-
-
-def set_channel_through_data(net):
-    net.features[0].weight.data[7] *= 2
-
-
-def set_input_channel_through_data(net):
-    net.features[0].weight.data[:, 1] = 0
-
-
-def set_through_numpy(net):
-    net.features[1].bias.detach().numpy()[3] = 5
-
-
-def replace_data(net):
-    net.head.weight.data = net.head.weight.data * 2
-
-
-def replace_data_twice(net):
+def new_memory_twice(net):
     net.head.bias.data = net.head.bias.data * 2
     net.head.bias.data = net.head.bias.data * 3
 
 
-def load(net):
-    torch.manual_seed(1)
-    net.load_state_dict(Net().state_dict())
+def value_without_gradient(net):
+    with torch.no_grad():
+        net.head.weight[1, 0] += 9
 
 
-def patch_method(net):
-    net.forward = lambda x: nn.Module.forward
-
-
-def add_hook(net):
-    net.features.register_forward_hook(lambda module, inputs, output: output * 2)
-
-
-CHANGES = {
-    "optimizer step": step,
-    "load_state_dict": load,
-    "one value": lambda net: net.head.weight.__setitem__((0, 0), 9.0),
-    "buffer that is not saved": set_buffer,
-    "running statistics": lambda net: net.features[1].running_mean.add_(1),
-    "row through data": set_row_through_data,
-    "channel through data": set_channel_through_data,
-    "input channel through data": set_input_channel_through_data,
-    "through numpy": set_through_numpy,
-    "new memory": replace_data,
-    "new memory, twice": replace_data_twice,
+#: Ways to change what a model computes that every key has to see.
+SEEN = {
+    "optimizer step": optimizer_step,
+    "load_state_dict": lambda net: net.load_state_dict(build(1).state_dict()),
+    "load_state_dict, assigned": lambda net: net.load_state_dict(build(1).state_dict(), assign=True),
+    "one value": value_without_gradient,
+    "one value through data": lambda net: net.head.weight.data.__setitem__((1, 3), 9.0),
+    "input channel through data": lambda net: net.features[0].weight.data[:, 1].mul_(2),
+    "output channel through data": lambda net: net.features[0].weight.data[7].mul_(2),
+    "one value through NumPy": lambda net: net.head.weight.detach().numpy().__setitem__((1, 5), 5.0),
+    "signs through NumPy": lambda net: np.negative(net.head.weight.detach().numpy(), net.head.weight.detach().numpy()),
+    "new memory": lambda net: setattr(net.head.weight, "data", net.head.weight.data * 2),
+    "new memory, twice": new_memory_twice,
     "new parameter": lambda net: setattr(net.head, "bias", nn.Parameter(torch.ones(2))),
     "parameter removed": lambda net: setattr(net.head, "bias", None),
-    "dtype": lambda net: net.double(),
-    "attribute": lambda net: setattr(net, "threshold", 0.7),
-    "attribute of another type": lambda net: setattr(net, "threshold", "0.5"),
-    "new attribute": lambda net: setattr(net, "extra", 1),
-    "attribute removed": lambda net: delattr(net, "threshold"),
+    "buffer that is not saved": lambda net: net.passing.mul_(2),
+    "running statistics": lambda net: net.features[1].running_mean.data.add_(1),
+    "tensor attribute": lambda net: net.plain.data.mul_(2),
+    "array attribute": lambda net: net.table.__setitem__(1, 2),
     "attribute of a layer": lambda net: setattr(net.features[0], "stride", (2, 2)),
-    "inside a list": lambda net: net.sizes.append(3),
-    "inside a dict": lambda net: net.options.update(pool="max"),
-    "tensor attribute": lambda net: net.plain.add_(1),
-    "array attribute": lambda net: net.table.__setitem__(0, 1),
-    "function attribute": lambda net: setattr(net, "act", F.gelu),
     "module replaced": lambda net: net.features.__setitem__(2, nn.GELU()),
-    "module added": lambda net: net.features.append(nn.Identity()),
-    "modules swapped": lambda net: setattr(net, "features", nn.Sequential(*reversed(net.features))),
-    "forward replaced": patch_method,
-    "hook": add_hook,
+    "module added": lambda net: net.features.append(nn.Tanh()),
+    "modules swapped": lambda net: setattr(net, "features", nn.Sequential(*[net.features[i] for i in (0, 2, 1)])),
+    "hook": lambda net: net.features[2].register_forward_hook(lambda module, inputs, output: output * 2),
 }
 
 
-@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
-def test_every_change_of_a_model_is_noticed(net, change):
-    prints = Fingerprints(net)
-    before = prints.current()
-    with torch.no_grad() if change is not step else torch.enable_grad():
-        change(net)
-    after = prints.current()
-    assert before is not None
-    assert after != before
-    assert after == fingerprint(net)  # what a second look says, without anything remembered about the first
+def class_attribute_of_what_it_holds(net, patch):
+    patch.setattr(Gain, "factor", 2.0)
 
 
-def test_changes_of_the_class_and_of_what_its_code_names_are_noticed(net, monkeypatch):
-    prints = Fingerprints(net)
-    found = [prints.current()]
-    for target, name, value in (
-        (Net, "bias", 1.0),
-        (sys.modules[__name__], "SCALE", 2.0),
-        (Net, "forward", lambda self, x: x),
-        (nn.ReLU, "forward", lambda self, x: x),
-    ):
-        monkeypatch.setattr(target, name, value)
-        found.append(prints.current())
-    assert len(set(found)) == len(found)
-    monkeypatch.undo()
-    assert prints.current() == found[0]
+def method_of_what_it_holds(net, patch):
+    patch.setattr(Gain, "apply", lambda self, values: values * 3)
 
 
-def test_what_a_closure_holds_is_noticed(net):
-    factor = 2
-
-    def hook(module, inputs, output):
-        return output * factor
-
-    net.features.register_forward_hook(hook)
-    prints = Fingerprints(net)
-    before = prints.current()
-    factor = 3
-    assert prints.current() != before
+def forward_of_a_class(net, patch):
+    forward = nn.ReLU.forward
+    patch.setattr(nn.ReLU, "forward", lambda self, x: 2 * forward(self, x))
 
 
-def test_architectures_with_equal_weights_differ():
-    convolution = nn.Conv2d(3, 4, 3)
-    models = [
-        nn.Sequential(convolution, nn.ReLU()),
-        nn.Sequential(convolution, nn.GELU()),
-        nn.Sequential(convolution, nn.GELU(approximate="tanh")),
-        nn.Sequential(convolution, nn.LeakyReLU(0.1)),
-        nn.Sequential(convolution, nn.LeakyReLU(0.2)),
-        nn.Sequential(nn.ReLU(), convolution),
-        nn.ModuleList([convolution, nn.ReLU()]),
-    ]
-    assert len({fingerprint(model).digest for model in models}) == len(models)
+def function_of_the_module(net, patch):
+    patch.setitem(globals(), "gain", lambda values: values * 2)
 
 
-def test_equal_bytes_of_other_type_or_shape_differ():
-    def holding(tensor):
-        model = nn.Identity()
-        model.register_buffer("held", tensor)
-        return fingerprint(model).digest
-
-    zeros = [torch.zeros(4), torch.zeros(2, 2), torch.zeros(4, dtype=torch.int32), torch.zeros(8, dtype=torch.bfloat16)]
-    assert len({holding(tensor) for tensor in zeros}) == len(zeros)
+def object_at_module_level(net, patch):
+    patch.setitem(SCALE, "all", 2.0)
 
 
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64, torch.bool, torch.complex64])
-def test_every_dtype_and_layout_of_memory_has_a_fingerprint_by_value(dtype):
-    values = torch.arange(2 * 3 * 4 * 5).reshape(2, 3, 4, 5).to(dtype)
-    found = set()
-    for tensor in (
-        values,
-        values.to(memory_format=torch.channels_last),
-        values.transpose(2, 3).clone().transpose(2, 3),
-    ):
-        model = nn.Identity()
-        model.register_buffer("held", tensor)
-        prints = Fingerprints(model)
-        found.add(prints.current())
-        tensor[0, 0, 0, 0] = 7
-        assert prints.current() not in found or dtype is torch.bool
-        tensor[0, 0, 0, 0] = 0
-    assert len(found) == 1
+def hook_on_all_modules(net, patch):
+    def double(module, inputs, output):
+        return output * 2 if isinstance(module, nn.ReLU) else None
+
+    handle = nn.modules.module.register_module_forward_hook(double)
+    patch.callback = handle.remove
 
 
-def test_weights_made_in_inference_mode_are_read_each_time():
-    with torch.inference_mode():
-        model = nn.Linear(3, 2)
-        prints = Fingerprints(model)
-        before = prints.current()
-        model.weight[0, 0] += 1
-        assert prints.current() != before
-
-
-@dataclass
-class Settings:
-    depth: int = 1
-
-
-class Named(list):
-    pass
-
-
-class Slots:
-    __slots__ = ("depth",)
-
-
-OPAQUE = {
-    "lock": threading.Lock(),
-    "generator": (number for number in range(3)),
-    "set of objects": {Settings},
-    "slots": Slots(),
-    "state outside Python": random.Random(0),
-    "random generator": torch.Generator(),
-    "reference": weakref.ref(Slots),
-    "objects": np.array([object()]),
-    "append of a list": [].append,
-    "sparse": torch.eye(3).to_sparse(),
-    "meta": torch.empty(3, device="meta"),
+#: Ways that a key may not see.
+UNSEEN = {
+    "attribute of what it holds": lambda net, patch: setattr(net.gain, "factor", 2.0),
+    "class attribute of what it holds": class_attribute_of_what_it_holds,
+    "method of what it holds": method_of_what_it_holds,
+    "forward of a class": forward_of_a_class,
+    "function of the module": function_of_the_module,
+    "object at module level": object_at_module_level,
+    "hook on all modules": hook_on_all_modules,
 }
 
 
-@pytest.mark.parametrize("value", OPAQUE.values(), ids=OPAQUE)
-def test_a_model_that_cannot_be_read_has_no_fingerprint(net, value):
-    net.extra = value
-    prints = Fingerprints(net)
-    assert prints.current() is None
-    del net.extra
-    assert prints.current() == fingerprint(build())
+@pytest.fixture
+def patch():
+    with pytest.MonkeyPatch.context() as patched:
+        patched.callback = lambda: None
+        yield patched
+        patched.callback()
 
 
-def test_hooks_on_all_modules_leave_no_fingerprint(net):
-    prints = Fingerprints(net)
-    assert prints.current() is not None
-    handle = nn.modules.module.register_module_forward_hook(lambda *_: None)
-    try:
-        assert prints.current() is None
-    finally:
-        handle.remove()
+@pytest.mark.parametrize("change", SEEN.values(), ids=SEEN)
+@pytest.mark.parametrize("cache", [None, "run", "disk"])
+def test_every_change_of_weights_and_structure_is_seen(net, change, cache, tmp_path):
+    kept = {None: None, "run": HeatmapCache(), "disk": HeatmapCache(store=Store(tmp_path))}[cache]
+    explainer = Explainer(net, "features", cache=kept)
+    before = explained(explainer)
+    change(net)
+    after = explained(explainer)
+    assert not same(after, before)
+    assert same(after, explained(Explainer(net, "features")))
+    if cache == "disk":  # as a later run finds it
+        assert same(after, explained(Explainer(net, "features", cache=HeatmapCache(store=Store(tmp_path)))))
 
 
-def test_objects_cycles_and_shared_modules_can_be_read(net):
-    net.settings = Settings()
-    net.settings.owner = net
-    net.sizes.append(net.sizes)
-    net.again = net.features
-    net.pool = partial(F.avg_pool2d, kernel_size=2)
-    net.bound = net.forward
-    net.library = F
-    net.names = Named([1])
-    net.names.kind = "a"
-    prints = Fingerprints(net)
-    before = prints.current()
-    assert before is not None
-    net.settings.depth = 2
-    assert prints.current() != before
-    net.settings.depth = 1
-    assert prints.current() == before
-    net.names.kind = "b"
-    assert prints.current() != before
+@pytest.mark.parametrize("change", UNSEEN.values(), ids=UNSEEN)
+def test_by_default_what_no_key_could_see_is_seen_as_well(net, change, patch):
+    explainer = Explainer(net, "features")
+    before = explained(explainer)
+    change(net, patch)
+    after = explained(explainer)
+    assert not same(after, before)
+    assert same(after, explained(Explainer(net, "features")))
 
 
-def test_a_fingerprint_keeps_no_model_alive():
-    net = build()
-    net.owner = [net]
-    net.bound = net.forward
-    model, weight = weakref.ref(net), weakref.ref(net.head.weight)
-    assert Fingerprints(net).current() is not None
-    del net
-    gc.collect()
-    assert model() is None
-    assert weight() is None
+def test_what_did_not_change_is_computed_once_where_a_cache_is_given(net):
+    explainer = Explainer(net, "features", cache=HeatmapCache())
+    first = explained(explainer)
+    FORWARDS.clear()
+    assert same(explained(explainer), first)
+    assert FORWARDS == []
 
 
-def test_a_class_without_source_stays_in_memory():
-    space = {"__name__": "nowhere"}
-    exec("from torch import nn\nclass Made(nn.Module):\n    def forward(self, x):\n        return x", space)
-    found = fingerprint(space["Made"]())
-    assert found is not None
-    assert not found.portable
+def test_what_did_not_change_is_read_from_the_disk(net, tmp_path):
+    first = explained(Explainer(net, "features", cache=HeatmapCache(store=Store(tmp_path))))
+    FORWARDS.clear()
+    assert same(explained(Explainer(build(), "features", cache=HeatmapCache(store=Store(tmp_path)))), first)
+    assert FORWARDS == []
 
 
-USER = """
-from torch import nn
-{imports}
-
-class Part(nn.Module):
-    def forward(self, x):
-        {inner}
-        return {call}
-"""
+def test_without_a_cache_every_call_computes(net):
+    explainer = Explainer(net, "features")
+    explained(explainer)
+    FORWARDS.clear()
+    for _ in range(3):
+        explained(explainer)
+    assert FORWARDS == [1, 1, 1]
 
 
-#: Explains with the model of user.py, as far as the cache is concerned, and says whether it had been done before.
-RUN = """
-import sys
-from pathlib import Path
-
-import numpy as np
-import torch
-
-import user
-from pytest_gradcam.cam.cache import HeatmapCache, key
-from pytest_gradcam.cam.fingerprint import Fingerprints
-from pytest_gradcam.cam.outputs import Goal
-from pytest_gradcam.evidence import Subject
-from pytest_gradcam.evidence.store import Store
-
-torch.manual_seed(0)
-model = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.LSTM(6, 6), user.Part())
-cache = HeatmapCache(store=Store(Path("cache")))
-one = key(Fingerprints(model).current(), torch.ones(3, 8, 8), layer=None, method="gradcam", target=Goal(3))
-assert one.portable
-print(cache.get(one) is not None)
-cache.put(one, np.ones((2, 2), np.float32), Subject(layer="x"))
-"""
+def test_inside_one_call_nothing_is_computed_twice(net):
+    explainer = Explainer(net, "features")
+    explained(explainer)
+    FORWARDS.clear()
+    explainer.compare(IMAGE, [0, 1])
+    heatmap = explainer(IMAGE, 1)
+    for _ in range(3):
+        heatmap.mass(np.eye(16, dtype=bool))
+    assert FORWARDS == [1, 1]
 
 
-def served(root, seed, **files):
-    """Whether the heatmap is found in a process of its own, with these files."""
-    for name, text in files.items():
-        (root / f"{name}.py").write_text(text)
-    path = os.pathsep.join((str(root), str(Path(pytest_gradcam.__file__).parents[1])))
-    environment = {**os.environ, "PYTHONPATH": path, "PYTHONHASHSEED": seed, "PYTHONDONTWRITEBYTECODE": "1"}
-    run = subprocess.run(
-        [sys.executable, "-c", RUN], capture_output=True, text=True, timeout=120, env=environment, cwd=root
-    )
-    assert run.returncode == 0, run.stderr
-    return run.stdout.strip() == "True"
-
-
-def test_another_process_is_served_while_the_code_that_the_model_reaches_is_the_same(tmp_path):
-    user = USER.format(imports="import first", inner="", call="first.run(x)")
-    files = {"user": user, "first": "from second import run", "second": "def run(x): return x", "other": "a = 1"}
-    assert not served(tmp_path, "1", **files)
-    assert served(tmp_path, "2", other="a = 2")
-    assert not served(tmp_path, "2", second="def run(x): return -x")
-
-
-def test_code_imported_inside_functions_counts(tmp_path, monkeypatch):
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    found = []
-    for number in range(2):
-        (tmp_path / "inner_user.py").write_text(
-            USER.format(imports="", inner="import inner_part", call="inner_part.run(x)")
-        )
-        (tmp_path / "inner_part.py").write_text(f"def run(x): return x * {number}")
-        for name in ("inner_user", "inner_part"):
-            importlib.import_module(name)
-        found.append(sources.digest("inner_user"))
-        for name in ("inner_user", "inner_part"):
-            del sys.modules[name]
-        for function in (sources.digest, sources._read, sources._content):
-            function.cache_clear()
-    assert len(set(found)) == 2
-
-
-def test_code_that_was_edited_after_it_was_loaded_is_not_known(tmp_path, monkeypatch):
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(sys, "dont_write_bytecode", False)
-    (tmp_path / "edited_user.py").write_text(USER.format(imports="", inner="", call="x"))
-    module = importlib.import_module("edited_user")
-    (tmp_path / "edited_user.py").write_text(USER.format(imports="", inner="", call="x + 1"))
-    found = fingerprint(module.Part())
-    del sys.modules["edited_user"]
-    assert not found.portable
-
-
-IMAGE = torch.rand(3, 8, 8, generator=torch.Generator().manual_seed(0))
-PRINT = Fingerprint("f", True)
-
-
-def asked(fingerprint=PRINT, image=IMAGE, *, layer=None, method="gradcam", target=None):
-    return key(fingerprint, image, layer=layer, method=method, target=Goal() if target is None else target)
+def asked(net=None, image=IMAGE, *, goal=None, names=None, layer=None, method="gradcam"):
+    model = build() if net is None else net
+    goal = Goal() if goal is None else goal
+    return key(model_key(model, weights_digest(model)), image, goal, ClassNames(names), layer, method)
 
 
 def one_value_changed():
@@ -466,95 +257,87 @@ def one_value_changed():
 
 
 def test_every_ingredient_of_a_key_counts():
-    mask = np.zeros((200, 200), bool)
-    other = mask.copy()
-    other[100, 100] = True
     keys = [
         asked(),
-        asked(Fingerprint("g", True)),
+        asked(build(1)),
+        asked(build().train()),
         asked(image=one_value_changed()),
         asked(image=IMAGE.double()),
-        asked(image=IMAGE.reshape(3, 4, 16)),
+        asked(image=IMAGE.reshape(3, 8, 32)),
         asked(layer="features"),
         asked(layer="None"),
         asked(method="hirescam"),
-        asked(target=Goal(index=1)),
-        asked(target=Goal(index=1, against=2)),
-        asked(target=Goal(against=1)),
-        asked(target=(Goal(), "names")),
-        asked(target=Contrast(1, 2)),
-        asked(target=Contrast("1", 2)),
-        asked(target=("region", mask)),
-        asked(target=("region", other)),
+        asked(goal=Goal(index=1)),
+        asked(goal=Goal(index=1, against=2)),
+        asked(names=["a", "b"]),
+        asked(names=["b", "a"]),
+        asked(names={"a": 1}),
     ]
     assert None not in keys
-    assert len({one.digest for one in keys}) == len(keys)
+    assert len(set(keys)) == len(keys)
     assert asked(image=IMAGE.clone()) == asked()
 
 
-def test_an_image_written_to_behind_pytorchs_back_has_another_key():
+def test_an_image_written_to_behind_pytorchs_back_has_another_key(net):
     pixels = np.zeros((3, 64, 64), np.float32)
     image = torch.from_numpy(pixels)
-    before = asked(image=image)
+    before = asked(net, image)
     pixels[1, 20, 20] = 1e-3
-    assert asked(image=image) != before
+    assert asked(net, image) != before
 
 
-def test_settings_of_the_moment_count():
-    found = {asked().digest}
+def test_settings_of_the_moment_count(net):
+    found = {asked(net)}
     with torch.autocast("cpu"):
-        found.add(asked().digest)
+        found.add(asked(net))
     with torch.autocast("cpu", dtype=torch.float16):
-        found.add(asked().digest)
+        found.add(asked(net))
     precision = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("medium" if precision != "medium" else "high")
     try:
-        found.add(asked().digest)
+        found.add(asked(net))
     finally:
         torch.set_float32_matmul_precision(precision)
     assert len(found) == 4
 
 
 @pytest.mark.parametrize("name", ["torch", "numpy", "grad-cam"])
-def test_versions_count(name, monkeypatch):
-    from pytest_gradcam.cam import cache
-
-    before = asked()
-    version = cache.metadata.version
-    monkeypatch.setattr(cache.metadata, "version", lambda asked: "99.0" if asked == name else version(asked))
+def test_versions_count(name, net, monkeypatch):
+    before = asked(net)
+    version = engine_cache.metadata.version
+    monkeypatch.setattr(engine_cache.metadata, "version", lambda asked: "99.0" if asked == name else version(asked))
     if name == "torch":
         monkeypatch.setattr(torch, "__version__", "99.0")
-    cache._versions.cache_clear()
+    engine_cache._versions.cache_clear()
     try:
-        assert asked() != before
+        assert asked(net) != before
     finally:
-        cache._versions.cache_clear()
+        engine_cache._versions.cache_clear()
 
 
-class Callable:
-    def __call__(self, output):
-        return output[0]
+def test_a_callable_is_never_kept(net):
+    explainer = Explainer(net, "features", cache=HeatmapCache())
+    sign = 1
+    first = explainer(IMAGE, lambda output: sign * output[1])
+    sign = -1
+    second = explainer(IMAGE, lambda output: sign * output[1])
+    assert second.score == -first.score
+    assert asked(goal=Goal(function=lambda output: output[0])) is None
 
 
-@pytest.mark.parametrize(
-    "target", [Goal(function=lambda output: output[0]), Goal(function=Callable()), torch.sum, Callable, [F.relu], Net()]
-)
-def test_callables_have_no_key(target):
-    assert identity(target) is None
-    assert asked(target=target) is None
+@pytest.mark.parametrize("value", [torch.eye(3).to_sparse(), torch.empty(3, device="meta")], ids=["sparse", "meta"])
+def test_weights_without_bytes_have_no_key(net, value):
+    net.register_buffer("extra", value)
+    assert asked(net) is None
 
 
-def test_what_cannot_be_read_has_no_key():
-    assert asked(target=object()) is None
-    assert key(None, IMAGE, layer=None, method="gradcam", target=None) is None
+def test_a_class_without_a_file_has_no_key():
+    space = {"__name__": "nowhere"}
+    exec("from torch import nn\nclass Made(nn.Module):\n    def forward(self, x):\n        return x", space)
+    assert asked(space["Made"]()) is None
 
 
-def test_a_key_is_portable_if_the_model_is():
-    assert asked().portable
-    assert not asked(Fingerprint("f", False)).portable
-
-
-A = Key("a", portable=True)
+A = "a"
 
 
 @pytest.fixture
@@ -606,37 +389,27 @@ def test_no_key_is_never_kept(tmp_path, store):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_key_that_is_not_portable_stays_in_memory(tmp_path, store):
-    here = Key("a", portable=False)
-    cache = HeatmapCache(store=store)
-    cache.put(here, GRID, SUBJECT)
-    assert list(tmp_path.iterdir()) == []
-    assert_same(cache.get(here), GRID, SUBJECT)
-    HeatmapCache(store=store).put(A, GRID, SUBJECT)
-    assert HeatmapCache(store=store).get(here) is None
-
-
 def test_memory_stays_within_its_bound_and_holds_what_was_used_last():
     grid = np.zeros((64, 64), np.float32)  # 16 KiB
     cache = HeatmapCache(memory_bytes=100 * 1024)
     for number in range(50):
-        cache.put(Key(str(number), portable=False), grid, SUBJECT)
-        assert cache.get(Key("0", portable=False)) is not None
-    kept = [number for number in range(50) if cache.get(Key(str(number), portable=False))]
+        cache.put(str(number), grid, SUBJECT)
+        assert cache.get("0") is not None
+    kept = [number for number in range(50) if cache.get(str(number))]
     assert kept[0] == 0
     assert kept[1:] == list(range(50 - len(kept) + 1, 50))
     assert 4 <= len(kept) <= 6
-    cache.put(Key("big", portable=False), np.zeros((1000, 1000), np.float32), SUBJECT)
-    assert cache.get(Key("big", portable=False)) is None
+    cache.put("big", np.zeros((1000, 1000), np.float32), SUBJECT)
+    assert cache.get("big") is None
 
 
 def test_putting_again_takes_no_more_memory():
     grid = np.zeros((64, 64), np.float32)
     cache = HeatmapCache(memory_bytes=50 * 1024)
-    for key_ in "ab":
+    for name in "ab":
         for _ in range(10):
-            cache.put(Key(key_, portable=False), grid, SUBJECT)
-    assert cache.get(Key("a", portable=False)) is not None
+            cache.put(name, grid, SUBJECT)
+    assert cache.get("a") is not None
 
 
 def test_entries_of_another_shape_are_misses(store):

@@ -9,6 +9,7 @@ import torchvision
 from torch import nn
 
 from pytest_gradcam import Explainer, HeatmapError, NoEvidenceError, masks
+from pytest_gradcam.cam.cache import HeatmapCache
 from tests.engine.states import same, state_of
 
 with warnings.catch_warnings():
@@ -355,6 +356,62 @@ def test_what_cannot_work_is_refused_at_the_door(arguments, words):
 def test_images_that_cannot_be_explained(image, words):
     with pytest.raises(HeatmapError, match=words):
         Explainer(Red())(image)
+
+
+class Necked(nn.Module):
+    """A network whose neck can be lengthened."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.first = nn.Conv2d(3, 8, 3, 2, 1)
+        self.neck = nn.Sequential(nn.ReLU())
+        self.head = nn.Linear(8, 3)
+
+    def forward(self, x):
+        return self.head(self.neck(self.first(x)).mean((2, 3)))
+
+
+def appended(model):
+    model.neck.append(nn.Conv2d(8, 8, 3, 1, 1))
+
+
+def replaced(model):
+    model.neck[0] = nn.Sequential(nn.ReLU(), nn.Conv2d(8, 8, 3, 2, 1))
+
+
+def shape_of_a_parameter(model):
+    model.neck.append(nn.Conv2d(8, 16, 1))
+    model.neck.append(nn.ReLU())
+    model.head = nn.Linear(16, 3)
+
+
+@pytest.mark.parametrize("change", [appended, replaced, shape_of_a_parameter])
+@pytest.mark.parametrize("cache", [None, HeatmapCache()], ids=["no cache", "cache"])
+def test_the_layer_is_chosen_anew_when_the_structure_changes(change, cache):
+    model, image = Necked(), torch.rand(3, 64, 64, generator=torch.Generator().manual_seed(1))
+    explainer = Explainer(model, cache=cache)
+    assert explainer(image, 0).layer == explainer.layer == Explainer(Necked()).batch([image])[0].layer
+    change(model)
+    heatmap, fresh = explainer(image, 0), Explainer(model)
+    assert heatmap.layer == explainer.layer == fresh(image, 0).layer
+    assert explainer.layers() == fresh.layers()
+    np.testing.assert_array_equal(heatmap.grid, fresh(image, 0).grid)
+
+
+def test_the_layer_is_chosen_once_while_the_structure_stays(monkeypatch):
+    from pytest_gradcam.cam import engine
+
+    chosen, choose = [], engine.choose
+    monkeypatch.setattr(engine, "choose", lambda *args, **options: chosen.append(1) or choose(*args, **options))
+    model = Necked()
+    explainer = Explainer(model)
+    for _ in range(3):
+        explainer(torch.rand(3, 64, 64), 0)
+        nn.init.normal_(model.head.weight)
+    assert len(chosen) == 1
+    explainer(torch.rand(3, 32, 32), 0)
+    assert len(chosen) == 2
 
 
 def test_an_unknown_layer_names_the_nearest():

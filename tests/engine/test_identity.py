@@ -11,8 +11,9 @@ from torch import nn
 from pytest_gradcam import Explainer
 from pytest_gradcam.cam import identity
 from pytest_gradcam.cam.cache import HeatmapCache
+from pytest_gradcam.cam.guard import parts_of
 from pytest_gradcam.evidence import current_test
-from pytest_gradcam.evidence.current_test import running
+from pytest_gradcam.evidence.current_test import begin, running
 
 
 class Kept:
@@ -89,21 +90,95 @@ def test_pixels_and_tensors_without_a_file_say_what_was_digested(model):
     assert explained(explainer, torch.rand(3, 64, 64)).image_digest.startswith("sha256 of the tensor ")
 
 
+def through_data(model):
+    model[0].weight.data[:, 1].mul_(2)
+
+
+def through_numpy(model):
+    model[0].weight.detach().numpy()[1, 2, 3, 4] += 1
+
+
+def running_statistics_through_data(model):
+    model[1].running_mean.data[0] += 1
+
+
+def optimizer_step(model):
+    optimizer = torch.optim.SGD(model.parameters(), 1)
+    model(torch.rand(2, 3, 64, 64)).sum().backward()
+    optimizer.step()
+
+
+def in_place(model):
+    with torch.no_grad():
+        model[0].bias[0] += 1
+
+
+def loaded(model):
+    model.load_state_dict({name: value + 1 for name, value in model.state_dict().items()})
+
+
+def new_memory_twice(model):
+    model[0].bias.data = model[0].bias.data * 2
+    model[0].bias.data = model[0].bias.data * 3
+
+
+def new_parameter_in_the_same_memory(model):
+    model[0].bias = nn.Parameter(model[0].bias.data)
+    in_place(model)
+
+
+COUNTED = [optimizer_step, in_place, loaded, new_memory_twice, new_parameter_in_the_same_memory]
+
+
+@pytest.mark.parametrize("write", [through_data, through_numpy, running_statistics_through_data, *COUNTED])
 @pytest.mark.parametrize("cache", [None, HeatmapCache()], ids=["no cache", "cache"])
-def test_other_weights_are_noticed(model, image, cache):
+def test_from_one_test_to_the_next_every_write_to_the_weights_is_noticed(model, image, cache, write):
     explainer = Explainer(model, preprocess=preprocess, cache=cache)
     before = explained(explainer, str(image)).weights
-    model[0].weight.data.mul_(2)
+    write(model)
     after = explained(explainer, str(image)).weights
     assert before != after == identity.weights_digest(model)
 
 
-def test_while_the_model_stays_the_same_its_weights_are_hashed_once(model, image, hashed):
-    explainer = Explainer(model, preprocess=preprocess, cache=HeatmapCache())
-    for turn in range(3):
-        explained(explainer, np.full((64, 64, 3), turn, np.uint8))
-        explained(explainer, str(image))
+@pytest.mark.parametrize("write", COUNTED)
+def test_within_a_test_every_write_that_pytorch_counts_is_noticed(model, image, write):
+    explainer = Explainer(model, preprocess=preprocess)
+    with running(Kept()):
+        before = explainer(str(image), lambda output: output.sum()).subject.weights
+        write(model)
+        after = explainer(str(image), lambda output: output.sum()).subject.weights
+    assert before != after == identity.weights_digest(model)
+
+
+def test_a_test_that_begins_again_reads_the_weights_again(model, image):
+    explainer = Explainer(model, preprocess=preprocess)
+    with running(Kept()):
+        before = explainer(str(image), lambda output: output.sum()).subject.weights
+        through_data(model)
+        begin()
+        after = explainer(str(image), lambda output: output.sum()).subject.weights
+    assert before != after == identity.weights_digest(model)
+
+
+def test_weights_that_pytorch_does_not_count_writes_of_are_read_each_time(image):
+    with torch.inference_mode():
+        model = nn.Sequential(nn.Conv2d(3, 2, 8, stride=8), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
+    parts, subject = parts_of(model), identity.Identity(model)
+    with running(Kept()):
+        before = subject.model(parts).weights
+        with torch.inference_mode():
+            model[0].weight[0, 0, 0, 0] += 1
+        assert subject.model(parts).weights == identity.weights_digest(model) != before
+
+
+def test_within_a_test_the_weights_are_read_once(model, image, hashed):
+    explainer = Explainer(model, preprocess=preprocess)
+    with running(Kept()):
+        for _ in range(3):
+            explainer(str(image), lambda output: output.sum())
     assert len(hashed) == 1
+    explained(explainer, str(image))
+    assert len(hashed) == 2
 
 
 def test_outside_of_a_test_nothing_is_hashed(model, image, hashed, monkeypatch):

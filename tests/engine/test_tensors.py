@@ -1,9 +1,13 @@
 """What a tensor holds."""
 
+from hashlib import sha256
+
+import numpy as np
 import pytest
 import torch
 
-from pytest_gradcam.cam.tensors import all_finite
+from pytest_gradcam.cam import tensors
+from pytest_gradcam.cam.tensors import all_finite, digest, remembered_digest
 
 INF, NAN = float("inf"), float("nan")
 
@@ -22,3 +26,91 @@ INF, NAN = float("inf"), float("nan")
 )
 def test_finite_values_whatever_their_sum(values, dtype, finite):
     assert all_finite(torch.tensor(values, dtype=dtype)) is finite
+
+
+@pytest.mark.parametrize(
+    "dtype", [torch.float32, torch.bfloat16, torch.float16, torch.float64, torch.bool, torch.complex64, torch.int8]
+)
+def test_a_digest_is_of_type_shape_and_values_in_whichever_order_they_lie(dtype):
+    values = torch.arange(2 * 3 * 4 * 5).reshape(2, 3, 4, 5).to(dtype)
+    content = values.view(torch.uint8) if dtype != torch.bool else values
+    expected = sha256(f"{dtype} (2, 3, 4, 5) ".encode() + content.numpy().tobytes()).hexdigest()
+    layouts = [
+        values,
+        values.to(memory_format=torch.channels_last),
+        values.transpose(2, 3).clone().transpose(2, 3),
+        torch.stack([values, values], -1)[..., 0],
+    ]
+    assert {digest(tensor) for tensor in layouts} == {remembered_digest(tensor) for tensor in layouts} == {expected}
+
+
+def test_equal_bytes_of_another_type_or_shape_have_another_digest():
+    zeros = [torch.zeros(4), torch.zeros(2, 2), torch.zeros(4, dtype=torch.int32), torch.zeros(8, dtype=torch.bfloat16)]
+    assert len({digest(tensor) for tensor in zeros}) == len(zeros)
+
+
+@pytest.mark.parametrize("tensor", [torch.eye(3).to_sparse(), torch.empty(3, device="meta")], ids=["sparse", "meta"])
+def test_a_tensor_without_bytes_of_its_own_has_no_digest(tensor):
+    assert digest(tensor) is remembered_digest(tensor) is None
+
+
+@pytest.fixture
+def weights():
+    """Of several blocks and a rest, in memory that NumPy can write to as well."""
+    values = np.random.default_rng(0).standard_normal((13, 50, 7)).astype(np.float32)
+    return values, torch.from_numpy(values)
+
+
+def scaled_column(values):
+    values[:, 1] *= 2
+
+
+def negated(values):
+    np.negative(values, values)
+
+
+def signs_of_every_second_value(values):
+    values.reshape(-1)[1::2] *= -1
+
+
+def two_signs(values):
+    values.reshape(-1)[[1, 3]] *= -1
+
+
+def two_swapped(values):
+    flat = values.reshape(-1)
+    flat[[1, 1025]] = flat[[1025, 1]]
+
+
+def exponents(values):
+    values *= 4
+
+
+@pytest.mark.parametrize(
+    "write", [scaled_column, negated, signs_of_every_second_value, two_signs, two_swapped, exponents]
+)
+def test_a_remembered_digest_is_that_of_now_whatever_wrote_to_the_memory(weights, write):
+    values, tensor = weights
+    before = remembered_digest(tensor)
+    write(values)
+    assert remembered_digest(tensor) == digest(tensor) != before
+
+
+def test_every_bit_of_every_value_counts(weights):
+    values, tensor = weights
+    words = values.reshape(-1).view(np.uint32)
+    before = remembered_digest(tensor)
+    for place in (0, 1, 1023, 1024, 4 * 1024 - 1, 4 * 1024, len(words) - 1):
+        for bit in range(32):
+            words[place] ^= np.uint32(1 << bit)
+            assert remembered_digest(tensor) != before
+            words[place] ^= np.uint32(1 << bit)
+            assert remembered_digest(tensor) == before
+
+
+def test_what_did_not_change_is_hashed_once(weights, monkeypatch):
+    hashed, hashing = [], tensors._digest
+    monkeypatch.setattr(tensors, "_digest", lambda *arguments: hashed.append(1) or hashing(*arguments))
+    for _ in range(3):
+        remembered_digest(weights[1])
+    assert hashed == [1]

@@ -1,0 +1,83 @@
+"""A model's structure: what its target layer is chosen by, and what a cached heatmap hangs on besides the weights."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Hashable
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.modules import module as global_hooks
+
+from pytest_gradcam.cam.tensors import remembered_digest
+
+_PLAIN = (type(None), bool, int, float, str, torch.dtype, torch.device)
+_DEPTH = 4  # of nested lists and dicts
+_GLOBAL_HOOKS = ("_global_forward_hooks", "_global_forward_pre_hooks", "_global_backward_hooks")
+
+
+def anatomy(model: nn.Module) -> Hashable:
+    """Equal for models whose modules have the same names, classes and shapes of parameters, in the same order."""
+    return tuple(
+        (name, type(module), tuple((key, _shape(value)) for key, value in module._parameters.items()))
+        for name, module in model.named_modules()
+    )
+
+
+def configuration(model: nn.Module) -> str | None:
+    """A digest of classes, their source files, attributes and numbers of hooks, the same in every process.
+
+    Attributes count by value if they are plain, or are tensors or arrays, or lists and dicts of these; others by their
+    class. Parameters and buffers do not count. None if a class has no source file, as one made by `exec`.
+    """
+    code = [_code(kind) for kind in dict.fromkeys(type(module) for module in model.modules())]
+    if None in code:
+        return None
+    hooks = [_said(getattr(global_hooks, name, {})) for name in _GLOBAL_HOOKS]  # private: hooks on all modules
+    modules = [(name, _name(module), _attributes(module)) for name, module in model.named_modules()]
+    return sha256(repr((code, hooks, modules)).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _shape(parameter: Tensor | None) -> tuple[int, ...] | None:
+    return None if parameter is None else tuple(parameter.shape)
+
+
+def _name(value: object) -> str:
+    return f"{type(value).__module__}.{type(value).__qualname__}"
+
+
+def _attributes(module: nn.Module) -> list[tuple[str, Any]]:
+    return [(key, _said(value)) for key, value in vars(module).items() if key not in ("_parameters", "_buffers")]
+
+
+def _said(value: Any, depth: int = _DEPTH) -> Any:
+    """The value as far as it can be told by something with a repr that is the same for the same value."""
+    if isinstance(value, Tensor):
+        return remembered_digest(value)
+    if isinstance(value, np.ndarray) and not value.dtype.hasobject:
+        return value.dtype.str, value.shape, sha256(value.tobytes()).hexdigest()
+    if depth and isinstance(value, dict):
+        return [(_said(key, depth - 1), _said(item, depth - 1)) for key, item in value.items()]
+    if depth and isinstance(value, (list, tuple)):
+        return [_said(item, depth - 1) for item in value]
+    return value if isinstance(value, _PLAIN) else _name(value)
+
+
+def _code(kind: type) -> tuple[str | None, ...] | None:
+    """The digests of the files of a module's class and of the modules that it derives from; None without a file."""
+    parents = kind.__mro__[: kind.__mro__.index(nn.Module)]
+    found = [_file(getattr(sys.modules.get(parent.__module__), "__file__", None)) for parent in parents]
+    return None if None in found else tuple(found)
+
+
+@cache
+def _file(path: str | None) -> str | None:
+    try:
+        return sha256(Path(path).read_bytes()).hexdigest() if path else None
+    except OSError:
+        return None
