@@ -19,8 +19,9 @@ from pytest_gradcam.cam.dense import Region as Segment
 from pytest_gradcam.cam.engine import Engine
 from pytest_gradcam.cam.inputs import Input
 from pytest_gradcam.cam.targets import Target
+from pytest_gradcam.checks.protocols import Bools as BoolArray
 from pytest_gradcam.errors import HeatmapError
-from pytest_gradcam.heatmap import BoolArray, Heatmap
+from pytest_gradcam.heatmap import Heatmap
 from pytest_gradcam.images import Picture
 from pytest_gradcam.perturbations import Perturbation
 from pytest_gradcam.perturbations.movement import Placement, move_heat

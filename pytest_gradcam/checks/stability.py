@@ -15,11 +15,11 @@ from pytest_gradcam.cam.engine import Engine
 from pytest_gradcam.cam.targets import Target
 from pytest_gradcam.checks.criteria import Criterion, MassAtLeast, criteria
 from pytest_gradcam.checks.perturbed import PerturbedImage, PerturbedImages
+from pytest_gradcam.checks.protocols import Bools as BoolArray
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.evidence import messages
 from pytest_gradcam.evidence.record import Record
 from pytest_gradcam.evidence.settle import judge, undecided
-from pytest_gradcam.heatmap import BoolArray
 from pytest_gradcam.overlay import Panel
 from pytest_gradcam.perturbations import Perturbation
 

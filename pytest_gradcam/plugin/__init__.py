@@ -326,7 +326,5 @@ def _or_fail(build: Callable[[], _T]) -> _T:
     """What was built; a wrong setting fails the test in one line, without a traceback through the plugin."""
     try:
         return build()
-    except ValueError as error:
-        if type(error).__module__ != SettingsError.__module__:
-            raise
+    except (SettingsError, HeatmapError) as error:
         pytest.fail(str(error), pytrace=False)

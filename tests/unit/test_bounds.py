@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from pytest_gradcam import FocusError, Heatmap, HeatmapError, masks
 from pytest_gradcam.evidence import messages
-from pytest_gradcam.evidence.bounds import Lift, settled, within_reach
+from pytest_gradcam.evidence.bounds import Lift, lift_within_reach, settled
 from pytest_gradcam.evidence.current_test import running
 from pytest_gradcam.evidence.record import Record
 

@@ -82,7 +82,7 @@ def test_each_cell_is_the_mean_of_what_it_covers(fine, coarse):
     grid = np.random.default_rng(1).random(fine).astype(np.float32)
     common = np.kron(grid, np.ones(coarse))
     means = common.reshape(coarse[0], fine[0], coarse[1], fine[1]).mean((1, 3))
-    np.testing.assert_allclose(similarity.cells(grid, coarse), means, rtol=1e-5)
+    np.testing.assert_allclose(averaged(grid, coarse), means, rtol=1e-5)
 
 
 def test_passes_and_fails(kept):
