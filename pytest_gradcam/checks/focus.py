@@ -53,6 +53,9 @@ class OnMask(Check):
         return {}
 
     def advice(self, record: Record) -> str:
+        return f"{messages.LOOK}; {self._next(record)}"
+
+    def _next(self, record: Record) -> str:
         if record.rank is not None and record.rank > 1:
             return (
                 f"the model predicts {record.predicted!r}, so settle the prediction first, "

@@ -7,6 +7,9 @@ from collections.abc import Container
 from pytest_gradcam.evidence.bounds import RELEVANCE_MASS
 from pytest_gradcam.evidence.record import Direction, Record, Subject
 
+#: The advice of a check on a heatmap and a mask begins with this; where a picture of the check was drawn, it is the overlay.
+LOOK, _PICTURE = "look at heatmap.overlay(mask)", "look at the picture"
+
 
 def percent(share: float, *, unlike: float | None = None) -> str:
     """A share as '12.3 %', with as many digits as it takes to be told apart from `unlike`."""
@@ -100,7 +103,7 @@ def undecided(record: Record) -> str:
 
 
 def _compose(first: str, rest: list[tuple[str, str]]) -> str:
-    return "\n".join([first, *(f"  {_line(label, phrase)}" for label, phrase in rest)])
+    return "\n".join([first, *(f"  {_line(label, phrase)}" for label, phrase in rest if phrase)])
 
 
 def _line(label: str, phrase: str) -> str:
@@ -156,8 +159,7 @@ def _layer(record: Record) -> str:
 
 
 def advice(record: Record) -> str:
-    """What to do next about a check that failed: to look at it first, and then what the check advises."""
-    if record.advice.startswith("look at"):
+    """What to do next about a check that failed; nothing, in a record of an earlier version without a picture."""
+    if not record.picture:
         return record.advice
-    look = "look at the picture" if record.picture else "look at heatmap.overlay(mask)"
-    return f"{look}; {record.advice}" if record.advice else look
+    return record.advice.replace(LOOK, _PICTURE) or _PICTURE
