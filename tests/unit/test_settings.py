@@ -79,7 +79,7 @@ def test_a_switch_is_no_ini_key():
 @pytest.mark.parametrize("value", ["5 %", "-0.1", "nan", "inf", True, ""])
 def test_a_limit_that_is_no_share(value):
     with pytest.raises(
-        SettingsError, match="--gradcam-fail-on-regression = .* is no share; expected a number of at least 0"
+        SettingsError, match="--gradcam-fail-on-regression = .* must be a number of at least 0"
     ):
         resolve({"fail_on_regression": value, "compare": "a"}, {})
 
