@@ -18,6 +18,7 @@ from scipy import ndimage
 
 from pytest_gradcam import masks
 from pytest_gradcam.errors import HeatmapError, NoEvidenceError
+from pytest_gradcam.validation import count, number
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -60,9 +61,7 @@ def top_k(heatmap: ArrayLike, mask: object, k: int) -> float:
     Raises HeatmapError unless k is an integer from 1 to below H x W.
     """
     heat, region = _pair(heatmap, mask)
-    if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or not 1 <= k < heat.size:
-        raise HeatmapError(f"k={k!r} selects no part of {heat.size} pixels; pass an integer from 1 to {heat.size - 1}")
-    return _share_of_highest(heat, region, int(k))
+    return _share_of_highest(heat, region, count("k", k, 1, heat.size - 1))
 
 
 def peaks(heatmap: ArrayLike) -> NDArray[np.intp]:
@@ -91,8 +90,7 @@ def hits(heatmap: ArrayLike, mask: object, *, tolerance: float = 0) -> bool:
     The distance is Euclidean, between pixel centres, and may equal the tolerance; 0 means inside the mask.
     Raises HeatmapError if the tolerance is not a finite number of at least 0.
     """
-    if not _is_number(tolerance) or tolerance < 0:
-        raise HeatmapError(f"tolerance={tolerance!r} is no distance; pass a finite number of pixels of at least 0")
+    tolerance = number("tolerance", tolerance, "a finite number of pixels of at least 0", lambda pixels: pixels >= 0)
     return peak_distance(heatmap, mask) <= tolerance
 
 
@@ -259,8 +257,9 @@ def _share_of_highest(heat: Floats, region: Bools, k: int) -> float:
 
 
 def _hot(heat: Floats, threshold: float) -> Bools:
-    if not _is_number(threshold) or not 0 < threshold <= 1:
-        raise HeatmapError(f"threshold={threshold!r} is no share of the maximum; pass a number above 0 and up to 1")
+    threshold = number(
+        "threshold", threshold, "a share of the maximum, above 0 and up to 1", lambda share: 0 < share <= 1
+    )
     heat = _scaled(heat)
     hot: Bools = heat >= threshold * heat.max()
     return hot
@@ -310,10 +309,6 @@ def _norm(values: Floats) -> float:
 def _same_shape(a: Floats, b: Floats) -> None:
     if a.shape != b.shape:
         raise HeatmapError(f"the heatmaps have shapes {a.shape} and {b.shape}; expected one shape; resize one of them")
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float, np.number)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _scores(scores: ArrayLike, name: str) -> Floats:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from pytest_gradcam.errors import SettingsError
+from pytest_gradcam.validation import is_flag
 
 #: The explanation methods by name; the engine maps each to its formula.
 METHODS = (
@@ -84,8 +85,8 @@ def _limit(name: str, value: Any) -> float:
         share = float(value)
     except (TypeError, ValueError):
         share = math.nan
-    if not 0 <= share < math.inf or isinstance(value, bool):
-        raise SettingsError(f"{name} = {value!r} is no share; expected a number of at least 0, 0.05 for 5 percent")
+    if is_flag(value) or not 0 <= share < math.inf:
+        raise SettingsError(f"{name} = {value!r} must be a number of at least 0, 0.05 for 5 percent")
     return share
 
 
@@ -105,17 +106,17 @@ def _model(name: str, value: Any) -> str:
 def _device(name: str, value: Any) -> str:
     text = _text(name, value)
     if not re.fullmatch(r"auto|[a-z]+(:\d+)?", text):
-        raise SettingsError(f"{name} = {text!r} is no device; expected auto, cpu, cuda, cuda:0 or mps")
+        raise SettingsError(f"{name} = {text!r} is not a device; expected auto, cpu, cuda, cuda:0 or mps")
     return text
 
 
 def _count(name: str, value: Any) -> int:
     try:
         number = int(str(value))
-    except ValueError:
+    except ValueError:  # of True and False as well
         number = 0
-    if number < 1 or isinstance(value, bool):
-        raise SettingsError(f"{name} = {value!r} is no count; expected a whole number of at least 1")
+    if number < 1:
+        raise SettingsError(f"{name} = {value!r} must be a whole number of at least 1")
     return number
 
 

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from pytest_gradcam import masks as _masks
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.perturbations import KINDS, Kind, Perturbation, compose, identity
+from pytest_gradcam.validation import count, is_whole, number
 
 __all__ = ["compositions", "crops", "images", "masks", "perturbations", "picture"]
 
@@ -56,8 +57,7 @@ def compositions(
     is otherwise seldom met; shrinking takes the parts away that do not matter.
     Raises HeatmapError as `perturbations` does, and for a `max_size` below 1.
     """
-    if not _is_whole(max_size) or max_size < 1:
-        raise HeatmapError(f"max_size={max_size!r} is no number of perturbations; pass a whole number from 1")
+    max_size = count("max_size", max_size)
     # A list of fixed length with empty places, and not one of varying length: those are short in most examples. Unique,
     # because Hypothesis spends most of its examples on copying equal parts of others, which unique lists are spared.
     part = st.just(identity) | perturbations(kinds, max_severity=max_severity)
@@ -69,7 +69,7 @@ def images(*, min_side: int = 4, max_side: int = 32) -> SearchStrategy[NDArray[n
 
     It shrinks to a black greyscale square of `min_side`. Raises HeatmapError unless 1 <= min_side <= max_side.
     """
-    if not (_is_whole(min_side) and _is_whole(max_side) and 1 <= min_side <= max_side):
+    if not (is_whole(min_side) and is_whole(max_side) and 1 <= min_side <= max_side):
         raise HeatmapError(
             f"min_side={min_side!r} and max_side={max_side!r} are no range of image sizes; pass whole numbers with "
             "1 <= min_side <= max_side"
@@ -119,8 +119,7 @@ def crops(shape: Sequence[int], *, min_share: float = 0.5) -> SearchStrategy[Box
     Raises HeatmapError for a shape that is not (H, W) and for a `min_share` outside (0, 1].
     """
     height, width = _checked_shape(shape)
-    if not _is_share(min_share):
-        raise HeatmapError(f"min_share={min_share!r} is no share of a side; pass a number above 0, up to 1")
+    min_share = number("min_share", min_share, "a share of a side, above 0 and up to 1", lambda share: 0 < share <= 1)
     across, down = _kept(width, min_share), _kept(height, min_share)
     return st.tuples(across, down).map(lambda kept: (kept[0][0], kept[1][0], kept[0][1], kept[1][1]))
 
@@ -211,25 +210,12 @@ def _kind(kind: str | type[Kind]) -> type[Kind]:
 
 
 def _thousandths(max_severity: float) -> int:
-    if not _is_share(max_severity) or max_severity < 0.001:
-        raise HeatmapError(f"max_severity={max_severity!r} is no severity to reach; pass a number from 0.001 to 1")
-    return int(max_severity * 1000 + 1e-9)
-
-
-def _is_share(value: Any) -> bool:
-    return (
-        isinstance(value, (int, float, np.integer, np.floating))
-        and not isinstance(value, bool)
-        and bool(0 < value <= 1)
-    )
-
-
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    highest = number("max_severity", max_severity, "a number from 0.001 to 1", lambda severity: 0.001 <= severity <= 1)
+    return int(highest * 1000 + 1e-9)
 
 
 def _checked_shape(shape: Sequence[int]) -> tuple[int, int]:
-    if isinstance(shape, (list, tuple)) and len(shape) == 2 and all(_is_whole(n) and n > 0 for n in shape):
+    if isinstance(shape, (list, tuple)) and len(shape) == 2 and all(is_whole(n) and n > 0 for n in shape):
         return int(shape[0]), int(shape[1])
     raise HeatmapError(f"shape={shape!r} is no image size; pass (H, W), for an array image.shape[:2]")
 

@@ -10,24 +10,26 @@ import re
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pytest_gradcam.checks import similarity
+from pytest_gradcam.checks.protocols import MapOnView, Values
+from pytest_gradcam.checks.similarity import Alike
 from pytest_gradcam.errors import HeatmapError
-from pytest_gradcam.evidence import baseline_paths, bounds, settle, store
+from pytest_gradcam.evidence import baseline_paths, settle, store
 from pytest_gradcam.evidence.current_test import CurrentTest, current
 from pytest_gradcam.evidence.record import Record, Subject
-from pytest_gradcam.metrics import Similarity
+from pytest_gradcam.grids import require_evidence, resize
 
 if TYPE_CHECKING:
-    from pytest_gradcam.heatmap import Heatmap
+    from PIL.Image import Image
 
-KIND: Similarity = "spearman"
 _THUMBNAIL = 16  # pixels a side
 _SHADE = 3  # of 255, by which a pixel of the thumbnail may differ: decoders and resizers round differently
 _SAME = 1e-3  # of the maximum, by which a heatmap may differ and its file be left alone: machines round differently
@@ -42,6 +44,16 @@ _KEPT = ("target", "target_index", "score", "model", "weights", "layer", "method
 
 
 @dataclass(frozen=True)
+class MatchesBaseline(Alike):
+    """The heatmap is like the one kept beside its test."""
+
+    name, measure, other_one = "matches_baseline", "similarity to the baseline", "its baseline"
+
+    def advice(self, record: Record) -> str:
+        return _ADVICE
+
+
+@dataclass(frozen=True)
 class Baseline:
     """A heatmap as it was kept: its grid (h, w), the size (H, W) of its view, and what it was made of and with."""
 
@@ -51,50 +63,67 @@ class Baseline:
     view: tuple[int, int]
     versions: dict[str, str]
 
-    def heatmap(self, like: Heatmap) -> Heatmap:
-        """The kept heatmap, on the view of another one."""
-        from pytest_gradcam.heatmap import Heatmap
 
-        return Heatmap(self.grid, like.values.shape, lambda: (like.view, None), subject=self.subject)
+@dataclass(frozen=True)
+class _OnViewOf:
+    """A baseline as a map on the view of the heatmap that it is compared with."""
+
+    baseline: Baseline
+    like: MapOnView
+
+    @property
+    def grid(self) -> Values:
+        return self.baseline.grid
+
+    @cached_property
+    def values(self) -> Values:
+        return resize(self.grid, self.like.values.shape)
+
+    @property
+    def view(self) -> NDArray[np.uint8]:
+        return self.like.view
+
+    @property
+    def subject(self) -> Subject:
+        return self.baseline.subject
 
 
-def assert_matches(heatmap: Heatmap, *, at_least: float, name: str | None) -> None:
+def assert_matches(heatmap: MapOnView, *, at_least: float, name: str | None) -> None:
     """As `Heatmap.assert_matches_baseline` says."""
     test = current()
     if test is not None and test.updates:
         _update(heatmap, test, _path(test, name))
         return
     found: list[Baseline] = []
+    check = MatchesBaseline(at_least)
 
-    def measure(check: Record) -> Record:
-        check = bounds.settled(check)
+    def measure(record: Record) -> Record:
+        record = check.checked(record)
         path = _path(test, name)
-        check = replace(check, details=(("baseline", baseline_paths.shown(path)),), advice=_ADVICE)
+        record = replace(record, details=(("baseline", baseline_paths.shown(path)),))
         found.append(_read(path))
-        return _compared(heatmap, found[0], check)
+        return _compared(heatmap, found[0], check, record)
 
-    def draw(check: Record) -> Any:
-        kept = found[0].heatmap(heatmap) if found else None
-        return similarity.draw(heatmap, kept, ("this heatmap", "its baseline"), check)
+    def draw(record: Record) -> Image:
+        kept = _OnViewOf(found[0], heatmap) if found else None
+        return similarity.draw(heatmap, kept, ("this heatmap", "its baseline"), record)
 
-    check = Record(check="matches_baseline", measure="similarity to the baseline", bound=at_least)
-    settle.judge(heatmap.record(check), measure, draw)
+    settle.judge(check.on(heatmap), measure, draw)
 
 
-def _compared(heatmap: Heatmap, kept: Baseline, check: Record) -> Record:
+def _compared(heatmap: MapOnView, kept: Baseline, check: MatchesBaseline, record: Record) -> Record:
     """The check decided. Raises HeatmapError if the baseline is of something else than the heatmap."""
     stale = list(_differences(heatmap, kept))
     if stale:
         raise HeatmapError(
-            f"its baseline, {check.details[0][1]}, is stale: {'; '.join(stale)}. Explain what it was made of, or, if this "
+            f"its baseline, {record.details[0][1]}, is stale: {'; '.join(stale)}. Explain what it was made of, or, if this "
             f"is the heatmap that you want, run this test with {_UPDATE} and commit the file"
         )
-    figure = similarity.similarity(heatmap, kept.heatmap(heatmap), kind=KIND)
-    check = replace(check, details=(*check.details, *_circumstances(heatmap, kept)))
-    return similarity.judged(check, figure, KIND, "its baseline")
+    figure = similarity.between(heatmap, _OnViewOf(kept, heatmap), kind=check.kind)
+    return check.decided(replace(record, details=(*record.details, *_circumstances(heatmap, kept))), figure)
 
 
-def _differences(heatmap: Heatmap, kept: Baseline) -> Iterator[str]:
+def _differences(heatmap: MapOnView, kept: Baseline) -> Iterator[str]:
     """What the baseline was made of that the heatmap was not, a phrase each."""
     now, then = heatmap.subject, kept.subject
     if (now.target, now.target_index) != (then.target, then.target_index):
@@ -110,7 +139,7 @@ def _differences(heatmap: Heatmap, kept: Baseline) -> Iterator[str]:
         yield f"the model saw another picture: the two differ by up to {shades} of 255 shades when made small"
 
 
-def _circumstances(heatmap: Heatmap, kept: Baseline) -> Iterator[tuple[str, str]]:
+def _circumstances(heatmap: MapOnView, kept: Baseline) -> Iterator[tuple[str, str]]:
     """What else was otherwise when the baseline was made, a label and a phrase each."""
     now, then = heatmap.subject, kept.subject
     if now.model != then.model:
@@ -127,9 +156,9 @@ def _circumstances(heatmap: Heatmap, kept: Baseline) -> Iterator[tuple[str, str]
         yield "versions", "; ".join(others)
 
 
-def _update(heatmap: Heatmap, test: CurrentTest, path: Path) -> None:
+def _update(heatmap: MapOnView, test: CurrentTest, path: Path) -> None:
     """The file holds this heatmap. Raises HeatmapError if it cannot be a baseline, or cannot be written."""
-    _ = heatmap.peak  # one that is empty would match nothing
+    require_evidence(heatmap.grid, heatmap.subject)  # without any it would match nothing
     if path.exists() and _holds(path, heatmap):
         return
     try:
@@ -141,7 +170,7 @@ def _update(heatmap: Heatmap, test: CurrentTest, path: Path) -> None:
     test.wrote(path)
 
 
-def _holds(path: Path, heatmap: Heatmap) -> bool:
+def _holds(path: Path, heatmap: MapOnView) -> bool:
     """Whether the file holds the heatmap already, but for what machines round differently."""
     try:
         kept = _read(path)
@@ -152,12 +181,12 @@ def _holds(path: Path, heatmap: Heatmap) -> bool:
     return bool(np.abs(kept.grid - heatmap.grid).max() <= _SAME * heatmap.grid.max())
 
 
-def _entry(heatmap: Heatmap, path: Path) -> store.Entry:
+def _entry(heatmap: MapOnView, path: Path) -> store.Entry:
     subject = asdict(heatmap.subject)
     about = {
         "subject": {key: subject[key] for key in _KEPT} | {"image": Path(heatmap.subject.image).name},
         "view": list(heatmap.values.shape),
-        "similarity": KIND,
+        "similarity": Alike.kind,
         "versions": _versions(),
     }
     return store.Entry(path.stem, {"grid": heatmap.grid, "thumbnail": _thumbnail(heatmap)}, about)
@@ -185,7 +214,7 @@ def _read(path: Path) -> Baseline:
         ) from None
 
 
-def _thumbnail(heatmap: Heatmap) -> NDArray[np.uint8]:
+def _thumbnail(heatmap: MapOnView) -> NDArray[np.uint8]:
     """The view as the mean colours of a few cells, uint8 (n, n, 3)."""
     from PIL.Image import Resampling, fromarray
 

@@ -9,8 +9,9 @@ from typing import ClassVar, Literal
 
 from pytest_gradcam.checks.perturbed import PerturbedImage
 from pytest_gradcam.errors import HeatmapError
-from pytest_gradcam.evidence.bounds import Lift, beyond_reach, finite, lift_times
+from pytest_gradcam.evidence.bounds import Lift, beyond_reach, lift_times
 from pytest_gradcam.evidence.messages import number, percent
+from pytest_gradcam.validation import bound, flag
 
 
 @dataclass(frozen=True)
@@ -148,9 +149,10 @@ def criteria(
     similarity_at_least: float | None,
 ) -> Sequence[Criterion]:
     """The criteria that were made, in this order. Raises HeatmapError for a bound that cannot decide anything."""
-    made: list[Criterion] = [SameClass(1.0)] if _flag(same_class) else []
+    made: list[Criterion] = [SameClass(1.0)] if flag("same_class", same_class) else []
     if score_within is not None:
-        made.append(ScoreWithin(_bound("score_within", score_within, "a number above 0, in units of the score")))
+        expected = "a number above 0, in units of the score"
+        made.append(ScoreWithin(bound("score_within", score_within, expected, lambda change: change > 0)))
     if isinstance(mass_at_least, Lift):
         made.append(LiftAtLeast(lift_times("mass_at_least", mass_at_least)))
     elif mass_at_least is not None:
@@ -160,17 +162,5 @@ def criteria(
     return made
 
 
-def _flag(same_class: bool) -> bool:
-    if not isinstance(same_class, bool):
-        raise HeatmapError(f"same_class={same_class!r} is no truth value; expected True or False")
-    return same_class
-
-
 def _share(name: str, value: float) -> float:
-    return _bound(name, value, "a number above 0 and up to 1", highest=1)
-
-
-def _bound(name: str, value: float, expected: str, *, highest: float | None = None) -> float:
-    if not finite(value) or value <= 0 or (highest is not None and value > highest):
-        raise HeatmapError(f"{name}={value!r} cannot decide anything; expected {expected}")
-    return float(value)
+    return bound(name, value, "a number above 0 and up to 1", lambda share: 0 < share <= 1)

@@ -25,7 +25,7 @@ from pytest_gradcam.checks.verdicts import Faithfulness
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.evidence import bounds, settle
 from pytest_gradcam.evidence.record import Record
-from pytest_gradcam.heatmap import resize
+from pytest_gradcam.grids import resize
 from pytest_gradcam.targets import Target
 
 Floats = NDArray[np.float64]

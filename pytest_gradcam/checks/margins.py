@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
+from pytest_gradcam import validation
 from pytest_gradcam.errors import HeatmapError
-from pytest_gradcam.evidence import bounds
 from pytest_gradcam.targets import Box, ClassNames, Contrast, Region, Target, class_index, index_within
 
 Floats = NDArray[np.float64]
@@ -194,12 +194,10 @@ def change(fall: float) -> str:
 
 def margin_bound(name: str, bound: object) -> float:
     """The bound on a fall of the margin. Raises HeatmapError unless it is above 0 and up to 1 unit."""
-    if not bounds.finite(bound) or not 0 < bound <= 1:  # type: ignore[operator]
-        raise HeatmapError(
-            f"{name}={bound!r} cannot decide anything; expected a fall of the margin above 0 and up to 1, in units of the "
-            "model's own lead: at 1 the prediction is lost"
-        )
-    return float(bound)  # type: ignore[arg-type]
+    units = "in units of the model's own lead: at 1 the prediction is lost"
+    return validation.bound(
+        name, bound, f"a fall of the margin above 0 and up to 1, {units}", lambda fall: 0 < fall <= 1
+    )
 
 
 def means(falls: Floats) -> tuple[Floats, Floats]:

@@ -11,17 +11,15 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pytest_gradcam import images, masks, metrics
 from pytest_gradcam.checks.explained_model import Engine, ExplainedModel, Heatmap, ModelInput, Question
+from pytest_gradcam.checks.protocols import Bools as BoolArray
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.images import Picture
 from pytest_gradcam.perturbations import Perturbation
 from pytest_gradcam.perturbations.movement import Placement, move_heat
 from pytest_gradcam.targets import Box, Region
-
-BoolArray = NDArray[np.bool_]
 
 _LATTICE = 56  # similarity is taken on every nth pixel, about so many a side: more show nothing new, and cost
 _LEFT = 0.1  # of the view has to be left after a movement, for a similarity to be about the image

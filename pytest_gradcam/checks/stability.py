@@ -13,7 +13,8 @@ from PIL.Image import Image
 from pytest_gradcam import overlay
 from pytest_gradcam.checks.criteria import Criterion, MassAtLeast, criteria
 from pytest_gradcam.checks.explained_model import ExplainedModel, Question
-from pytest_gradcam.checks.perturbed import BoolArray, PerturbedImage, PerturbedImages
+from pytest_gradcam.checks.perturbed import PerturbedImage, PerturbedImages
+from pytest_gradcam.checks.protocols import Bools as BoolArray
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.evidence import messages
 from pytest_gradcam.evidence.bounds import Lift

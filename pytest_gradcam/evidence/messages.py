@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from pytest_gradcam.evidence.record import Record, Subject
+from collections.abc import Container
+
+from pytest_gradcam.evidence.bounds import RELEVANCE_MASS
+from pytest_gradcam.evidence.record import Direction, Record, Subject
+
+#: The advice of a check on a heatmap and a mask begins with this; where a picture of the check was drawn, it is the overlay.
+LOOK, _PICTURE = "look at heatmap.overlay(mask)", "look at the picture"
 
 
 def percent(share: float, *, unlike: float | None = None) -> str:
@@ -25,28 +31,23 @@ def number(value: float, *, unlike: float | None = None, unit: str = "") -> str:
 
 def headline(record: Record) -> str:
     """What was measured against what was expected, in one sentence."""
-    figure, bound = record.figure, record.bound
     if record.finding:
         return record.finding
-    if figure is None or bound is None:
+    if record.figure is None or record.bound is None:
         return f"{record.check} could not be decided: {record.reason}"
-    whose = f"attention for {record.target!r}" if record.target else "attention"
-    limit = f"expected {record.direction.replace('_', ' ')}"
-    if record.measure == "lift":
-        return _lift_headline(record, figure, bound, whose, limit)
-    # Each with the digits that tell it from the other: 49.96 % is no '50.0 %; expected at least 50.0 %'.
-    if record.check in ("focus_within", "focus_avoids"):
-        where = "the mask to avoid" if record.check == "focus_avoids" else "the mask"
-        found, wanted = percent(figure, unlike=bound), percent(bound, unlike=figure)
-        return f"{found} of the {whose} lies inside {where}; {limit} {wanted}"
-    found, wanted = number(figure, unlike=bound), number(bound, unlike=figure)
-    if record.check == "peak_within":
-        place = "inside the mask" if figure == 0 else f"{found} px away from the mask"
-        return f"the {whose} peaks {place}; expected {'it inside' if bound == 0 else f'at most {wanted} px'}"
-    if "threshold" in record.parameters:
-        above = f"above {number(record.parameters['threshold'])} of its maximum"
-        return f"the {whose} {above} has an IoU of {found} with the mask; {limit} {wanted}"
-    return f"the {record.measure} of the {whose} is {found}; {limit} {wanted}"
+    # A record of an earlier version, which the check left to be phrased.
+    found, wanted = _compared(record, record.figure, record.bound)
+    return f"the {record.measure} of the {attention(record)} is {found}; {expected(record.direction)} {wanted}"
+
+
+def attention(record: Record) -> str:
+    """Whose attention the check is about."""
+    return f"attention for {record.target!r}" if record.target else "attention"
+
+
+def expected(direction: Direction) -> str:
+    """What comes before a bound."""
+    return f"expected {direction.replace('_', ' ')}"
 
 
 def title(record: Record) -> str:
@@ -56,23 +57,18 @@ def title(record: Record) -> str:
     return f"no verdict on {record.check}: {record.reason}"
 
 
-def _lift_headline(record: Record, figure: float, bound: float, whose: str, limit: str) -> str:
-    """Both the lift and the share, of what was measured and of what was expected."""
-    area, mass = record.mask_area or 0.0, record.mass or 0.0
-    where = "the mask to avoid" if record.check == "focus_avoids" else "the mask"
-    return (
-        f"the {whose} has a lift of {number(figure, unlike=bound)} on {where}, {percent(mass, unlike=bound * area)} of it; "
-        f"{limit} {number(bound, unlike=figure)}, {percent(bound * area, unlike=mass)} on {percent(area)} of the view"
-    )
-
-
 def brief(record: Record) -> str:
     """The figure against the bound, or why there is none, in one line."""
-    figure, bound = record.figure, record.bound
-    if figure is None or bound is None:
+    if record.figure is None or record.bound is None:
         return record.reason.splitlines()[0] if record.reason else ""
-    say = percent if record.measure == "relevance mass" else number
-    return f"{say(figure, unlike=bound)}, expected {record.direction.replace('_', ' ')} {say(bound, unlike=figure)}"
+    found, wanted = _compared(record, record.figure, record.bound)
+    return f"{found}, {expected(record.direction)} {wanted}"
+
+
+def _compared(record: Record, figure: float, bound: float) -> tuple[str, str]:
+    """Figure and bound, each with the digits that tell it from the other: 49.96 % is not 50.0 %."""
+    say = percent if record.measure == RELEVANCE_MASS else number
+    return say(figure, unlike=bound), say(bound, unlike=figure)
 
 
 def rows(record: Record) -> list[tuple[str, str]]:
@@ -91,6 +87,11 @@ def rows(record: Record) -> list[tuple[str, str]]:
     return [(label, phrase) for label, phrase in known if phrase]
 
 
+def lines(record: Record, without: Container[str] = ("picture",)) -> list[str]:
+    """The rows under a picture of the check, a line each."""
+    return [_line(label, phrase) for label, phrase in rows(record) if label not in without]
+
+
 def failure(record: Record) -> str:
     """The whole message of a check that failed."""
     return _compose(headline(record), [*rows(record), ("try", advice(record))])
@@ -102,7 +103,11 @@ def undecided(record: Record) -> str:
 
 
 def _compose(first: str, rest: list[tuple[str, str]]) -> str:
-    return "\n".join([first, *(f"  {label:<11}{phrase}" for label, phrase in rest)])
+    return "\n".join([first, *(f"  {_line(label, phrase)}" for label, phrase in rest if phrase)])
+
+
+def _line(label: str, phrase: str) -> str:
+    return f"{label:<11}{phrase}"
 
 
 def _attention(record: Record) -> str:
@@ -154,32 +159,7 @@ def _layer(record: Record) -> str:
 
 
 def advice(record: Record) -> str:
-    """What to do next about a check that failed."""
-    if record.advice:
+    """What to do next about a check that failed; nothing, in a record of an earlier version without a picture."""
+    if not record.picture:
         return record.advice
-    look = "look at the picture" if record.picture else "look at heatmap.overlay(mask)"
-    if record.rank is not None and record.rank > 1:
-        return (
-            f"{look}; the model predicts {record.predicted!r}, so settle the prediction first, "
-            "or leave target out to see what it was predicted by"
-        )
-    return f"{look}; {_next(record)}"
-
-
-def _next(record: Record) -> str:
-    """What to try where the outline of the mask is right."""
-    lift = record.lift
-    if lift is not None and record.direction == "at_least" and lift >= 1.5:
-        return (
-            f"the attention does favour the mask (lift {lift:.1f}): if its outline is right, a mask of this size may need "
-            "a lower bound, or a target layer with a finer grid"
-        )
-    if lift is not None and record.check == "focus_avoids" and lift <= 1 / 1.5:
-        return (
-            f"the attention does keep off the mask (lift {lift:.2g}): if its outline is right, a mask of "
-            f"{percent(record.mask_area or 0)} of the view may need a higher bound, or a lift: at_most=masks.lift(0.5)"
-        )
-    if record.target_index is None:  # the checks that replace pixels are about classes
-        return "if the outline is right, change these pixels and see whether the prediction follows them"
-    call = "assert_ignores" if record.check == "focus_avoids" else "assert_relies_on"
-    return f"if the outline is right, gradcam.{call}(image, mask) says whether the prediction hangs on these pixels"
+    return record.advice.replace(LOOK, _PICTURE) or _PICTURE

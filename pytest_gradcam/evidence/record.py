@@ -5,11 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
-if TYPE_CHECKING:
-    pass
-
+Direction = Literal["at_least", "at_most"]
 Outcome = Literal["passed", "failed", "no evidence", "invalid"]
 
 #: The version of the record; it changes when a field is added, changes its meaning or goes away.
@@ -49,12 +47,12 @@ class Record(Subject):
     """One check as plain built-ins: what was asserted, about what, and how it came out.
 
     Shares (mass, mask_area) are fractions of the view, the image as the model saw it. Sizes and grids are
-    (height, width), points are (x, y), both in pixels of the view. `finding` is the outcome in one sentence, where the
-    check's own figures say it (the checks on one heatmap leave it to `messages`); `details` are a label and a phrase
-    each; `advice` is what to do next. `test` is the test's id and `number` the place of the check in it, from 1;
-    `duration` the seconds since the test began or kept its check before, drawing not counted; `test_outcome` how the
-    whole test came out. `picture` is its path from the working directory; in a report, from the report's directory;
-    `unpictured` says why a picture that was wanted could not be written.
+    (height, width), points are (x, y), both in pixels of the view. `finding` is the outcome in one sentence, which
+    records of earlier versions may lack; `details` are a label and a phrase each; `advice` is what to do next.
+    `test` is the test's id and `number` the place of the check in it, from 1; `duration` the seconds since the test began
+    or kept its check before, drawing not counted; `test_outcome` how the whole test came out. `picture` is its path from
+    the working directory; in a report, from the report's directory; `unpictured` says why a picture that was wanted could
+    not be written.
     """
 
     check: str
@@ -62,7 +60,7 @@ class Record(Subject):
     outcome: Outcome = "invalid"
     figure: float | None = None
     bound: float | None = None
-    direction: Literal["at_least", "at_most"] = "at_least"
+    direction: Direction = "at_least"
     reason: str = ""
     finding: str = ""
     details: tuple[tuple[str, str], ...] = ()

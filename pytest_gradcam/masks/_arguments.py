@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pytest_gradcam.errors import HeatmapError
+from pytest_gradcam.validation import is_whole
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
@@ -21,23 +21,9 @@ def size(shape: Sequence[int]) -> tuple[int, int]:
     """The shape as (H, W). Raises HeatmapError unless it is two positive integers."""
     if isinstance(shape, (str, bytes)) or not hasattr(shape, "__len__") or len(shape) != 2:
         raise HeatmapError(f"shape={shape!r} is no image size; pass (H, W), for an array image.shape[:2]")
-    if not all(is_integer(side) and side > 0 for side in shape):
+    if not all(is_whole(side) and side > 0 for side in shape):
         raise HeatmapError(f"shape={shape!r} is no image size; pass (H, W) as two positive integers")
     return int(shape[0]), int(shape[1])
-
-
-def is_integer(value: object) -> bool:
-    """Whether the value is an integer, and not a truth value."""
-    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-
-
-def is_number(value: object) -> bool:
-    """Whether the value is a finite real number, and not a truth value."""
-    return (
-        isinstance(value, (int, float, np.integer, np.floating))
-        and not isinstance(value, bool)
-        and math.isfinite(value)
-    )
 
 
 def coordinates(values: ArrayLike, expected: str, *, columns: int) -> Floats:

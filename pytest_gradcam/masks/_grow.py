@@ -8,8 +8,9 @@ import numpy as np
 from scipy import ndimage
 
 from pytest_gradcam.errors import HeatmapError
-from pytest_gradcam.masks._arguments import Bools, is_number, size
+from pytest_gradcam.masks._arguments import Bools, size
 from pytest_gradcam.masks._read import as_mask
+from pytest_gradcam.validation import number
 
 
 def dilate(mask: object, pixels: float) -> Bools:
@@ -18,8 +19,7 @@ def dilate(mask: object, pixels: float) -> Bools:
     Raises HeatmapError if `pixels` is not a number of at least 0, and for what `as_mask` refuses.
     """
     region = as_mask(mask)
-    if not is_number(pixels) or pixels < 0:
-        raise HeatmapError(f"pixels={pixels!r} is no distance; pass a number of at least 0")
+    pixels = number("pixels", pixels, "a number of at least 0", lambda distance: distance >= 0)
     if not region.any():
         return region.copy()
     grown: Bools = ndimage.distance_transform_edt(~region) <= pixels

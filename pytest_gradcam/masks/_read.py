@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pytest_gradcam.errors import HeatmapError
-from pytest_gradcam.masks._arguments import Bools, is_integer, size
+from pytest_gradcam.masks._arguments import Bools, size
+from pytest_gradcam.validation import is_whole
 
 Array = NDArray[Any]
 
@@ -44,8 +45,8 @@ def load(path: str | os.PathLike[str], *, value: int | None = None) -> Bools:
     name = f"mask {os.fspath(path)!r}"
     if value is None:
         return as_mask(path, name=name)
-    if not is_integer(value):
-        raise HeatmapError(f"value={value!r} is no id; pass an integer, one id at a time")
+    if not is_whole(value):
+        raise HeatmapError(f"value={value!r} is not an id; pass an integer, one id at a time")
     values = _flat(_from_file(path, name, as_labels=True), name)
     selected: Bools = values == value
     if not selected.any():

@@ -13,13 +13,12 @@ from pytest_gradcam.masks._arguments import (
     Bools,
     Floats,
     coordinates,
-    is_integer,
-    is_number,
     occupied,
     refuse_fractions,
     refuse_outside,
     size,
 )
+from pytest_gradcam.validation import is_whole, number
 
 BoxFormat = Literal["xyxy", "xywh", "cxcywh"]
 
@@ -80,8 +79,7 @@ def circle(shape: Sequence[int], center_xy: ArrayLike, radius: float) -> Bools:
     A circle may be larger than the image: `~circle(...)` is what a fisheye lens leaves black.
     Raises HeatmapError for a centre outside the image, a radius that is not a positive number, or no pixel's centre.
     """
-    if not is_number(radius) or radius <= 0:
-        raise HeatmapError(f"radius={radius!r} is no length; pass a positive number of pixels")
+    radius = number("radius", radius, "a positive number of pixels", lambda pixels: pixels > 0)
     return ellipse(size(shape), center_xy, (radius, radius))
 
 
@@ -107,9 +105,9 @@ def border(shape: Sequence[int], width: int) -> Bools:
     Raises HeatmapError unless the width is an integer of at least 1 that leaves pixels in the middle.
     """
     tall, wide = size(shape)
-    if not is_integer(width) or not 1 <= width <= (min(tall, wide) - 1) // 2:
+    if not is_whole(width) or not 1 <= width <= (min(tall, wide) - 1) // 2:
         raise HeatmapError(
-            f"width={width!r} is no border of an image of {wide} x {tall} px; pass an integer from 1 to "
+            f"width={width!r} is not a border of an image of {wide} x {tall} px; pass an integer from 1 to "
             f"{(min(tall, wide) - 1) // 2}"
         )
     mask = np.ones((tall, wide), bool)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
-from math import isfinite
-from numbers import Integral, Real
-from typing import Any, Protocol, TypeGuard, TypeVar, dataclass_transform
+from typing import Any, Protocol, TypeVar, dataclass_transform
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +12,7 @@ from PIL import Image
 
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.images import read
+from pytest_gradcam.validation import is_flag, is_number, is_whole
 
 Pixels = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
@@ -207,7 +206,7 @@ def _checked_mask(mask: Mask) -> Mask:
 
 
 def _fraction(owner: Kind, name: str, value: Any) -> float:
-    if _is_number(value) and 0 <= value <= 1:
+    if is_number(value) and 0 <= value <= 1:
         return float(value)
     raise HeatmapError(f"{_told(owner, name, value)}; expected a number from 0 to 1{_advice(owner, name, value)}")
 
@@ -216,29 +215,25 @@ def _advice(owner: Kind, name: str, value: Any) -> str:
     if name != "severity":
         return ", a share of the image's width or height"
     flags = [field.name for field in fields(owner) if isinstance(field.default, bool)]
-    if flags and _is_number(value) and value < 0:
+    if flags and is_number(value) and value < 0:
         return f"; for the opposite direction pass {flags[0]}=True"
     return "; 0 is no change and 1 the strongest"
 
 
-def _is_number(value: Any) -> TypeGuard[float]:
-    return isinstance(value, Real) and not isinstance(value, (bool, np.bool_))
-
-
 def _angle(owner: Kind, name: str, value: Any) -> float:
-    if _is_number(value) and isfinite(value):
+    if is_number(value):
         return int(value) if value == int(value) else float(value)
     raise HeatmapError(f"{_told(owner, name, value)}; expected a finite number; pass the direction in degrees")
 
 
 def _seed(owner: Kind, name: str, value: Any) -> int:
-    if isinstance(value, Integral) and _is_number(value) and value >= 0:
+    if is_whole(value) and value >= 0:
         return int(value)
     raise HeatmapError(f"{_told(owner, name, value)}; expected a whole number from 0; each gives another random draw")
 
 
 def _flag(owner: Kind, name: str, value: Any) -> bool:
-    if isinstance(value, (bool, np.bool_)):
+    if is_flag(value):
         return bool(value)
     raise HeatmapError(f"{_told(owner, name, value)}; expected True or False; True is the opposite direction")
 

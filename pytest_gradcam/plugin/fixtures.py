@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
-from pytest_gradcam.errors import SettingsError
+from pytest_gradcam.errors import HeatmapError, SettingsError
 from pytest_gradcam.evidence.current_test import Objects
 from pytest_gradcam.plugin.item import SETTINGS
 
@@ -69,7 +69,5 @@ def _or_fail(build: Callable[[], _T]) -> _T:
     """What was built; a wrong setting fails the test in one line, without a traceback through the plugin."""
     try:
         return build()
-    except ValueError as error:
-        if type(error).__module__ != SettingsError.__module__:
-            raise
+    except (SettingsError, HeatmapError) as error:
         pytest.fail(str(error), pytrace=False)

@@ -87,14 +87,14 @@ def _proposal(test: str, check: str, group: Sequence[Record]) -> Proposal:
     first, figures = group[0], _figures(group)
     at_least = first.direction == "at_least"
     worst = min(figures) if at_least else max(figures)
-    distance = check == "peak_within"
+    distance = first.measure == bounds.DISTANCE
     margin = max(abs(worst) / 10, 1 if distance else 0.01)
     bound = _rounded(worst - margin, math.floor) if at_least else _rounded(worst + margin, math.ceil)
     notes = list(_notes(group, figures, bound))
     usable = bound > 0 if at_least else bound < 1 or distance or first.measure == bounds.LIFT
     if not usable:
         notes.insert(0, "the figures are too near the end of the scale, or too far apart, for a bound that can fail")
-    argument = ("tolerance" if distance else first.direction) + "={}"
+    argument = bounds.argument(first.measure, first.direction) + "={}"
     if first.measure == bounds.LIFT:
         argument = argument.replace("{}", "masks.lift({})")
     return Proposal(test, check, argument, bound if usable else None, figures, margin, tuple(notes))

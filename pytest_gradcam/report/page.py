@@ -176,8 +176,8 @@ def _line(record: Record) -> str:
 
 def _rows(record: Record) -> Iterator[tuple[str, str]]:
     yield from (row for row in messages.rows(record) if row[0] != "picture")
-    if record.outcome == "failed":
-        yield "try", messages.advice(record)
+    if record.outcome == "failed" and (advice := messages.advice(record)):
+        yield "try", advice
 
 
 def _record(record: Record, run: str) -> Iterator[tuple[str, str]]:

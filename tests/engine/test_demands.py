@@ -188,11 +188,11 @@ def test_criteria_are_those_that_were_made():
     assert type(made(mass_at_least=Lift(np.float32(2)))[0].bound) is float
 
 
-@pytest.mark.parametrize("flag", [1, 0, None, "yes", np.True_])
+@pytest.mark.parametrize("flag", [1, 0, None, "yes"])
 def test_a_flag_is_true_or_false(flag):
     with pytest.raises(HeatmapError) as caught:
         made(same_class=flag)
-    assert str(caught.value) == f"same_class={flag!r} is no truth value; expected True or False"
+    assert str(caught.value) == f"same_class={flag!r} must be True or False"
 
 
 @pytest.mark.parametrize("bound", [0, -1, math.nan, math.inf, True, "0.5", [0.5]])

@@ -257,7 +257,7 @@ class TestUsageErrors:
             ("gradcam_modle = x:y", "gradcam_modle is not an option"),
             ("gradcam_method = gradcm", "did you mean 'gradcam'"),
             ("gradcam_batch_size = none", "gradcam_batch_size"),
-            ("gradcam_device = the gpu", "gradcam_device = 'the gpu' is no device"),
+            ("gradcam_device = the gpu", "gradcam_device = 'the gpu' is not a device"),
             ("gradcam_pictures = some", "expected one of failed, all, none"),
         ],
     )
@@ -285,7 +285,7 @@ class TestUsageErrors:
         [
             ("--gradcam-modle=x:y", "unrecognized arguments"),
             ("--gradcam-model=resnet50", "--gradcam-model = 'resnet50' names no model"),
-            ("--gradcam-batch-size=0", "--gradcam-batch-size = '0' is no count"),
+            ("--gradcam-batch-size=0", "--gradcam-batch-size = '0' must be a whole number of at least 1"),
         ],
     )
     def test_command_line(self, pytester, flag, words):

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_gradcam.__main__ import main
+from pytest_gradcam.evidence.bounds import DISTANCE
 from pytest_gradcam.evidence.record import Record
 from pytest_gradcam.report import Report, Run, calibrate, write
 
@@ -28,9 +29,9 @@ def propose(*records, **others):
         ([0.05] * 10, {}, "at_least=0.04"),  # at least 0.01
         ([0.02] * 10, {"direction": "at_most"}, "at_most=0.03"),
         ([0.123] * 10, {"direction": "at_most"}, "at_most=0.14"),
-        ([3.0] * 10, {"check": "peak_within", "measure": "distance", "direction": "at_most"}, "tolerance=4"),
-        ([0.0] * 10, {"check": "peak_within", "measure": "distance", "direction": "at_most"}, "tolerance=1"),
-        ([40.0] * 10, {"check": "peak_within", "measure": "distance", "direction": "at_most"}, "tolerance=44"),
+        ([3.0] * 10, {"check": "peak_within", "measure": DISTANCE, "direction": "at_most"}, "tolerance=4"),
+        ([0.0] * 10, {"check": "peak_within", "measure": DISTANCE, "direction": "at_most"}, "tolerance=1"),
+        ([40.0] * 10, {"check": "peak_within", "measure": DISTANCE, "direction": "at_most"}, "tolerance=44"),
         ([2.0] * 10, {"measure": "lift"}, "at_least=masks.lift(1.8)"),
         ([2.0] * 10, {"measure": "lift", "direction": "at_most"}, "at_most=masks.lift(2.2)"),
         ([0.008] * 10, {}, "no bound"),

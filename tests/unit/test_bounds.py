@@ -4,7 +4,6 @@ import json
 import math
 import warnings
 from contextlib import suppress
-from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
@@ -14,7 +13,7 @@ from hypothesis import strategies as st
 
 from pytest_gradcam import FocusError, Heatmap, HeatmapError, masks
 from pytest_gradcam.evidence import messages
-from pytest_gradcam.evidence.bounds import Lift, settled, within_reach
+from pytest_gradcam.evidence.bounds import DISTANCE, Lift, argument, lift_within_reach, settled
 from pytest_gradcam.evidence.current_test import running
 from pytest_gradcam.evidence.record import Record
 
@@ -169,7 +168,7 @@ class TestRefused:
 
     @pytest.mark.parametrize("threshold", [None, "0.5", math.nan, True, [0.5]])
     def test_what_is_no_threshold(self, hand, kept, threshold):
-        with pytest.raises(HeatmapError, match="threshold=.* is no number; expected a finite one, such as 0.5"):
+        with pytest.raises(HeatmapError, match="threshold=.* must be a finite number, such as 0.5"):
             hand.assert_overlap(CORNER, threshold=threshold)
         json.dumps(kept[0].to_plain(), allow_nan=False)
 
@@ -241,21 +240,19 @@ def test_settling_makes_plain_numbers_of_numpys():
     assert {name: type(value) for name, value in found.parameters.items()} == {"threshold": float}
 
 
-def test_reach_is_a_matter_of_lifts_on_masks_of_a_known_size():
-    in_share = Record(check="focus_within", measure="relevance mass", bound=0.9, mask_area=0.5)
-    assert within_reach(in_share) is in_share
-    for missing in ({"bound": None}, {"mask_area": None}):
-        record = replace(in_share, measure="lift", **missing)
-        assert within_reach(record) is record
-
-
 def test_the_edge_of_what_a_lift_can_reach():
     """1e-9 over the ceiling is rounding, more is out of reach; at most, even 1e-9 below it holds for every heatmap."""
-    within = Record(check="focus_within", measure="lift", bound=2 * (1 + 1e-9), mask_area=0.5)
-    assert within_reach(within).bound == 2
+    assert lift_within_reach("at_least", 2 * (1 + 1e-9), 0.5) == 2
     with pytest.raises(HeatmapError, match="can never hold"):
-        within_reach(replace(within, bound=2 * (1 + 1e-8)))
-    avoids = replace(within, check="focus_avoids", direction="at_most", bound=2 * (1 - 1e-9))
+        lift_within_reach("at_least", 2 * (1 + 1e-8), 0.5)
     with pytest.raises(HeatmapError, match="holds for every heatmap"):
-        within_reach(avoids)
-    assert within_reach(replace(avoids, bound=2 * (1 - 1e-8))).bound < 2
+        lift_within_reach("at_most", 2 * (1 - 1e-9), 0.5)
+    assert lift_within_reach("at_most", 2 * (1 - 1e-8), 0.5) < 2
+
+
+@pytest.mark.parametrize(
+    ("measure", "direction", "name"),
+    [("relevance mass", "at_least", "at_least"), ("lift", "at_most", "at_most"), (DISTANCE, "at_most", "tolerance")],
+)
+def test_what_the_bound_of_a_measure_is_called(measure, direction, name):
+    assert argument(measure, direction) == name

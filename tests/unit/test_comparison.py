@@ -11,6 +11,7 @@ from pytest_gradcam import FocusError, Heatmap, HeatmapError, NoEvidenceError
 from pytest_gradcam.checks import similarity
 from pytest_gradcam.evidence.current_test import running
 from pytest_gradcam.evidence.record import Record
+from pytest_gradcam.grids import averaged
 
 SIZE = (64, 64)
 VIEW = np.full((*SIZE, 3), 100, np.uint8)
@@ -82,7 +83,7 @@ def test_each_cell_is_the_mean_of_what_it_covers(fine, coarse):
     grid = np.random.default_rng(1).random(fine).astype(np.float32)
     common = np.kron(grid, np.ones(coarse))
     means = common.reshape(coarse[0], fine[0], coarse[1], fine[1]).mean((1, 3))
-    np.testing.assert_allclose(similarity.cells(grid, coarse), means, rtol=1e-5)
+    np.testing.assert_allclose(averaged(grid, coarse), means, rtol=1e-5)
 
 
 def test_passes_and_fails(kept):
@@ -136,7 +137,7 @@ UNDECIDABLE = pytest.mark.parametrize(
             NoEvidenceError,
             "on 4 x 4 cells this heatmap is the same everywhere",
         ),
-        (spot(1, 1), np.eye(8), HeatmapError, "ndarray is no heatmap to compare with; pass a Heatmap"),
+        (spot(1, 1), np.eye(8), HeatmapError, "ndarray is not a heatmap; pass a Heatmap to compare with"),
     ],
 )
 
@@ -181,7 +182,7 @@ def test_an_unknown_kind_is_no_verdict():
 
 
 def test_the_picture_shows_both_and_what_changed():
-    record = spot(1, 1).record(Record(check="similar", measure="similarity", figure=0.1, bound=0.8, outcome="failed"))
+    record = Record(check="similar", measure="similarity", figure=0.1, bound=0.8, outcome="failed")
     both = similarity.draw(spot(1, 1), spot(6, 5), ("this", "that"), record)
     alone = similarity.draw(spot(1, 1), None, ("this", "that"), record)
     assert both.height > 1.5 * alone.height

@@ -9,6 +9,8 @@ import pytest
 
 from pytest_gradcam import FocusError, Heatmap, HeatmapError, NoEvidenceError, overlay
 from pytest_gradcam.checks import similarity
+from pytest_gradcam.checks.baseline import MatchesBaseline
+from pytest_gradcam.checks.similarity import Similar
 from pytest_gradcam.evidence.current_test import running
 from pytest_gradcam.evidence.record import Record, Subject
 from tests.unit.test_comparison import Kept
@@ -41,7 +43,12 @@ def said(run):
     return str(caught.value)
 
 
-class TestJudged:
+def decided(figure, *, bound=0.5, kind="spearman", other=None, **subject):
+    check = Similar(bound, kind, heatmap(SLOPE) if other is None else other)
+    return check.decided(check.checked(check.on(heatmap(SLOPE, **subject))), figure)
+
+
+class TestDecided:
     @pytest.mark.parametrize(
         ("kind", "words"),
         [
@@ -51,25 +58,32 @@ class TestJudged:
         ],
     )
     def test_each_kind_in_its_words(self, kind, words):
-        record = similarity.judged(CHECK, 0.25, kind, "the other")
-        assert record.finding == f"the heatmap {words} with the other; expected at least 0.5"
-        record = similarity.judged(replace(CHECK, target="cat"), 0.25, kind, "the other")
-        assert record.finding == f"the heatmap for 'cat' {words} with the other; expected at least 0.5"
+        assert decided(0.25, kind=kind).finding == (
+            f"the heatmap {words} with the one that it was compared with; expected at least 0.5"
+        )
+        assert decided(0.25, kind=kind, other=heatmap(SLOPE, target="dog"), target="cat").finding == (
+            f"the heatmap for 'cat' {words} with the one for 'dog'; expected at least 0.5"
+        )
 
     @pytest.mark.parametrize(("figure", "outcome"), [(0.5, "passed"), (0.49996, "failed")])
     def test_the_bound_itself_passes(self, figure, outcome):
-        record = similarity.judged(CHECK, figure, "spearman", "x")
+        record = decided(figure)
         assert (record.outcome, record.figure, record.bound) == (outcome, figure, 0.5)
-        assert record.finding.endswith(f" of {figure} with x; expected at least 0.5")
+        assert f" of {figure} with " in record.finding
+        assert record.finding.endswith("; expected at least 0.5")
 
     def test_figure_and_bound_have_the_digits_that_tell_them_apart(self):
-        record = similarity.judged(replace(CHECK, bound=0.50004), 0.49996, "spearman", "x")
-        assert record.finding == "the heatmap has a rank correlation of 0.49996 with x; expected at least 0.50004"
+        finding = decided(0.49996, bound=0.50004).finding
+        assert finding.startswith("the heatmap has a rank correlation of 0.49996 with ")
+        assert finding.endswith("; expected at least 0.50004")
 
-    def test_the_checks_own_advice_stands(self):
-        assert similarity.judged(replace(CHECK, advice="do this"), 0.1, "ssim", "x").advice == "do this"
-        assert similarity.judged(CHECK, 0.1, "ssim", "x").advice == (
-            "look at the picture: it shows what is missing and what is new in this heatmap"
+    def test_each_check_has_its_own_advice(self):
+        assert decided(0.1).advice == "look at the picture: it shows what is missing and what is new in this heatmap"
+        record = MatchesBaseline(0.5).decided(Record(check="matches_baseline", measure="", bound=0.5), 0.1)
+        assert record.finding == "the heatmap has a rank correlation of 0.1 with its baseline; expected at least 0.5"
+        assert record.advice == (
+            "look at the picture: it shows what is missing and what is new; if this is the heatmap that you want, run this "
+            "test with --gradcam-update and commit the file"
         )
 
 
@@ -121,7 +135,7 @@ class TestRefused:
 
     def test_what_is_no_heatmap(self):
         assert said(lambda: heatmap(SLOPE).similarity(SLOPE)) == (
-            "ndarray is no heatmap to compare with; pass a Heatmap (Heatmap.from_array)"
+            "ndarray is not a heatmap; pass a Heatmap to compare with (Heatmap.from_array)"
         )
 
     def test_views_of_another_aspect(self):
@@ -143,7 +157,7 @@ class TestRefused:
         with pytest.raises(NoEvidenceError) as caught:
             one.similarity(other)
         assert str(caught.value) == (
-            f"on 2 x 2 cells {which} heatmap is the same everywhere, so no likeness means anything; choose a layer with a "
+            f"on 2 x 2 cells {which} heatmap is the same everywhere, so no similarity means anything; choose a layer with a "
             "finer grid"
         )
 

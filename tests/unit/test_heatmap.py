@@ -12,7 +12,7 @@ from PIL import Image
 
 from pytest_gradcam import FocusError, GradcamWarning, Heatmap, HeatmapError, NoEvidenceError, masks
 from pytest_gradcam.evidence.current_test import running
-from pytest_gradcam.heatmap import resize
+from pytest_gradcam.grids import resize
 
 HAND = np.arange(9, dtype=np.float32).reshape(3, 3)
 CORNER = np.array([[0, 0, 0], [0, 1, 1], [0, 1, 1]])  # mass 24/36, lift 1.5

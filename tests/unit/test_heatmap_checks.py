@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 
 from pytest_gradcam import FocusError, GradcamWarning, Heatmap, HeatmapError, NoEvidenceError, masks, overlay
+from pytest_gradcam.checks.protocols import MaskInView
 from pytest_gradcam.evidence.current_test import running
 from pytest_gradcam.evidence.record import Subject
-from pytest_gradcam.heatmap import Peak, Region, resize
+from pytest_gradcam.grids import resize
+from pytest_gradcam.heatmap import Peak
 from tests.unit.test_comparison import Kept
 
 HAND = np.arange(9, dtype=np.float32).reshape(3, 3)
@@ -254,7 +256,9 @@ class TestMasks:
 
     def test_a_mask_outside_of_what_the_model_saw(self):
         seen = "the view shows x 0 to 3 of it"
-        heatmap = Heatmap(HAND, (3, 3), lambda: (None, None), carry=lambda mask: Region(np.zeros((3, 3), bool), seen))
+        heatmap = Heatmap(
+            HAND, (3, 3), lambda: (None, None), carry=lambda mask: MaskInView(np.zeros((3, 3), bool), seen)
+        )
         assert said(lambda: heatmap.mass(CORNER)) == (
             f"the preprocess kept 0 % of the mask: {seen}; check the mask, or the crop of the preprocess"
         )

@@ -368,7 +368,7 @@ class TestLoad:
 
     @pytest.mark.parametrize("value", [True, 1.0, "1", [1]])
     def test_no_id(self, tmp_path: Path, value: Any) -> None:
-        with pytest.raises(HeatmapError, match="is no id; pass an integer"):
+        with pytest.raises(HeatmapError, match="is not an id; pass an integer"):
             masks.load(tmp_path / "mask.png", value=value)
 
     def test_missing_file(self, tmp_path: Path) -> None:

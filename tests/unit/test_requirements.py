@@ -6,20 +6,24 @@ from pathlib import Path
 import pytest
 
 import pytest_gradcam
+import pytest_gradcam.heatmap  # with the checks that are objects
+from pytest_gradcam.checks.check import Check
 from pytest_gradcam.errors import SettingsError
 from pytest_gradcam.evidence import requirements
 
 PACKAGE = Path(pytest_gradcam.__file__).parent
 
 
-def kinds():
-    """The kinds of checks in the package's code: what Record(check=...) and its short form for masses are called with."""
-    for path in PACKAGE.rglob("*.py"):
+def kinds(check=Check):
+    """The kinds of checks in the package's code: the names of its checks, and what Record(check=...) is called with."""
+    yield from (found for found in [vars(check).get("name")] if found)
+    for kind in check.__subclasses__():
+        yield from kinds(kind)
+    for path in PACKAGE.rglob("*.py") if check is Check else ():
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.Call):
                 named = [keyword.value for keyword in node.keywords if keyword.arg == "check"]
-                short = node.args[:1] if getattr(node.func, "id", "") == "_on_mass" else []
-                yield from (one.value for one in (*named, *short) if isinstance(one, ast.Constant) and one.value)
+                yield from (one.value for one in named if isinstance(one, ast.Constant) and one.value)
 
 
 def test_every_kind_of_check_has_a_default_of_its_own():

@@ -1,0 +1,61 @@
+"""Arguments checked at the door: each function returns the value as a plain built-in, or says what is wrong with it.
+
+The messages echo the argument's name and value, and say what was expected. Truth values are no numbers here: a `True` where
+a number belongs is a mistake. NumPy's scalars are as good as Python's.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from numbers import Integral, Real
+from typing import Any, TypeGuard
+
+from pytest_gradcam.errors import HeatmapError
+
+
+def is_number(value: Any) -> TypeGuard[float]:
+    """Whether the value is a finite real number, and not a truth value."""
+    try:
+        return isinstance(value, Real) and not is_flag(value) and math.isfinite(value)
+    except OverflowError:  # an int beyond all floats
+        return False
+
+
+def is_whole(value: Any) -> TypeGuard[int]:
+    """Whether the value is of an integer type, and not a truth value."""
+    return isinstance(value, Integral) and not is_flag(value)
+
+
+def is_flag(value: Any) -> TypeGuard[bool]:
+    """Whether the value is True or False, of Python or of NumPy."""
+    return type(value).__name__ in ("bool", "bool_")  # NumPy 2 and 1, without importing it
+
+
+def number(name: str, value: Any, expected: str, holds: Callable[[float], bool] = lambda _: True) -> float:
+    """The value as a float. Raises HeatmapError unless it is a finite number for which `holds` is true."""
+    if not is_number(value) or not holds(value):
+        raise HeatmapError(f"{name}={value!r} must be {expected}")
+    return float(value)
+
+
+def bound(name: str, value: Any, expected: str, holds: Callable[[float], bool]) -> float:
+    """The bound of a check as a float. Raises HeatmapError for one that every figure keeps, or none can."""
+    if not is_number(value) or not holds(value):
+        raise HeatmapError(f"{name}={value!r} cannot decide anything; expected {expected}")
+    return float(value)
+
+
+def count(name: str, value: Any, lowest: int = 1, highest: int | None = None) -> int:
+    """The value as an int. Raises HeatmapError unless it is a whole number in this range, both ends included."""
+    if not is_whole(value) or value < lowest or (highest is not None and value > highest):
+        span = f"of at least {lowest}" if highest is None else f"from {lowest} to {highest}"
+        raise HeatmapError(f"{name}={value!r} must be a whole number {span}")
+    return int(value)
+
+
+def flag(name: str, value: Any) -> bool:
+    """The value as a bool. Raises HeatmapError unless it is True or False."""
+    if not is_flag(value):
+        raise HeatmapError(f"{name}={value!r} must be True or False")
+    return bool(value)
