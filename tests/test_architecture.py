@@ -28,6 +28,7 @@ ROOMS = (
     "images",
     "grids",
     "evidence",
+    "targets",
     "settings",
     "validation",
     "errors",
