@@ -21,16 +21,14 @@ from pytest_gradcam.checks import (
     robustness,
     stability,
 )
-from pytest_gradcam.checks.explained_model import ExplainedModel
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.heatmap import Heatmap
+from pytest_gradcam.questions.explained_model import ExplainedModel
 from pytest_gradcam.targets import Classes, Target
 
 if TYPE_CHECKING:
     import numpy as np
-    import torch
     from numpy.typing import NDArray
-    from torch import nn
 
     from pytest_gradcam.cam.cache import HeatmapCache
     from pytest_gradcam.cam.layers import Candidate
@@ -65,12 +63,12 @@ class Explainer:
 
     def __init__(
         self,
-        model: nn.Module,
+        model: Any,
         layer: str | None = None,
         method: str = "gradcam",
         preprocess: Preprocess | None = None,
         classes: Classes | None = None,
-        device: str | torch.device = "auto",
+        device: Any = "auto",
         batch_size: int = 16,
         *,
         cache: HeatmapCache | None = None,

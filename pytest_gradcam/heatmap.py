@@ -13,12 +13,12 @@ from numpy.typing import ArrayLike, NDArray
 from pytest_gradcam import images, masks, metrics, overlay
 from pytest_gradcam.checks import baseline, focus, similarity
 from pytest_gradcam.checks.focus import FocusAvoids, FocusWithin, Overlap, PeakWithin
-from pytest_gradcam.checks.protocols import Bools, Mask, MaskInView
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.evidence.bounds import Lift
 from pytest_gradcam.evidence.record import Subject
 from pytest_gradcam.grids import require_evidence, resize
 from pytest_gradcam.metrics import Similarity
+from pytest_gradcam.questions.protocols import Bools, Mask, MaskInView
 
 if TYPE_CHECKING:
     from PIL.Image import Image

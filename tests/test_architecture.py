@@ -21,6 +21,8 @@ ROOMS = (
     "strategies",
     "heatmap",
     "checks",
+    "questions",
+    "replacement",
     "perturbations",
     "overlay",
     "metrics",

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from pytest_gradcam import Explainer, FocusError, GradcamWarning, Heatmap, HeatmapError, NoEvidenceError, masks
-from tests.engine.sanity_models import Red, red_square
+from tests.sanity_models import Red, red_square
 
 pytestmark = pytest.mark.usefixtures("warm")
 

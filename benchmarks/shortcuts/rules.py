@@ -16,7 +16,7 @@ from torch import Tensor
 
 from benchmarks.shortcuts.scenes import Mask
 from pytest_gradcam import Explainer, HeatmapError, metrics
-from pytest_gradcam.checks import fills
+from pytest_gradcam.replacement import fills
 
 
 @dataclass(frozen=True)

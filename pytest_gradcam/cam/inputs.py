@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from pytest_gradcam import images, masks
 from pytest_gradcam.cam.preprocess import Preprocess, TracedPreprocess, display
 from pytest_gradcam.cam.tensors import all_finite, digest
-from pytest_gradcam.checks.protocols import MaskInView
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.heatmap import View
 from pytest_gradcam.perturbations.movement import Placement
+from pytest_gradcam.questions.protocols import MaskInView
 
 
 @dataclass(frozen=True)

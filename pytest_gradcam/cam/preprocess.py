@@ -22,10 +22,10 @@ from torch import Tensor
 from pytest_gradcam import masks
 from pytest_gradcam.cam.guard import random_states_kept
 from pytest_gradcam.cam.tensors import all_finite
-from pytest_gradcam.checks.protocols import MaskInView
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.images import Picture
 from pytest_gradcam.perturbations.movement import Placement
+from pytest_gradcam.questions.protocols import MaskInView
 
 Preprocess = Callable[[Image.Image], Tensor]
 BoolArray = NDArray[np.bool_]

@@ -19,13 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_gradcam.checks import similarity
-from pytest_gradcam.checks.protocols import MapOnView, Values
 from pytest_gradcam.checks.similarity import Alike
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.evidence import baseline_paths, settle, store
 from pytest_gradcam.evidence.current_test import CurrentTest, current
 from pytest_gradcam.evidence.record import Record, Subject
 from pytest_gradcam.grids import require_evidence, resize
+from pytest_gradcam.questions.protocols import MapOnView, Values
 
 if TYPE_CHECKING:
     from PIL.Image import Image

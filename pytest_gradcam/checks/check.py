@@ -10,9 +10,9 @@ from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar
 
-from pytest_gradcam.checks.protocols import MapOnView
 from pytest_gradcam.evidence import bounds
 from pytest_gradcam.evidence.record import Direction, Record, Subject
+from pytest_gradcam.questions.protocols import MapOnView
 from pytest_gradcam.validation import number
 
 

@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from pytest_gradcam.checks import fills, margins
-from pytest_gradcam.checks.explained_model import ExplainedModel
+from pytest_gradcam.checks import margins
 from pytest_gradcam.checks.masked_image import read_masked_images, scores_of
 from pytest_gradcam.errors import HeatmapError
+from pytest_gradcam.questions.explained_model import ExplainedModel
+from pytest_gradcam.replacement import fills
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from pytest_gradcam.checks import verdicts
 from pytest_gradcam.checks.explained import Explained, explained, picture
-from pytest_gradcam.checks.explained_model import ExplainedModel, Heatmap
 from pytest_gradcam.checks.verdicts import Changes
 from pytest_gradcam.evidence import bounds, settle
 from pytest_gradcam.evidence.record import Record
+from pytest_gradcam.questions.explained_model import ExplainedModel, Heatmap
 from pytest_gradcam.targets import Target
 
 _RUNS = 3

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from pytest_gradcam.checks import fills
-from pytest_gradcam.checks.fills import Bools, Floats
 from pytest_gradcam.checks.masked_image import MaskedImage
+from pytest_gradcam.replacement import fills
+from pytest_gradcam.replacement.fills import Bools, Floats
 
 _DRAWS = 64  # changed images in all, about: few images give to each other several times
 _MOST = 8  # draws for one image

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_gradcam import overlay
-from pytest_gradcam.checks.explained_model import Engine, ExplainedModel, Heatmap, ModelInput, Question
 from pytest_gradcam.evidence import messages
 from pytest_gradcam.evidence.record import Record
 from pytest_gradcam.overlay import Panel
+from pytest_gradcam.questions.explained_model import Engine, ExplainedModel, Heatmap, ModelInput, Question
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -18,14 +18,15 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from pytest_gradcam import metrics
-from pytest_gradcam.checks import road, verdicts
+from pytest_gradcam.checks import verdicts
 from pytest_gradcam.checks.explained import Explained, explained, picture
-from pytest_gradcam.checks.explained_model import ExplainedModel, ModelInput
 from pytest_gradcam.checks.verdicts import Faithfulness
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.evidence import bounds, settle
 from pytest_gradcam.evidence.record import Record
 from pytest_gradcam.grids import resize
+from pytest_gradcam.questions.explained_model import ExplainedModel, ModelInput
+from pytest_gradcam.replacement import road
 from pytest_gradcam.targets import Target
 
 Floats = NDArray[np.float64]

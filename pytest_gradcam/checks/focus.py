@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from pytest_gradcam import metrics, overlay
 from pytest_gradcam.checks.check import Check
-from pytest_gradcam.checks.protocols import Bools, HeatmapLike, Mask, Values
 from pytest_gradcam.errors import FocusError, GradcamWarning, HeatmapError
 from pytest_gradcam.evidence import bounds, messages, settle
 from pytest_gradcam.evidence.bounds import Lift
 from pytest_gradcam.evidence.messages import attention, expected, number, percent
 from pytest_gradcam.evidence.record import Record
 from pytest_gradcam.grids import require_evidence
+from pytest_gradcam.questions.protocols import Bools, HeatmapLike, Mask, Values
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -8,11 +8,11 @@ from functools import partial
 from typing import Any
 
 from pytest_gradcam.checks.determinism import assert_deterministic
-from pytest_gradcam.checks.explained_model import Engine, ExplainedModel, Heatmap, ModelInput, Question
 from pytest_gradcam.checks.faithfulness import assert_faithful
 from pytest_gradcam.checks.randomisation import assert_depends_on_weights
 from pytest_gradcam.errors import FocusError, HeatmapError
 from pytest_gradcam.evidence.record import Subject
+from pytest_gradcam.questions.explained_model import Engine, ExplainedModel, Heatmap, ModelInput, Question
 from pytest_gradcam.targets import Box, Region
 
 _IMAGES = 3  # on so many the checks are tried before one without a verdict stays without one

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_gradcam import images as pictures
-from pytest_gradcam.checks import fills
-from pytest_gradcam.checks.explained_model import Engine, ModelInput, Question
-from pytest_gradcam.checks.fills import Bools, Floats
 from pytest_gradcam.errors import HeatmapError
+from pytest_gradcam.questions.explained_model import Engine, ModelInput, Question
+from pytest_gradcam.replacement import fills
+from pytest_gradcam.replacement.fills import Bools, Floats
 
 
 @dataclass(frozen=True)

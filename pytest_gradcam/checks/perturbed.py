@@ -13,12 +13,12 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from pytest_gradcam import images, masks, metrics
-from pytest_gradcam.checks.explained_model import Engine, ExplainedModel, Heatmap, ModelInput, Question
-from pytest_gradcam.checks.protocols import Bools as BoolArray
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.images import Picture
 from pytest_gradcam.perturbations import Perturbation
 from pytest_gradcam.perturbations.movement import Placement, move_heat
+from pytest_gradcam.questions.explained_model import Engine, ExplainedModel, Heatmap, ModelInput, Question
+from pytest_gradcam.questions.protocols import Bools as BoolArray
 from pytest_gradcam.targets import Box, Region
 
 _LATTICE = 56  # similarity is taken on every nth pixel, about so many a side: more show nothing new, and cost

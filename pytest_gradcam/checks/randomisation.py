@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from pytest_gradcam import metrics
 from pytest_gradcam.checks import verdicts
 from pytest_gradcam.checks.explained import Explained, explained, picture
-from pytest_gradcam.checks.explained_model import ExplainedModel, Heatmap, Redraw
 from pytest_gradcam.errors import HeatmapError, NoEvidenceError
 from pytest_gradcam.evidence import bounds, settle
 from pytest_gradcam.evidence.record import Record
+from pytest_gradcam.questions.explained_model import ExplainedModel, Heatmap, Redraw
 from pytest_gradcam.targets import Target
 
 if TYPE_CHECKING:

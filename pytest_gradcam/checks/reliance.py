@@ -11,9 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_gradcam import metrics, overlay
-from pytest_gradcam.checks import control_regions, fills, margins
+from pytest_gradcam.checks import margins
 from pytest_gradcam.checks.donors import Patches, arrange
-from pytest_gradcam.checks.explained_model import ExplainedModel, ModelInput
 from pytest_gradcam.checks.margins import Floats, Intervention
 from pytest_gradcam.checks.masked_image import (
     MaskedImage,
@@ -27,6 +26,9 @@ from pytest_gradcam.checks.reliance_rule import Falls, Reliance, judged, kept
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.evidence import messages, settle
 from pytest_gradcam.evidence.record import Record
+from pytest_gradcam.questions.explained_model import ExplainedModel, ModelInput
+from pytest_gradcam.questions.lead import margins as margins_of
+from pytest_gradcam.replacement import control_regions, fills
 from pytest_gradcam.targets import Target
 
 if TYPE_CHECKING:
@@ -188,11 +190,11 @@ def _tried(
     after = scores_of(
         model.engine, [*(changed for group in groups for _, changed in group), *rest, own[0].emptied(level)]
     )
-    unit, lead = margins.unit(before[:count]), margins.margins(before, classes)
+    unit, lead = margins.unit(before[:count]), margins_of(before, classes)
     falls, start = [], 0
     for group in groups:
         sources = np.array([i for i, _ in group], np.intp)
-        after_fill = margins.margins(after[start : start + len(group)], classes[sources])
+        after_fill = margins_of(after[start : start + len(group)], classes[sources])
         falls.append(_means((lead[sources] - after_fill) / unit, sources, len(places)))
         start += len(group)
     main, around, *others, cores = falls
@@ -206,7 +208,7 @@ def _tried(
         without=kept(main[count:]) if count < len(places) else None,
         worth=None if plan.patches is None else plan.patches.worth,
         alive=bool(np.ptp(np.concatenate([before, after]), axis=0).any()),
-        fallback=float((margins.margins(after[[-1] * count], classes[:count]) > margins.LEVEL * unit).mean()),
+        fallback=float((margins_of(after[[-1] * count], classes[:count]) > margins.LEVEL * unit).mean()),
         alike=len(set(classes[:count])) == 1,
     ), groups[0]
 

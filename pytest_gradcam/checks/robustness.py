@@ -7,12 +7,12 @@ from itertools import pairwise
 from typing import Any
 
 from pytest_gradcam.checks.criteria import Criterion, LiftAtLeast, MassAtLeast, criteria
-from pytest_gradcam.checks.explained_model import ExplainedModel
 from pytest_gradcam.checks.perturbed import PerturbedImage, PerturbedImages
 from pytest_gradcam.checks.robustness_curve import Robustness, Step
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.evidence.bounds import Lift
 from pytest_gradcam.perturbations import KINDS, Kind, Perturbation
+from pytest_gradcam.questions.explained_model import ExplainedModel
 from pytest_gradcam.settings import nearest
 from pytest_gradcam.targets import Target
 

@@ -11,13 +11,13 @@ import numpy as np
 
 from pytest_gradcam import metrics, overlay
 from pytest_gradcam.checks.check import Check
-from pytest_gradcam.checks.protocols import MapOnView, Values, is_heatmap
 from pytest_gradcam.errors import HeatmapError, NoEvidenceError
 from pytest_gradcam.evidence import messages, settle
 from pytest_gradcam.evidence.messages import expected, number
 from pytest_gradcam.evidence.record import Record
 from pytest_gradcam.grids import averaged, is_flat, require_evidence, resize
 from pytest_gradcam.metrics import Similarity
+from pytest_gradcam.questions.protocols import MapOnView, Values, is_heatmap
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -12,9 +12,7 @@ from PIL.Image import Image
 
 from pytest_gradcam import overlay
 from pytest_gradcam.checks.criteria import Criterion, MassAtLeast, criteria
-from pytest_gradcam.checks.explained_model import ExplainedModel, Question
 from pytest_gradcam.checks.perturbed import PerturbedImage, PerturbedImages
-from pytest_gradcam.checks.protocols import Bools as BoolArray
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.evidence import messages
 from pytest_gradcam.evidence.bounds import Lift
@@ -22,6 +20,8 @@ from pytest_gradcam.evidence.record import Record
 from pytest_gradcam.evidence.settle import judge, undecided
 from pytest_gradcam.overlay import Panel
 from pytest_gradcam.perturbations import Perturbation
+from pytest_gradcam.questions.explained_model import ExplainedModel, Question
+from pytest_gradcam.questions.protocols import Bools as BoolArray
 from pytest_gradcam.targets import Target
 
 _NOT_DRAWN = ("picture", "replay")

@@ -9,15 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from pytest_gradcam.errors import HeatmapError
-from pytest_gradcam.masks._arguments import (
-    Bools,
-    Floats,
-    coordinates,
-    occupied,
-    refuse_fractions,
-    refuse_outside,
-    size,
-)
+from pytest_gradcam.masks._arguments import Bools, Floats, coordinates, occupied, refuse_fractions, refuse_outside, size
 from pytest_gradcam.validation import is_whole, number
 
 BoxFormat = Literal["xyxy", "xywh", "cxcywh"]

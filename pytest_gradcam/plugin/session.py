@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from pytest_gradcam.cam.cache import HeatmapCache
-    from pytest_gradcam.checks.explained_model import ExplainedModel, Policy
     from pytest_gradcam.explainer import Explainer
+    from pytest_gradcam.questions.explained_model import ExplainedModel, Policy
 
 
 def keep(
@@ -138,7 +138,7 @@ class Models:
 
     def policy(self) -> Policy:
         """What the settings say, and before them the markers of the running test."""
-        from pytest_gradcam.checks.explained_model import Policy
+        from pytest_gradcam.questions.explained_model import Policy
 
         test, settings = current(), self._settings
         marker: Mapping[str, Any] = test.marker if test else {}
@@ -152,8 +152,8 @@ class Models:
 
     def _explain(self, objects: Objects) -> ExplainedModel:
         from pytest_gradcam.cam.engine import Engine
-        from pytest_gradcam.checks.explained_model import ExplainedModel
         from pytest_gradcam.checks.gate import Gatekeeper
+        from pytest_gradcam.questions.explained_model import ExplainedModel
 
         settings = self._settings
         engine = Engine(

@@ -10,7 +10,7 @@ from pytest_gradcam.checks.focus import FocusAvoids, FocusWithin, Overlap, PeakW
 from pytest_gradcam.evidence import messages
 from pytest_gradcam.evidence.current_test import running
 from pytest_gradcam.evidence.record import Subject
-from tests.unit.test_bounds import Keeper
+from tests.evidence.test_bounds import Keeper
 
 HAND = np.arange(9, dtype=np.float32).reshape(3, 3)
 CORNER = np.array([[0, 0, 0], [0, 1, 1], [0, 1, 1]], bool)  # mass 24/36 on 4/9 of the view: lift 1.5

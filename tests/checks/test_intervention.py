@@ -1,0 +1,361 @@
+"""assert_ignores and assert_relies_on, on models that read what they were built to read."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from pytest_gradcam import Contrast, Explainer, FocusError, HeatmapError, masks
+from pytest_gradcam.evidence.current_test import running
+from tests.conftest import COLOUR_MODEL
+from tests.states import same, state_of
+
+SHAPE = (64, 64)
+DISC = masks.box(SHAPE, (24, 24, 40, 40))
+CORNER = masks.box(SHAPE, (48, 48, 60, 60))
+
+
+class Reads(nn.Module):
+    """Class 0 scores the red, class 1 the green, class 2 the blue of one region, and of nothing else."""
+
+    def __init__(self, region, *, bias=(0.0, 0.0, 0.0), scale=10.0):
+        super().__init__()
+        self.features = nn.Conv2d(3, 3, 1)
+        with torch.no_grad():
+            self.features.weight.copy_(scale * torch.eye(3)[:, :, None, None])
+            self.features.bias.copy_(torch.tensor(bias))
+        self.register_buffer("weight", torch.from_numpy(region / region.sum()).float())
+
+    def forward(self, x):
+        return (self.features(x) * self.weight.to(x.dtype)).sum((2, 3))
+
+
+def scene(seed=0, disc=0, corner=1):
+    """Noise with a disc and a corner, red, green or blue."""
+    rng = np.random.default_rng(seed)
+    image = rng.uniform(0.4, 0.6, (3, *SHAPE)).astype(np.float32)
+    for region, which in ((DISC, disc), (CORNER, corner)):
+        image[:, region] = 0.1
+        image[which, region] = 0.9
+    return torch.from_numpy(image)
+
+
+class Keeper:
+    """A test that keeps its records."""
+
+    marker: dict = {}  # noqa: RUF012
+
+    def __init__(self):
+        self.records = []
+
+    def keep(self, record, draw):
+        self.records.append(record)
+        if record.outcome != "passed":
+            assert draw(record).size[0] > 100
+        return record
+
+
+def record_of(check, *arguments, **more):
+    """The record that a check leaves, and what it raised."""
+    keeper, raised = Keeper(), None
+    with running(keeper):
+        try:
+            check(*arguments, **more)
+        except (FocusError, HeatmapError) as error:
+            raised = error
+    assert len(keeper.records) == 1
+    return keeper.records[0], raised
+
+
+def test_the_region_that_is_read_is_relied_on_and_no_other():
+    explainer, image = Explainer(Reads(DISC)), scene()
+    explainer.assert_relies_on(image, DISC)
+    explainer.assert_ignores(image, CORNER)
+    with pytest.raises(FocusError, match="falls by at most 0 units with every fill of the masked pixels"):
+        explainer.assert_relies_on(image, CORNER)
+    with pytest.raises(FocusError, match="with every fill of the pixels to ignore; expected a fall of at most 0.25"):
+        explainer.assert_ignores(image, DISC)
+
+
+def test_with_other_images_their_pixels_decide_too():
+    explainer, others = Explainer(Reads(CORNER)), [scene(i, i % 3, i % 3) for i in range(1, 8)]
+    record, raised = record_of(explainer.assert_ignores, scene(), CORNER, others=others)
+    assert isinstance(raised, FocusError)
+    labels = dict(record.details)
+    assert list(labels) == ["colour", "inpainted", "pasted", "blurred", "noise", "rest", "unit"]
+    assert labels["pasted"].startswith("'1' becomes '")
+    assert "in the mean over 4 other images" in labels["pasted"]
+    assert "(for information)" in labels["noise"]
+    assert "the mean lead over 8 images" in labels["unit"]
+    assert all(len(label) <= 10 for label in labels)
+
+
+def test_pixels_of_another_class_say_more_than_those_of_the_same():
+    faint = scene(5)
+    noise = torch.rand(3, 144, generator=torch.Generator().manual_seed(0))
+    faint[:, CORNER] = noise * torch.tensor([0.3, 0.9, 0.3])[:, None]  # the same class, but not the same pixels
+    record, _ = record_of(Explainer(Reads(CORNER)).assert_ignores, scene(), CORNER, others=[faint, scene(6, corner=2)])
+    assert "in the mean" not in dict(record.details)["pasted"]
+    record, _ = record_of(Explainer(Reads(CORNER)).assert_ignores, scene(), CORNER, others=[faint, faint])
+    assert "in the mean over 2 other images" in dict(record.details)["pasted"]  # there are no others
+
+
+def test_the_unit_of_one_image_is_its_own_lead():
+    record, _ = record_of(Explainer(Reads(DISC)).assert_relies_on, scene(), DISC, at_least=0.9)
+    assert record.outcome == "passed"
+    # Grey all over the disc: the lead is gone, and is one unit.
+    assert record.figure == pytest.approx(1, abs=0.1)
+    assert "one unit is 8 of logit: the image's own lead" in dict(record.details)["unit"]
+
+
+def test_a_figure_on_the_bound_keeps_it():
+    record, _ = record_of(Explainer(Reads(DISC)).assert_ignores, scene(), CORNER)
+    assert record.outcome == "passed"
+    assert record.figure <= 1e-6
+    assert record.direction == "at_most"
+    assert (record.target, record.rank, record.classes, record.view) == ("0", 1, 3, SHAPE)
+    assert record.mask_area == pytest.approx(CORNER.mean())
+
+
+@pytest.mark.parametrize("name", ["assert_ignores", "assert_relies_on"])
+def test_fills_that_disagree_decide_nothing(name):
+    class Grey(nn.Module):
+        """Sees the disc in anything but grey."""
+
+        def __init__(self):
+            super().__init__()
+            self.probe = nn.Conv2d(3, 1, 1)
+
+        def forward(self, x):
+            inside = x[:, :, 24:40, 24:40]
+            spread = inside.std(dim=1).mean((1, 2))
+            return torch.stack([10 * spread, torch.full_like(spread, 0.5)], 1)
+
+    image = scene()
+    image[:] = torch.tensor([0.9, 0.1, 0.1])[:, None, None]
+    image[:, :4] = torch.tensor([0.0, 1.0, 1.0])[:, None, None]  # so that the middle of the range is grey
+    with pytest.raises(
+        HeatmapError, match=r"the fills disagree: the margin falls by \d\.\d\d units \(colour\), but it falls by"
+    ):
+        getattr(Explainer(Grey()), name)(image, DISC)
+
+
+def test_a_model_that_any_change_moves_is_undecided():
+    class Fragile(nn.Module):
+        """Counts the pixels that are noise: any fill takes some away."""
+
+        def __init__(self):
+            super().__init__()
+            self.probe = nn.Conv2d(3, 1, 1)
+
+        def forward(self, x):
+            rough = (x[:, :, 1:] - x[:, :, :-1]).abs().mean((1, 2, 3))
+            return torch.stack([100 * rough, 100 * torch.full_like(rough, 0.06)], 1)
+
+    image = scene()
+    image[:, CORNER | DISC] = (
+        torch.rand(3, int((CORNER | DISC).sum()), generator=torch.Generator().manual_seed(0)) * 0.2 + 0.4
+    )
+    for check in (Explainer(Fragile()).assert_ignores, Explainer(Fragile()).assert_relies_on):
+        record, raised = record_of(
+            check, image, CORNER, **{"at_most" if "ignores" in check.__name__ else "at_least": 0.2}
+        )
+        assert "any change of this size moves the prediction" in str(raised)
+        assert record.outcome == "invalid"
+        assert dict(record.details)["colour"]  # its figures stay on the record
+
+
+def test_a_mask_over_half_of_the_view_has_no_control():
+    large = masks.box(SHAPE, (0, 0, 64, 50))
+    with pytest.raises(HeatmapError, match="covers more than half of the view and its shape fits nowhere else"):
+        Explainer(Reads(DISC)).assert_relies_on(scene(), large)
+    # What moves nothing needs no control.
+    Explainer(Reads(CORNER & ~large)).assert_ignores(scene(), large)
+
+
+def test_up_to_half_of_the_view_all_the_rest_is_the_control():
+    wide = masks.box(SHAPE, (0, 20, 64, 42)) | masks.box(SHAPE, (30, 0, 34, 64))
+    assert wide.mean() < 0.5
+    Explainer(Reads(DISC)).assert_relies_on(scene(), wide)
+
+
+def test_a_model_that_ignores_its_input_passes_nothing():
+    dead = Reads(DISC, bias=(3.0, 1.0, 0.0), scale=0.0)
+    for check in (Explainer(dead).assert_ignores, Explainer(dead).assert_relies_on):
+        with pytest.raises(HeatmapError, match="gives every image the same scores"):
+            check(scene(), CORNER)
+
+
+def test_a_model_without_a_lead_passes_nothing():
+    twins = Reads(DISC)
+    with torch.no_grad():
+        twins.features.weight[1] = twins.features.weight[0]
+    with pytest.raises(HeatmapError, match="scores its best two classes the same"):
+        Explainer(twins).assert_ignores(scene(), CORNER)
+
+
+def test_scores_that_are_not_finite_pass_nothing():
+    with pytest.raises(HeatmapError, match="hold NaN or infinite values; check the weights"):
+        Explainer(Reads(DISC, bias=(float("nan"), 0.0, 0.0))).assert_ignores(scene(), CORNER)
+
+
+@pytest.mark.parametrize("bound", [0, -0.1, 1.01, 40, float("nan"), float("inf"), True, "0.4", None])
+@pytest.mark.parametrize(("name", "keyword"), [("assert_ignores", "at_most"), ("assert_relies_on", "at_least")])
+def test_bounds_that_decide_nothing_are_refused(name, keyword, bound):
+    with pytest.raises(
+        HeatmapError, match=f"{keyword}=.* cannot decide anything; expected a fall of the margin above 0"
+    ):
+        getattr(Explainer(Reads(DISC)), name)(scene(), DISC, **{keyword: bound})
+
+
+@pytest.mark.parametrize(
+    ("mask", "reason"),
+    [
+        (np.zeros(SHAPE, bool), "the mask of tensor 64x64 is empty in the view: it has no pixel"),
+        (np.ones(SHAPE, bool), "covers the whole view, so nothing would be left"),
+        (np.zeros((32, 64), bool), r"has shape \(32, 64\), the image has \(64, 64\)"),
+        (np.arange(64 * 64).reshape(SHAPE) % 3, "holds the label ids"),
+    ],
+)
+def test_masks_that_bear_no_verdict(mask, reason):
+    for check in (Explainer(Reads(DISC)).assert_ignores, Explainer(Reads(DISC)).assert_relies_on):
+        with pytest.raises(HeatmapError, match=reason):
+            check(scene(), mask)
+
+
+def test_targets_are_classes():
+    explainer, image = Explainer(Reads(DISC), classes=["red", "green", "blue"]), scene()
+    explainer.assert_relies_on(image, DISC, target="red")
+    explainer.assert_relies_on(image, DISC, target=Contrast("red", "blue"))
+    with pytest.raises(FocusError, match="the margin of 'green' rises by at least"):
+        explainer.assert_relies_on(image, DISC, target="green")  # it gains when the red goes
+    with pytest.raises(HeatmapError, match="there is no class 'rod'"):
+        explainer.assert_relies_on(image, DISC, target="rod")
+    with pytest.raises(HeatmapError, match="target=3 is out of range"):
+        explainer.assert_relies_on(image, DISC, target=3)
+    with pytest.raises(HeatmapError, match="has no margin over other classes"):
+        explainer.assert_relies_on(image, DISC, target=lambda output: output[0])
+
+
+def test_pixels_that_speak_against_the_class_that_was_named_are_not_ignored():
+    """To take the red disc away makes more of 'green', which never falls: the model reads nothing but that disc."""
+    explainer, image = Explainer(Reads(DISC), classes=["red", "green", "blue"]), scene()
+    record, raised = record_of(explainer.assert_ignores, image, DISC, target="green")
+    assert record.outcome == "invalid"
+    assert "without these pixels the margin of 'green' rises by 1" in str(raised)
+    assert "may well carry 'red', which the model predicts; leave target out" in str(raised)
+    explainer.assert_ignores(image, CORNER, target="green")
+
+
+@pytest.mark.parametrize(("others", "advice"), [(0, "or pass others=, or use"), (1, "or use")])
+def test_the_control_that_forbids_a_verdict_is_named_and_advice_asks_for_nothing_that_was_passed(others, advice):
+    """A shape that fits nowhere else: all the rest is the control, and the model reads as much in it as in the shape."""
+    wide = masks.box(SHAPE, (0, 20, 64, 42)) | masks.box(SHAPE, (30, 0, 34, 64))
+    second = masks.box(SHAPE, (2, 2, 18, 18))
+
+    def twice(which):
+        image = scene(which, disc=which)
+        image[:, second] = image[:, DISC]
+        return image
+
+    with pytest.raises(HeatmapError) as caught:
+        Explainer(Reads(DISC | second)).assert_ignores(twice(0), wide, others=[twice(1)][:others])
+    assert "replacing all the rest (the mask's shape fits nowhere else) costs" in str(caught.value)
+    assert f"any change of this size moves the prediction; pass a smaller mask, {advice} reliance()" in str(
+        caught.value
+    )
+
+
+def test_others_of_another_size_are_refused():
+    with pytest.raises(HeatmapError, match=r"of others is \(3, 32, 32\) for the model, the image \(3, 64, 64\)"):
+        Explainer(Reads(DISC)).assert_ignores(scene(), CORNER, others=[torch.rand(3, 32, 32)])
+
+
+def test_others_that_hold_the_same_lend_nothing():
+    explainer, others = Explainer(Reads(DISC)), [scene(i) for i in range(1, 5)]
+    record, _ = record_of(explainer.assert_ignores, scene(), CORNER, others=others)
+    assert "pasted" not in dict(record.details)
+
+
+def test_one_check_is_two_batches_at_the_most():
+    model, sizes = Reads(DISC), []
+    model.register_forward_hook(lambda module, inputs, output: sizes.append(len(output)))
+    Explainer(model).assert_relies_on(scene(), DISC)
+    assert len(sizes) == 1
+    sizes.clear()
+    Explainer(model).assert_relies_on(scene(), DISC, others=[scene(i, i % 3, i % 3) for i in range(1, 30)])
+    assert len(sizes) == 2
+
+
+def test_the_model_is_given_back():
+    model = Reads(DISC).train()
+    before = state_of(model)
+    Explainer(model).assert_relies_on(scene(), DISC)
+    with pytest.raises(FocusError):
+        Explainer(model).assert_relies_on(scene(), CORNER)
+    assert same(before, state_of(model))
+
+
+def test_the_verdict_is_the_same_each_time():
+    explainer = Explainer(Reads(DISC))
+    first, again = (record_of(explainer.assert_relies_on, scene(), DISC)[0] for _ in range(2))
+    assert first == again
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_other_precisions(dtype):
+    model = Reads(DISC).to(dtype)
+    Explainer(model).assert_relies_on(scene().to(dtype), DISC)
+    Explainer(model).assert_ignores(scene().to(dtype), CORNER)
+
+
+def test_grey_inputs():
+    class Grey(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.features = nn.Conv2d(1, 2, 1, bias=False)
+
+        def forward(self, x):
+            level = x[:, 0, 24:40, 24:40].mean((1, 2))
+            return torch.stack([10 * level, torch.full_like(level, 5.0)], 1)
+
+    image = np.full(SHAPE, 60, np.uint8)
+    image[DISC] = 230
+    image[0, 0], image[0, 1] = 0, 255
+
+    def preprocess(picture):
+        return torch.from_numpy(np.asarray(picture, np.float32))[None] / 255
+
+    explainer = Explainer(Grey(), preprocess=preprocess)
+    explainer.assert_relies_on(image, DISC)
+    explainer.assert_ignores(image, CORNER)
+
+
+def test_a_class_that_needs_no_evidence_is_never_shown_to_ignore_anything():
+    explainer, image = Explainer(Reads(DISC, bias=(1.0, 0.0, 0.0))), scene()
+    for shown in (CORNER, masks.box(SHAPE, (0, 0, 8, 8))):
+        with pytest.raises(HeatmapError, match="'0' is also what the model answers where there is nothing to see"):
+            explainer.assert_ignores(image, shown)
+    explainer.assert_ignores(image, CORNER, others=[scene(1, disc=1, corner=2)])  # it lends another class's pixels
+    with pytest.raises(FocusError):
+        Explainer(Reads(CORNER, bias=(1.0, 0.0, 0.0))).assert_ignores(
+            scene(corner=0), CORNER, others=[scene(1, disc=1, corner=1)]
+        )
+
+
+def test_pictures_ride_through_the_preprocess_and_cropped_masks_are_refused():
+    namespace = {}
+    exec(COLOUR_MODEL, namespace)
+
+    def crop(picture):
+        return namespace["preprocess"](picture)[:, :64, :64]
+
+    image = np.full((96, 96, 3), 30, np.uint8)
+    image[8:40, 8:40] = (230, 30, 30)
+    image[90:, 90:] = (255, 255, 255)
+    explainer = Explainer(namespace["build"](), preprocess=crop)
+    explainer.assert_relies_on(image, masks.box((96, 96), (8, 8, 40, 40)))
+    green = image[..., [1, 0, 2]] // 2  # its pixels are others in the mask
+    explainer.assert_ignores(image, masks.box((96, 96), (48, 48, 60, 60)), others=[green])
+    with pytest.raises(HeatmapError, match="the preprocess kept 0 % of it: the view shows x 0 to 63"):
+        explainer.assert_ignores(image, masks.box((96, 96), (70, 70, 90, 90)))
