@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from pytest_gradcam import overlay
 from pytest_gradcam.checks import margins
 from pytest_gradcam.checks.donors import hold_the_same
-from pytest_gradcam.checks.margins import FillResult, Lead, lead_of
+from pytest_gradcam.checks.margins import FillResult
 from pytest_gradcam.checks.masked_image import MaskedImage, common_level, heat_of, read_masked_image, scores_of
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.evidence import messages, settle
 from pytest_gradcam.evidence.record import Record
 from pytest_gradcam.questions.explained_model import ExplainedModel, ModelInput, Question
+from pytest_gradcam.questions.lead import Lead, lead_of
 from pytest_gradcam.replacement import control_regions, fills
 from pytest_gradcam.targets import Target
 
