@@ -2,7 +2,7 @@
 # torchcam chooses a target layer by itself. For timm's ViT it takes the last output with four dimensions, which is
 # the normalised keys of the attention heads, (batch, heads, tokens, head size), and treats tokens x head size as an
 # image. The result has the form of a heatmap, 197 x 64, in which no axis is a place; nothing is raised. For Swin,
-# whose features are (batch, rows, columns, channels), the map is rows x channels.
+# whose features are (batch, rows, columns, channels), the map is columns x channels.
 # Source: torchcam.methods._utils.locate_candidate_layer, torchcam 0.5.0.
 set -euo pipefail
 unset PYTHONPATH PYTEST_ADDOPTS PYTEST_PLUGINS
