@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,23 +53,42 @@ class Patches:
 
 
 def arrange(places: Sequence[MaskedImage], classes: NDArray[np.intp], allowed: Callable[[int, int], bool]) -> Patches:
-    """Patches to each place from images that are `allowed` to give to it, spread evenly over them.
+    """Patches for each place from images that are `allowed` to give to it: from each of their classes in turn.
 
-    The donors of one patch share their class. A donor of another size than the receiver is passed over.
+    Within a class the donors that have given the least come first, so that each gives about equally often. The donors of
+    one patch share their class. A donor of another size than the receiver is passed over. The places come in an order of
+    their contents, so that who gives to whom does not depend on the order in which they were passed.
     """
     count = len(places)
-    wanted, patches = min(_MOST, -(-_DRAWS // count)), []
+    wanted, given, patches = min(_MOST, -(-_DRAWS // count)), np.zeros(count, int), []
     for i in range(count):
-        fitting = [j % count for j in range(i + 1, i + count) if allowed(i, j % count)]
+        fitting = [j for j in range(count) if j != i and allowed(i, j)]
         fitting = [j for j in fitting if places[j].pixels.shape == places[i].pixels.shape]
-        draws = min(wanted, len(fitting))
-        for start in ((i + k * len(fitting) // draws) % len(fitting) for k in range(draws)):
-            alike = [j for j in (*fitting[start:], *fitting[:start]) if classes[j] == classes[fitting[start]]]
-            patch = _patch(places, i, alike[:_DONORS])
-            patches += [] if patch is None else [patch]
+        for donors in _in_turn(i, fitting, classes, given, min(wanted, len(fitting))):
+            patch = _patch(places, i, donors)
+            if patch is not None:
+                patches.append(patch)
+                given[list(patch.donors)] += 1
     first = list({patch.to: patch for patch in reversed(patches)}.values())
     checked = [hold_the_same(places[patch.to], patch.content) for patch in first[:: max(1, len(first) // _PAIRS)]]
     return Patches(patches, count, bool(checked) and float(np.mean(checked)) > 0.5)
+
+
+def _in_turn(
+    to: int, fitting: Sequence[int], classes: NDArray[np.intp], given: NDArray[np.intp], draws: int
+) -> Iterator[list[int]]:
+    """The donors of each of so many patches, of one class each: the first of them was not first before."""
+    several = sorted({int(classes[j]) for j in fitting})
+    fresh, turn = {index: [j for j in fitting if classes[j] == index] for index in several}, to
+    for _ in range(draws):
+        while not fresh[index := several[turn % len(several)]]:
+            turn += 1
+        # Of donors that have given as often, the next ones in the order of contents: another one for each receiver.
+        ranked = sorted((j for j in fitting if classes[j] == index), key=lambda j: (given[j], (j - to) % len(classes)))
+        first = next(j for j in ranked if j in fresh[index])
+        fresh[index].remove(first)
+        turn += 1
+        yield [first, *(j for j in ranked if j != first)][:_DONORS]
 
 
 def _patch(places: Sequence[MaskedImage], to: int, donors: Sequence[int]) -> Patch | None:

@@ -14,6 +14,7 @@ from pytest_gradcam.checks import margins
 from pytest_gradcam.checks.donors import hold_the_same
 from pytest_gradcam.checks.margins import FillResult
 from pytest_gradcam.checks.masked_image import MaskedImage, common_level, heat_of, read_masked_image, scores_of
+from pytest_gradcam.checks.samples import content, distinct
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.evidence import messages, settle
 from pytest_gradcam.evidence.record import Record
@@ -60,6 +61,7 @@ class _Findings:
     scores: NDArray[np.float32]
     unit: float
     beside: int
+    passed: int
     tried: list[_Tried]
     controls: int
     rest: float
@@ -159,6 +161,7 @@ def _judge(model: ExplainedModel, check: Record, image: Any, mask: Any, question
 
 def _find(model: ExplainedModel, place: MaskedImage, question: Question, others: Any) -> _Findings:
     """Fills the mask and the controls, and has everything scored in one call."""
+    others = list(others)
     beside = _beside(model, place, others)
     forbidden = place.padding | (fills.soft(place.mask) > 0)
     regions = [place.mask, *control_regions.elsewhere(place.mask, forbidden)]
@@ -179,21 +182,32 @@ def _find(model: ExplainedModel, place: MaskedImage, question: Question, others:
     telling = [one for one in tried if one.change.donor < 0 or seen[1 + one.change.donor].argmax() != lead.index]
     fallback = bool(lead.of(after[-2:-1])[0] > margins.LEVEL * unit)
     tried = telling if fallback or any(one.change.donor >= 0 for one in telling) else tried
-    return _Findings(place, lead, scores[0], unit, len(beside), tried, len(regions) - 1, float(falls[-1]), fallback)
+    return _Findings(
+        place,
+        lead,
+        scores[0],
+        unit,
+        len(beside),
+        len(others),
+        tried,
+        len(regions) - 1,
+        float(falls[-1]),
+        fallback,
+    )
 
 
 def _beside(model: ExplainedModel, place: MaskedImage, others: Any) -> list[MaskedImage]:
-    """Up to so many of the other images, spread evenly, as the model sees them; with the same mask."""
-    several = list(others)
-    chosen = [several[k * len(several) // min(_OTHERS, len(several))] for k in range(min(_OTHERS, len(several)))]
-    ready = [model.engine.read(other) for other in chosen]
+    """The different ones of the other images as the model sees them, with the same mask; at most so many, by content."""
+    ready = [model.engine.read(other) for other in others]
     for one in ready:
         if one.pixels.shape != place.pixels.shape:
             raise HeatmapError(
                 f"{one.name} of others is {one.pixels.shape} for the model, the image {place.pixels.shape}; "
                 "pass others of one size"
             )
-    return [replace(place, one=one, pixels=one.pixels) for one in ready]
+    found = [replace(place, one=one, pixels=one.pixels) for one in ready]
+    new = [found[i] for i in distinct(found, [None] * len(found)) if content(found[i]) != content(place)]
+    return new[:_OTHERS]
 
 
 def _changes(
@@ -282,8 +296,21 @@ def _described(model: ExplainedModel, check: Record, found: _Findings, question:
             *rows,
             ("rest", f"with all the rest replaced instead, the margin {margins.change(found.rest)}"),
             ("unit", f"one unit is {found.unit:.3g} of logit: {few} of the first class over the second"),
+            *_others(found),
         ),
     )
+
+
+def _others(found: _Findings) -> list[tuple[str, str]]:
+    """That some of the others were left out, if some were."""
+    if found.passed == found.beside:
+        return []
+    return [
+        (
+            "others",
+            f"{found.beside} of the {found.passed} passed, by content: copies do not count, and {_OTHERS} do at most",
+        )
+    ]
 
 
 def _phrase(model: ExplainedModel, found: _Findings, fill: str) -> str:

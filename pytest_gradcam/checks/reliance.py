@@ -23,6 +23,7 @@ from pytest_gradcam.checks.masked_image import (
     scores_of,
 )
 from pytest_gradcam.checks.reliance_rule import Falls, Reliance, judged, kept
+from pytest_gradcam.checks.samples import distinct
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.evidence import messages, settle
 from pytest_gradcam.evidence.record import Record
@@ -70,16 +71,19 @@ def _measured(
     model: ExplainedModel, images: Any, masks: Any, targets: Any, without: Any, at_most: float | None
 ) -> Reliance:
     """Held to another bound than the default one where `at_most` is given."""
-    places = read_masked_images(model.engine, images, masks)
+    passed = read_masked_images(model.engine, images, masks)
+    wanted = model.targets(targets, len(passed))
+    counted = distinct(passed, wanted)
+    places, wanted = [passed[i] for i in counted], [wanted[i] for i in counted]
     lacking = _lacking(model, places, masks, without)
     inputs = [place.one for place in (*places, *lacking)]
     before = scores_of(model.engine, inputs)
-    classes = _classes(model, before, len(places), targets)
+    classes = _classes(model, before, len(places), wanted)
     plan = _plan([*places, *lacking], len(places), classes, before.argmax(axis=1))
     falls, changes = _tried(model, plan, [*places, *lacking], len(places), before, classes)
     draw = partial(_draw, model, places, changes, classes)
     heat = _mean_heat(model, places, classes)
-    return replace(judged(replace(falls, mean_heat=heat), at_most), draw=draw)
+    return replace(judged(replace(falls, mean_heat=heat, copies=len(passed) - len(places)), at_most), draw=draw)
 
 
 def assert_no_reliance(
@@ -228,7 +232,8 @@ def _lacking(model: ExplainedModel, places: Sequence[MaskedImage], masks: Any, w
     if any(not np.array_equal(place.mask, places[0].mask) for place in places):
         raise HeatmapError("without= needs the same place in all images; pass one mask for all")
     own = one_each(masks)
-    return read_masked_images(model.engine, without, masks if own is None else own[0])
+    found = read_masked_images(model.engine, without, masks if own is None else own[0])
+    return [found[i] for i in distinct(found, [None] * len(found))]
 
 
 def _classes(model: ExplainedModel, scores: NDArray[np.float32], count: int, targets: Any) -> Indices:

@@ -32,9 +32,10 @@ class Falls:
     `main` (N,) are the falls by the `intervention`, `around` (N,) those where it replaced the pixels right around the
     mask, `removed` the falls by other interventions, `core` (N,) those where it left the mask's outline alone (None where the
     mask is no more than half of the view), `without` (M,) the main falls of images that lack the artefact
-    (from `around`, `removed` and `core` their means are taken off already). `worth` is
-    how many independent images the main falls come to; `alive` whether the model's scores hang on its input at all;
-    `fallback` the share of the images whose class is also the model's answer to nothing but the mean colour; `alike` whether
+    (from `around`, `removed` and `core` their means are taken off already). `worth` is how many independent images the
+    main falls come to, `copies` how many of the images passed do not count, since each content counts once; `alive`
+    whether the model's scores depend on its input at all; `fallback` the share of the images whose class is also the
+    model's answer to nothing but the mean colour; `alike` whether
     all images are of one class.
     """
 
@@ -46,6 +47,7 @@ class Falls:
     core: Floats | None = None
     without: Floats | None = None
     worth: int | None = None
+    copies: int = 0
     alive: bool = True
     fallback: float = 0.0
     alike: bool = False
@@ -62,7 +64,7 @@ class Reliance:
     `intervention` says how the pixels were replaced, `why` in words why so, `reason` why there is no verdict. `around`
     is the mean fall for the pixels right around the mask, `core` that for a mask of most of the view without its outline,
     `others` that by other interventions. `mean_heat` is the heatmaps' figure in the mask, `agreement` whether it speaks for
-    the same verdict: information, not a gate.
+    the same verdict: information, not a gate. `copies` of images were passed besides; each content counts once.
     """
 
     relies: bool | None
@@ -80,6 +82,7 @@ class Reliance:
     without: float | None = None
     mean_heat: float | None = None
     agreement: bool | None = None
+    copies: int = 0
     draw: Callable[[str, Sequence[str]], Image] | None = field(default=None, repr=False, compare=False)
 
     @cached_property
@@ -122,7 +125,8 @@ class Reliance:
         if self.mean_heat is not None:
             side = "" if self.agreement is None else ": agrees" if self.agreement else ": does not agree"
             rows.append(("mean heat", f"{_two(self.mean_heat)} of the heatmaps' maxima in the mask{side}"))
-        return [*rows, ("images", str(self.images))]
+        copies = f", each once: {self.copies} copies of them do not count" if self.copies else ""
+        return [*rows, ("images", f"{self.images}{copies}")]
 
     def _range(self) -> str:
         return f"{_two(self.interval[0])} to {_two(self.interval[1])}"
@@ -164,6 +168,7 @@ def judged(falls: Falls, bound: float | None = None) -> Reliance:
         None if falls.without is None else float(falls.without.mean()),
         heat,
         agreement,
+        falls.copies,
     )
 
 

@@ -197,21 +197,18 @@ class ExplainedModel:
                     mispredicted.chosen(heatmap.subject, policy, heatmap.overlay)
         return [self._gated(heatmap, one, question) for heatmap, question in zip(found, questions, strict=True)]
 
-    def classes(self, scores: NDArray[np.float32], targets: Sequence[Target] | None) -> list[Lead]:
-        """The lead that is read in each of N images with scores (N, classes): its target's, by default the predicted class's.
-
-        Raises HeatmapError where there is not one target for each image.
-        """
+    def targets(self, targets: Sequence[Target] | None, count: int) -> Sequence[Target]:
+        """The target of each of so many images, None for the predicted class. Raises HeatmapError for another number."""
         if targets is None:
-            wanted: Sequence[Target] = [None] * len(scores)
-        else:
-            given = 1 if isinstance(targets, str) or not hasattr(targets, "__len__") else len(targets)
-            if isinstance(targets, str) or given != len(scores):
-                raise HeatmapError(
-                    f"there are {given} targets for {len(scores)} images; expected one per image, in a list"
-                )
-            wanted = targets
-        return [self._class(row, self.question(target)) for row, target in zip(scores, wanted, strict=True)]
+            return [None] * count
+        given = 1 if isinstance(targets, str) or not hasattr(targets, "__len__") else len(targets)
+        if isinstance(targets, str) or given != count:
+            raise HeatmapError(f"there are {given} targets for {count} images; expected one per image, in a list")
+        return list(targets)
+
+    def classes(self, scores: NDArray[np.float32], targets: Sequence[Target]) -> list[Lead]:
+        """The lead that is read in each of N images with scores (N, classes): its target's, by default the predicted one's."""
+        return [self._class(row, self.question(target)) for row, target in zip(scores, targets, strict=True)]
 
     def subject(self, one: ModelInput, row: NDArray[np.floating], target: Target) -> Subject:
         """What a check on one class is about, from the image's scores (classes,)."""

@@ -96,7 +96,9 @@ def test_pixels_of_another_class_say_more_than_those_of_the_same():
     faint[:, CORNER] = noise * torch.tensor([0.3, 0.9, 0.3])[:, None]  # the same class, but not the same pixels
     record, _ = record_of(Explainer(Reads(CORNER)).assert_ignores, scene(), CORNER, others=[faint, scene(6, corner=2)])
     assert "in the mean" not in dict(record.details)["pasted"]
-    record, _ = record_of(Explainer(Reads(CORNER)).assert_ignores, scene(), CORNER, others=[faint, faint])
+    fainter = faint.clone()
+    fainter[:, CORNER] *= 0.99
+    record, _ = record_of(Explainer(Reads(CORNER)).assert_ignores, scene(), CORNER, others=[faint, fainter])
     assert "in the mean over 2 other images" in dict(record.details)["pasted"]  # there are no others
 
 

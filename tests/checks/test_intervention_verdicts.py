@@ -126,7 +126,7 @@ class TestControls:
         elsewhere = control_regions.elsewhere(CORNER, fills.soft(CORNER) > 0)
         marked, image = CORNER | elsewhere[0] | elsewhere[1], scene()
         image[:, marked] = torch.tensor([0.9, 0.1, 0.1])[:, None]
-        others = [image.clone() for _ in range(2)]
+        others = [image + shade * (~torch.from_numpy(marked)) for shade in (0.01, 0.02)]  # differ elsewhere alone
         record, _ = record_of(Explainer(Reads(marked)).assert_ignores, image, CORNER, at_most=0.1, others=others)
         assert record.reason.endswith("pass a smaller mask, or use reliance() on a set of images")
 
