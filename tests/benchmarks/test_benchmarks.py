@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 import benchmarks
+from benchmarks import projects
+from benchmarks.timing import PROCESSOR
 
 ROOT = Path(benchmarks.__file__).parents[1]
 
@@ -43,18 +45,60 @@ def test_limit_is_the_heatmap_that_we_make():
     assert np.abs(least[:, 0] - np.stack(heatmaps)).max() <= 1e-5 * np.max(heatmaps)
 
 
-def test_suite(benchmark_run):
-    out = benchmark_run("suite", "--model", "mobilenet_v3_large", "--tests", "1", "--rounds", "1")
-    assert out.startswith("1 one-image tests on mobilenet_v3_large, medians of 1 rounds")
-    for name in ("bare loop, batches of 16", "bare loop, one by one", "ours, cold", "ours, run cache"):
+@pytest.fixture
+def in_this_process(pytester, monkeypatch, warm):
+    """The pytest runs of the project are made here, where torch is loaded; what they cost is this process's time."""
+    pytest.importorskip("pytorch_grad_cam")
+
+    def run(self, *arguments, exit_status=0, **variables):
+        monkeypatch.chdir(self.directory)
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        result = pytester.runpytest_inprocess("-q", *arguments)
+        monkeypatch.chdir(pytester.path)
+        assert result.ret == exit_status, f"{arguments}\n{result.stdout}\n{result.stderr}"
+
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    monkeypatch.setattr(projects.Project, "pytest", run)
+    monkeypatch.setattr("benchmarks.suite.children", PROCESSOR)
+    monkeypatch.setattr("benchmarks.picture.children", PROCESSOR)
+
+
+def test_suite(in_this_process, benchmark_run):
+    out = benchmark_run("suite", "--model", "mobilenet_v3_large", "--tests", "2", "--rounds", "1")
+    assert "2 one-image tests on mobilenet_v3_large, medians of 1 rounds" in out
+    for name in (
+        "bare loop, batches of 16",
+        "bare loop, one by one",
+        "ours, cold",
+        "ours, run cache",
+        "ours, disk cache",
+    ):
         assert f"\n{name} " in out
-    assert "\nours, disk cache " in out
     assert "\non pytorch-grad-cam " in out
 
 
-def test_picture(benchmark_run):
-    out = benchmark_run("picture", "--model", "mobilenet_v3_large", "--tests", "1", "--rounds", "1")
-    assert re.search(r"^a picture of a failed check: .* ms of processor time, .*\(1 failed tests", out)
+def test_picture(in_this_process, benchmark_run):
+    out = benchmark_run("picture", "--model", "mobilenet_v3_large", "--tests", "2", "--rounds", "1")
+    assert re.search(r"a picture of a failed check: .* ms of processor time, .*\(2 failed tests", out)
+
+
+ALONE = """
+import os
+
+def test_it(request):
+    assert not request.config.pluginmanager.hasplugin("gradcam")
+    assert os.environ["OMP_NUM_THREADS"] + os.environ["MORE"] == "1b"
+"""
+
+
+def test_a_run_of_a_project_is_a_process_of_its_own_with_one_thread_and_no_other_plugins():
+    with projects.project() as made:
+        made.write("test_it.py", ALONE)
+        assert "1 passed" in made.pytest(MORE="b")
+        with pytest.raises(RuntimeError, match="(?s)ended with 1:.*KeyError: 'MORE'"):
+            made.pytest()
+        assert "1 failed" in made.pytest(exit_status=1)
 
 
 def test_reliance(benchmark_run):
