@@ -30,7 +30,7 @@ def test_tasks(tiny, benchmark_run, tmp_path):
 
     out = run("train")
     assert "tuning half: 1 biased, 1 clean, 0 left out\nreported half: 1 biased, 1 clean, 0 left out" in out
-    rules = ("--rules", "mass", "inpaint", "reliance")
+    rules = ("--rules", "mass", "paste", "reliance")
     for task in ("tune", "report"):
         out = run(task, *rules)
         assert "| rule | 10 images | 50 images |" in out
