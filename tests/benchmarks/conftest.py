@@ -11,7 +11,8 @@ from pytest_gradcam.evidence.current_test import running
 class Nobody:
     """In place of the test that runs: what a benchmark checks is none of its checks, and leaves no picture."""
 
-    marker = {}
+    def __init__(self):
+        self.marker = {}
 
     def keep(self, record, draw):
         return record
