@@ -1,7 +1,5 @@
 """How often the target layer is found with no configuration, and whether the map there means something.
 
-    python benchmarks/layers.py [--wrapped] [--nonsquare] [--only PATTERN] [--largest MILLIONS]
-
 Runs over every classification model of torchvision and the smallest model of each family of timm, with random weights.
 A model counts as right if, at the chosen place,
 - the class activation map before the ReLU is finite and not constant,
@@ -15,7 +13,7 @@ Freshly built models give almost no signal where the head is zero or a layer sca
 again and such scales are set to 0.1; the output says in how many models. In every other draw, batch normalisation gets
 the statistics of two noise images, without which a deep random network (RepVGG) lets nothing through.
 
-planted.py asks of trained models whether the map peaks on what decides.
+`planted` asks of trained models whether the map peaks on what decides.
 """
 
 from __future__ import annotations
@@ -34,9 +32,8 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from pytest_gradcam.cam import layers
-from pytest_gradcam.cam.capture import Captured, capture
-from pytest_gradcam.cam.guard import untouched
+from benchmarks.internals import Captured, Site, capture, choose, untouched
+from benchmarks.networks import awaken, calibrate
 
 Size = tuple[int, int]
 
@@ -145,32 +142,6 @@ def _timm(name: str, size: Size | None) -> nn.Module:
     return timm.create_model(name, num_classes=_CLASSES)
 
 
-def awaken(model: nn.Module) -> bool:
-    """Draws weights that are all zero again and raises tiny layer scales to 0.1. Returns whether there were any."""
-    changed = False
-    for parameter in model.parameters():
-        value = parameter.detach()
-        if value.ndim >= 2 and not value.any():
-            nn.init.trunc_normal_(parameter, std=0.02)
-        elif value.numel() > 1 and 0 < value.abs().max() < 0.1 and value.min() == value.max():
-            nn.init.constant_(parameter, 0.1)
-        else:
-            continue
-        changed = True
-    return changed
-
-
-def calibrate(model: nn.Module, inputs: Tensor) -> None:
-    """Sets the running statistics of batch normalisation, without which a deep random network lets nothing through."""
-    norms = [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
-    for norm in norms:
-        norm.train().momentum = 1.0
-    if norms:
-        with torch.no_grad():
-            model(torch.cat([inputs, inputs.flip(2)]))
-    model.eval()
-
-
 def prepared(subject: Subject, nonsquare: bool, draw: int = 0) -> tuple[nn.Module, Tensor, bool]:
     """The model in eval mode, an input that it takes, and whether weights were drawn again, for one draw of them all."""
     error: Exception | None = None
@@ -202,7 +173,7 @@ def cam(captured: Captured, score: Tensor) -> Tensor:
     return (captured.activations * gradients.mean((2, 3), keepdim=True)).sum(1)[0]
 
 
-def fault(model: nn.Module, inputs: Tensor, site: layers.Site) -> str:
+def fault(model: nn.Module, inputs: Tensor, site: Site) -> str:
     """Why the map at the site means nothing, or an empty string."""
     captured = capture(model, inputs, site)
     gradients = captured.gradients([logit(captured.output)])
@@ -217,7 +188,7 @@ def fault(model: nn.Module, inputs: Tensor, site: layers.Site) -> str:
     return misplaced(model, inputs, site, captured.activations)
 
 
-def misplaced(model: nn.Module, inputs: Tensor, site: layers.Site, before: Tensor) -> str:
+def misplaced(model: nn.Module, inputs: Tensor, site: Site, before: Tensor) -> str:
     """In which corners of the input a change does not show in the same quarter of the grid."""
     corners = [(0, 0), (0, 1), (1, 0), (1, 1)]
     quarters = []
@@ -279,7 +250,7 @@ def judge(model: nn.Module, inputs: Tensor) -> tuple[str, str]:
     found = ""
     try:
         with untouched(model):
-            site = layers.choose(model, inputs, logit).site
+            site = choose(model, inputs, logit).site
             found = f"{site} {site.layout}+{site.prefix}"
             return found, fault(model, inputs, site)
     except Exception as error:  # a survey goes on
@@ -296,8 +267,7 @@ def report(library: str, tally: Tally) -> None:
             print(f"  {title}: {line}")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--wrapped", action="store_true", help="each model inside a wrapper module")
     parser.add_argument("--nonsquare", action="store_true", help="inputs of 192 x 256, or more where a model needs it")
     parser.add_argument("--only", default="", metavar="PATTERN", help="models whose name matches a regular expression")
@@ -305,7 +275,9 @@ def main() -> None:
         "--largest", type=float, default=100, metavar="MILLIONS", help="skip models with more parameters"
     )
     parser.add_argument("--library", choices=("torchvision", "timm"), help="one library only")
-    options = parser.parse_args()
+
+
+def run(options: argparse.Namespace) -> None:
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     tallies = {}
@@ -314,7 +286,3 @@ def main() -> None:
             tallies[library] = survey(subjects(options.largest * 1e6, options.only), options.wrapped, options.nonsquare)
     for library, tally in tallies.items():
         report(library, tally)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,7 +1,5 @@
 """Whether the heatmap peaks on what decides, in models of many kinds that decide by a patch of pixels.
 
-    python benchmarks/planted.py [--only PATTERN]
-
 A small model of each kind, with random weights, learns within some dozen steps to tell images with a 64-pixel patch of
 one colour and texture, at a random place, from the same images without it. On new images the patch must decide: every
 score is positive with it and negative without it. Then it is counted how often the peak of the map at the layer chosen
@@ -23,15 +21,11 @@ from typing import Any
 import timm
 import torch
 import torchvision
-from layers import Size, awaken, calibrate
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_max_pool2d, interpolate, softplus
 
-from pytest_gradcam.cam.capture import capture
-from pytest_gradcam.cam.formulas import grids, mean_weighted
-from pytest_gradcam.cam.guard import untouched
-from pytest_gradcam.cam.layers import Site, choose
-from pytest_gradcam.errors import HeatmapError
+from benchmarks.networks import awaken, calibrate
+from pytest_gradcam import Explainer, HeatmapError
 
 _TORCHVISION = ("resnet18", "resnet50", "mobilenet_v3_large", "efficientnet_b0", "convnext_tiny", "swin_t")
 _TIMM = (
@@ -41,10 +35,11 @@ _TIMM = (
     "cait_xxs24_224", "pit_ti_224", "xcit_nano_12_p16_224", "poolformer_s12", "edgenext_xx_small",
 )  # fmt: skip
 
+Size = tuple[int, int]
+
 _PATCH = 64
-_PLACES = 24
 _PAIRS = 6  # of images with and without the patch, in a step
-_LEAST, _MOST = 20, 100  # steps
+_LEAST = 20  # steps
 _RATES = (3e-4, 1e-3)  # the second one for a model that has not learnt with the first
 _WARM_UP = 10
 _CLEAR = 2.0  # from zero, for every score of so many steps on end
@@ -67,10 +62,18 @@ class Peaks:
     gradcam: float
     hirescam: float
     chance: float
-    site: Site
+    layer: str
 
     def __str__(self) -> str:
-        return f"{self.gradcam:20.2f} {self.hirescam:9.2f} {self.chance:10.2f}  {self.site}"
+        return f"{self.gradcam:20.2f} {self.hirescam:9.2f} {self.chance:10.2f}  {self.layer}"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The steps that a model may take to learn, and the places of the patch that are tried."""
+
+    steps: int
+    places: int
 
 
 def patch() -> Tensor:
@@ -114,17 +117,17 @@ def built(name: str) -> tuple[nn.Module, Size]:
     return model.eval(), size
 
 
-def taught(name: str) -> tuple[nn.Module, Size, int]:
+def taught(name: str, limits: Limits) -> tuple[nn.Module, Size, int]:
     """A model that has learnt to tell whether the patch is there, or tried to, its input size and the steps it took."""
     for rate in _RATES:
         model, size = built(name)
-        steps = teach(model, size, rate)
-        if steps < _MOST:
+        steps = teach(model, size, rate, limits)
+        if steps < limits.steps:
             break
     return model, size, steps
 
 
-def teach(model: nn.Module, size: Size, rate: float) -> int:
+def teach(model: nn.Module, size: Size, rate: float, limits: Limits) -> int:
     """Trains the model to tell whether the patch is there and returns the number of steps.
 
     It stays in eval mode, with the batch statistics of the first images, so that it is trained as it is used.
@@ -133,7 +136,7 @@ def teach(model: nn.Module, size: Size, rate: float) -> int:
     first = scenes(32, size, draw)
     calibrate(model, torch.cat([first.plain[:8], first.patched[8:16]]))
     fit_heads(model, first)
-    return _train(model, size, rate, draw)
+    return _train(model, size, rate, limits, draw)
 
 
 def fit_heads(model: nn.Module, images: Scenes) -> None:
@@ -156,17 +159,17 @@ def fit_heads(model: nn.Module, images: Scenes) -> None:
             head.bias.fill_(-mean @ weight)
 
 
-def _train(model: nn.Module, size: Size, rate: float, draw: torch.Generator) -> int:
+def _train(model: nn.Module, size: Size, rate: float, limits: Limits, draw: torch.Generator) -> int:
     """The number of steps after which all scores had been clear for long enough and are right on as many new images."""
     optimiser = torch.optim.Adam(model.parameters(), lr=rate)
     warm_up = torch.optim.lr_scheduler.LinearLR(optimiser, 1 / _WARM_UP, total_iters=_WARM_UP)
     clear = 0
-    for step in range(_MOST):
+    for step in range(limits.steps):
         images = scenes(_PAIRS, size, draw)
         absent, present = model(torch.cat([images.plain, images.patched]))[:, 0].split(_PAIRS)
         clear = clear + 1 if present.min() > _CLEAR and absent.max() < -_CLEAR else 0
         if clear >= _ON_END and step >= _LEAST:
-            if margin(model, scenes(_PLACES, size, draw)) > _CLEAR:
+            if margin(model, scenes(limits.places, size, draw)) > _CLEAR:
                 return step
             clear = 0
             for group in optimiser.param_groups:
@@ -176,7 +179,7 @@ def _train(model: nn.Module, size: Size, rate: float, draw: torch.Generator) -> 
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimiser.step()
         warm_up.step()
-    return _MOST
+    return limits.steps
 
 
 @torch.no_grad()
@@ -190,28 +193,21 @@ def margin(model: nn.Module, images: Scenes) -> float:
 
 
 def peaks(model: nn.Module, images: Scenes) -> Peaks:
-    with untouched(model):
-        site = choose(model, images.patched[:1], lambda output: output[0, 0]).site
-        pairs = [maps(model, group, site) for group in images.patched.split(8)]
-    cells = torch.stack([touched(corner, images.plain.shape[2:], site.grid) for corner in images.corners])
-    shares = [_on(cells, torch.cat(kind)) for kind in zip(*pairs, strict=True)]
-    return Peaks(shares[0], shares[1], float(cells.mean()), site)
+    explainer = Explainer(model, batch_size=8)
+    gradcam = explainer.batch(list(images.patched), [1] * len(images.patched))
+    grid = gradcam[0].grid.shape
+    cells = torch.stack([touched(corner, images.plain.shape[2:], grid) for corner in images.corners])
+    maps = torch.stack([torch.from_numpy(heatmap.grid) for heatmap in gradcam])
+    shares = [_on(cells, kind) for kind in (maps, torch.stack([hirescam(explainer, one) for one in images.patched]))]
+    return Peaks(shares[0], shares[1], float(cells.mean()), f"{explainer.layer} ({grid[0]} x {grid[1]})")
 
 
-def maps(model: nn.Module, images: Tensor, site: Site) -> tuple[Tensor, Tensor]:
-    """Grad-CAM and HiResCAM (n, h, w) before the ReLU."""
-    captured = capture(model, images, site)
-    activations, gradients = captured.activations, captured.gradients(list(captured.output[:, 0]))
-    pairs = zip(activations.split(1), gradients.split(1), strict=True)
-    return mean_weighted(activations, gradients), torch.cat([hirescam(*pair) for pair in pairs])
-
-
-def hirescam(activations: Tensor, gradients: Tensor) -> Tensor:
-    """The map (1, h, w), zero where the method is refused."""
+def hirescam(explainer: Explainer, image: Tensor) -> Tensor:
+    """The map (h, w), zero where the method is refused."""
     try:
-        return torch.from_numpy(grids("hirescam", activations.numpy(), gradients.numpy()))
+        return torch.from_numpy(explainer(image, 1, method="hirescam").grid)
     except HeatmapError:
-        return torch.zeros(1, *activations.shape[2:])
+        return torch.zeros(explainer(image, 1).grid.shape)
 
 
 def touched(corner: Size, size: Size, grid: Size) -> Tensor:
@@ -226,14 +222,14 @@ def _on(cells: Tensor, heat: Tensor) -> float:
     return float(((highest > 0) * cells.flatten(1)[torch.arange(len(cells)), peak]).mean())
 
 
-def survey(names: Iterable[str]) -> list[Peaks | None]:
+def survey(names: Iterable[str], limits: Limits) -> list[Peaks | None]:
     """Prints a line for each model. None stands for one whose score the patch does not decide."""
     print(f"{'':32} steps  lowest with, highest without  gradcam  hirescam  by chance")
     found: list[Peaks | None] = []
     for name in names:
         started = time.process_time()
-        model, size, steps = taught(name)
-        images = scenes(_PLACES, size, torch.Generator().manual_seed(2))
+        model, size, steps = taught(name, limits)
+        images = scenes(limits.places, size, torch.Generator().manual_seed(2))
         lowest, highest = float(scores(model, images.patched).min()), float(scores(model, images.plain).max())
         found.append(peaks(model, images) if lowest > 0 > highest else None)
         line = str(found[-1] or "not decided by the patch")
@@ -254,14 +250,14 @@ def report(found: list[Peaks | None]) -> None:
         )
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--only", default="", metavar="PATTERN", help="models whose name matches a regular expression")
-    options = parser.parse_args()
+    parser.add_argument("--steps", type=int, default=100, help="after which a model counts as not decided by the patch")
+    parser.add_argument("--places", type=int, default=24, help="of the patch, each on an image of its own")
+
+
+def run(options: argparse.Namespace) -> None:
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
-    report(survey(name for name in _TORCHVISION + _TIMM if re.search(options.only, name)))
-
-
-if __name__ == "__main__":
-    main()
+    names = (name for name in _TORCHVISION + _TIMM if re.search(options.only, name))
+    report(survey(names, Limits(options.steps, options.places)))

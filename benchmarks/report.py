@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import argparse
 import random
-import resource
 import shutil
 import tempfile
-import time
 from pathlib import Path
 
-from pytest_gradcam.evidence.record import Record
-from pytest_gradcam.evidence.requirements import of_check
-from pytest_gradcam.report import Report, Run
-from pytest_gradcam.report.write import write
+from benchmarks.internals import Record, Report, Run, of_check, write
+from benchmarks.timing import WALL, peak_memory, timed
 
 KINDS = (
     ("focus_within", "relevance mass", "at_least", 0.5),
@@ -90,24 +86,21 @@ def opened(page: Path) -> tuple[float, float]:
         browser.quit()
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--checks", type=int, default=10_000)
-    count = parser.parse_args().checks
-    chance = random.Random(0)
+
+
+def run(options: argparse.Namespace) -> None:
+    chance, count = random.Random(0), options.checks
     report = Report((Run(id="1", ended="1", checks=tuple(check(i, chance) for i in range(count))),))
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
-        begun, used = time.perf_counter(), time.process_time()
-        write(report, directory)
-        seconds, processor = time.perf_counter() - begun, time.process_time() - used
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        print(f"{count} checks written in {seconds:.1f} s, {processor:.1f} s of processor time; {peak:.0f} MB at most")
+        seconds, (processor, _) = timed(lambda: timed(lambda: write(report, directory)), WALL)
+        print(
+            f"{count} checks written in {seconds:.1f} s, {processor:.1f} s of processor time; "
+            f"{peak_memory():.0f} MB at most"
+        )
         for path in sorted(directory.iterdir()):
             print(f"  {path.name:<14} {path.stat().st_size / 1e6:7.2f} MB")
         if shutil.which("chromium") and shutil.which("chromedriver"):
             print("the page loads in {:.2f} s and filters in {:.2f} s".format(*opened(directory / "index.html")))
-
-
-if __name__ == "__main__":
-    main()

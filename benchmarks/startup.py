@@ -1,4 +1,4 @@
-"""What the installed plugin adds to the start of pytest in a repository that does not use it.
+"""What the plugin adds to the start of pytest in a repository that does not use it.
 
 Whole pytest processes with the plugin and without it in turn, so that a drift of the machine hits both.
 """
@@ -6,42 +6,26 @@ Whole pytest processes with the plugin and without it in turn, so that a drift o
 from __future__ import annotations
 
 import argparse
-import os
 import statistics
-import subprocess
-import sys
-import tempfile
-import time
-from pathlib import Path
+from functools import partial
+
+from benchmarks.projects import project
+from benchmarks.timing import WALL, Run, children, interleaved, less
 
 
-def seconds(directory: str, *arguments: str) -> float:
-    environment = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
-    start = time.perf_counter()
-    subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", *arguments],
-        cwd=directory,
-        env=environment,
-        check=True,
-        capture_output=True,
-    )
-    return time.perf_counter() - start
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rounds", type=int, default=30)
-    rounds = parser.parse_args().rounds
-    with tempfile.TemporaryDirectory() as directory:
-        (Path(directory) / "test_nothing.py").write_text("def test_nothing(): pass\n")
-        both = ((), ("-p", "pytest_gradcam.plugin"))
-        pairs = [[seconds(directory, *arguments) for arguments in both] for _ in range(rounds + 1)][1:]
-    without = statistics.median(pair[0] for pair in pairs)
-    added = statistics.median(pair[1] - pair[0] for pair in pairs)
+    parser.add_argument("--processor", action="store_true", help="processor time, not wall-clock time")
+
+
+def run(options: argparse.Namespace) -> None:
+    with project() as made:
+        made.write("test_nothing.py", "def test_nothing(): pass\n")
+        runs: dict[str, Run] = {"without": made.pytest, "with": partial(made.pytest, "-p", "pytest_gradcam.plugin")}
+        times = interleaved(runs, options.rounds, children if options.processor else WALL)
+    without = statistics.median(times["without"])
+    added = statistics.median(less(times, "without")["with"])
     print(
-        f"pytest without the plugin: {1000 * without:.0f} ms; the plugin adds {1000 * added:.1f} ms (median of {rounds} pairs)"
+        f"pytest without the plugin: {1000 * without:.0f} ms; the plugin adds {1000 * added:.1f} ms "
+        f"(median of {options.rounds} pairs)"
     )
-
-
-if __name__ == "__main__":
-    main()

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
+from benchmarks.internals import HeatmapCache
 from benchmarks.shortcuts.rules import RULES, Answer
 from benchmarks.shortcuts.zoo import Recipe, Samples, Specimen, true_to_name
 from pytest_gradcam import Explainer
-from pytest_gradcam.cam.cache import HeatmapCache
 
 COUNTS = (10, 25, 50, 100)
 ALLOWED = 0.05  # of the clean models of the tuning half may lie over a threshold

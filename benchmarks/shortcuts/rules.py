@@ -14,9 +14,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from benchmarks.internals import inpaint
 from benchmarks.shortcuts.scenes import Mask
 from pytest_gradcam import Explainer, HeatmapError, metrics
-from pytest_gradcam.replacement import fills
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def mean_colour(pixels: NDArray[np.float32], masks: Sequence[Mask], predicted: N
 
 def inpainted(pixels: NDArray[np.float32], masks: Sequence[Mask], predicted: NDArray[np.intp]) -> NDArray[np.float32]:
     """A smooth continuation of what is around the masks."""
-    return np.stack([fills.inpaint(image, mask) for image, mask in zip(pixels, masks, strict=True)])
+    return np.stack([inpaint(image, mask) for image, mask in zip(pixels, masks, strict=True)])
 
 
 def pasted(pixels: NDArray[np.float32], masks: Sequence[Mask], predicted: NDArray[np.intp]) -> NDArray[np.float32]:

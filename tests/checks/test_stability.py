@@ -514,7 +514,7 @@ class Planted(nn.Module):
 
 @pytest.mark.parametrize("number", [0, 1])
 def test_a_planted_weakness_is_found_and_shrunk_to_its_bound(number):
-    """benchmarks/stability.py does so from 100 seeds."""
+    """`python -m benchmarks stability --search 100` does so from 100 seeds."""
     explainer = Explainer(Planted().eval(), "features", preprocess=preprocess)
     image = np.zeros((64, 64, 3), np.uint8)
     image[16:48, 16:48] = (60, 40, 80)

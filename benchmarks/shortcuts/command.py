@@ -1,10 +1,10 @@
-"""Trains models of known truth, and prints how often each rule tells those that rely on an artefact from their twins.
+"""Models of known truth: how often each rule tells those that rely on an artefact from their twins.
 
-python -m benchmarks.shortcuts train --cache DIRECTORY      trains what is not there yet
-python -m benchmarks.shortcuts tune --cache DIRECTORY       figures on the tuning half; keeps the thresholds
-python -m benchmarks.shortcuts report --cache DIRECTORY     figures on the other half, with the thresholds kept
-python -m benchmarks.shortcuts hard --cache DIRECTORY       the package's rule on too little and on wrong masks
-python -m benchmarks.shortcuts single --cache DIRECTORY     the checks on one image
+train    trains what is not there yet
+tune     figures on the tuning half; keeps the thresholds
+report   figures on the other half, with the thresholds kept
+hard     the package's rule on too little and on wrong masks
+single   the checks on one image
 """
 
 from __future__ import annotations
@@ -78,20 +78,25 @@ def each_pair(
 
 def _each(work: Callable[[Recipe], Any], wanted: Iterable[Recipe], processes: int) -> Iterator[Any]:
     """The work's results in order; it comes from another module, since a new process does not run this one again."""
+    if processes == 1:
+        torch.set_num_threads(1)
+        yield from map(work, wanted)
+        return
     with multiprocessing.get_context("spawn").Pool(processes, torch.set_num_threads, (1,)) as pool:
         yield from pool.imap(work, wanted)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("task", choices=("train", "tune", "report", "hard", "single"))
     parser.add_argument(
         "--cache", type=Path, required=True, help="directory of the trained models; made if it is not there"
     )
     parser.add_argument("--half", choices=[half.value for half in Half], default="tuning", help="for hard and single")
     parser.add_argument("--rules", nargs="+", choices=RULES, default=list(RULES), help="for tune and report")
-    parser.add_argument("--processes", type=int, default=2)
-    options = parser.parse_args()
+    parser.add_argument("--processes", type=int, default=2, help="1: none besides this one")
+
+
+def run(options: argparse.Namespace) -> None:
     start = time.perf_counter()
     if options.task == "train":
         train(options.cache, options.processes)
@@ -103,7 +108,3 @@ def main() -> None:
         half = Half.TUNING if options.task == "tune" else Half.REPORTED
         report(options.cache, half, options.rules, options.processes)
     print(f"{time.perf_counter() - start:.0f} s")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,1 @@
+"""What the checks cost and whether their verdicts are right: `python -m benchmarks` lists the benchmarks."""
