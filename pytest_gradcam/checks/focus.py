@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from pytest_gradcam import metrics, overlay
-from pytest_gradcam.checks.check import Check
 from pytest_gradcam.errors import FocusError, GradcamWarning, HeatmapError
 from pytest_gradcam.evidence import bounds, messages, settle
 from pytest_gradcam.evidence.bounds import Lift
+from pytest_gradcam.evidence.check import Check
 from pytest_gradcam.evidence.messages import attention, expected, number, percent
 from pytest_gradcam.evidence.record import Record
 from pytest_gradcam.grids import require_evidence

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pytest_gradcam import metrics, overlay
-from pytest_gradcam.checks.check import Check
 from pytest_gradcam.errors import HeatmapError, NoEvidenceError
 from pytest_gradcam.evidence import messages, settle
+from pytest_gradcam.evidence.check import Check
 from pytest_gradcam.evidence.messages import expected, number
 from pytest_gradcam.evidence.record import Record
 from pytest_gradcam.grids import averaged, is_flat, require_evidence, resize

@@ -10,7 +10,7 @@ from pytest_gradcam.checks.focus import FocusAvoids, FocusWithin, Overlap, PeakW
 from pytest_gradcam.evidence import messages
 from pytest_gradcam.evidence.current_test import running
 from pytest_gradcam.evidence.record import Subject
-from tests.evidence.test_bounds import Keeper
+from tests.conftest import RecordingTest
 
 HAND = np.arange(9, dtype=np.float32).reshape(3, 3)
 CORNER = np.array([[0, 0, 0], [0, 1, 1], [0, 1, 1]], bool)  # mass 24/36 on 4/9 of the view: lift 1.5
@@ -203,7 +203,7 @@ WHOLE = {
 @pytest.mark.parametrize("check", WHOLE)
 def test_the_whole_message(check, picture):
     assertion, finding, advice = WHOLE[check]
-    heatmap, keeper = Heatmap.from_array(HAND), Keeper()
+    heatmap, keeper = Heatmap.from_array(HAND), RecordingTest(draws=False)
     heatmap.subject = ABOUT
     keeper.keep = lambda record, _draw: replace(record, picture=picture)
     with running(keeper), pytest.raises(FocusError) as caught:
@@ -246,7 +246,7 @@ def test_a_wrong_prediction_is_said_and_leads_the_advice():
 
 
 def test_what_is_kept_says_itself_also_where_it_passed():
-    heatmap, keeper = Heatmap.from_array(HAND), Keeper()
+    heatmap, keeper = Heatmap.from_array(HAND), RecordingTest(draws=False)
     with running(keeper):
         heatmap.assert_focus_within(CORNER)
     record = keeper.records[0]
@@ -255,7 +255,7 @@ def test_what_is_kept_says_itself_also_where_it_passed():
 
 
 def test_what_has_no_verdict_has_neither_finding_nor_advice():
-    heatmap, keeper = Heatmap.from_array(HAND), Keeper()
+    heatmap, keeper = Heatmap.from_array(HAND), RecordingTest(draws=False)
     with running(keeper), pytest.raises(HeatmapError) as caught:
         heatmap.assert_focus_within(np.zeros((3, 3)))
     record = keeper.records[0]

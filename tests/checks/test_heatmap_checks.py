@@ -16,7 +16,7 @@ from pytest_gradcam.evidence.record import Subject
 from pytest_gradcam.grids import resize
 from pytest_gradcam.heatmap import Peak
 from pytest_gradcam.questions.protocols import MaskInView
-from tests.checks.test_similarity import Kept
+from tests.conftest import RecordingTest
 
 HAND = np.arange(9, dtype=np.float32).reshape(3, 3)
 CORNER = np.array([[0, 0, 0], [0, 1, 1], [0, 1, 1]], bool)  # mass 24/36 on 4/9 of the view: lift 1.5
@@ -34,9 +34,9 @@ class Drawn:
 @pytest.fixture
 def test(monkeypatch):
     monkeypatch.setattr(overlay, "draw", Drawn)
-    keeper = Kept()
-    with running(keeper):
-        yield keeper
+    recording = RecordingTest()
+    with running(recording):
+        yield recording
 
 
 def hand(**subject):

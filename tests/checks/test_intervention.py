@@ -7,7 +7,7 @@ from torch import nn
 
 from pytest_gradcam import Contrast, Explainer, FocusError, HeatmapError, masks
 from pytest_gradcam.evidence.current_test import running
-from tests.conftest import COLOUR_MODEL
+from tests.conftest import COLOUR_MODEL, RecordingTest
 from tests.states import same, state_of
 
 SHAPE = (64, 64)
@@ -40,31 +40,17 @@ def scene(seed=0, disc=0, corner=1):
     return torch.from_numpy(image)
 
 
-class Keeper:
-    """A test that keeps its records."""
-
-    marker: dict = {}  # noqa: RUF012
-
-    def __init__(self):
-        self.records = []
-
-    def keep(self, record, draw):
-        self.records.append(record)
-        if record.outcome != "passed":
-            assert draw(record).size[0] > 100
-        return record
-
-
 def record_of(check, *arguments, **more):
     """The record that a check leaves, and what it raised."""
-    keeper, raised = Keeper(), None
-    with running(keeper):
+    recording, raised = RecordingTest(), None
+    with running(recording):
         try:
             check(*arguments, **more)
         except (FocusError, HeatmapError) as error:
             raised = error
-    assert len(keeper.records) == 1
-    return keeper.records[0], raised
+    assert recording.pictures[0].size[0] > 100
+    (record,) = recording.records
+    return record, raised
 
 
 def test_the_region_that_is_read_is_relied_on_and_no_other():

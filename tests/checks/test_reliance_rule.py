@@ -8,7 +8,7 @@ from PIL import Image
 
 from pytest_gradcam import HeatmapError, Reliance
 from pytest_gradcam.checks import margins
-from pytest_gradcam.checks.reliance_rule import Falls, judged, kept
+from pytest_gradcam.checks.reliance_rule import Falls, finite, judged
 
 
 def falls(mean, count=20, spread=0.2):
@@ -254,4 +254,4 @@ def test_a_picture_needs_an_explainer():
 
 
 def test_images_to_which_nothing_was_done_do_not_count():
-    np.testing.assert_array_equal(kept(np.array([0.5, np.nan, 1.0])), [0.5, 1.0])
+    np.testing.assert_array_equal(finite(np.array([0.5, np.nan, 1.0])), [0.5, 1.0])

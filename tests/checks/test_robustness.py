@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pytest_gradcam import Explainer, HeatmapError, Robustness, masks
-from pytest_gradcam.checks.robustness_curve import Step
+from pytest_gradcam.checks.robustness import Step
 from pytest_gradcam.perturbations import brightness, fog, shift
 from tests.checks.test_stability import IMAGE, SQUARE, Colour, Counting, preprocess, square
 from tests.sanity_models import explained_by

@@ -9,7 +9,6 @@ from scipy import stats
 
 from pytest_gradcam import FocusError, Heatmap, HeatmapError, NoEvidenceError
 from pytest_gradcam.checks import similarity
-from pytest_gradcam.evidence.current_test import running
 from pytest_gradcam.evidence.record import Record
 from pytest_gradcam.grids import averaged
 
@@ -27,25 +26,6 @@ def spot(row, column, *, side=8, background=0.1):
     grid[row, column] = 1
     grid[row, column + 1] = 0.8
     return heatmap(grid)
-
-
-class Kept:
-    """A test that keeps its records and what was drawn of them."""
-
-    def __init__(self):
-        self.records, self.pictures = [], []
-
-    def keep(self, record, draw):
-        self.records.append(record)
-        self.pictures.append(draw(record))
-        return record
-
-
-@pytest.fixture
-def kept():
-    test = Kept()
-    with running(test):
-        yield test
 
 
 def test_similarity_is_the_rank_correlation_of_the_grids():
@@ -86,14 +66,14 @@ def test_each_cell_is_the_mean_of_what_it_covers(fine, coarse):
     np.testing.assert_allclose(averaged(grid, coarse), means, rtol=1e-5)
 
 
-def test_passes_and_fails(kept):
+def test_passes_and_fails(recording):
     spot(1, 1).assert_similar(spot(1, 1), at_least=1)
     with pytest.raises(
         FocusError, match=r"^the heatmap has a rank correlation of 0\.\d+ with the one that it was compared"
     ):
         spot(1, 1).assert_similar(spot(6, 5), at_least=0.99)
-    assert [record.outcome for record in kept.records] == ["passed", "failed"]
-    assert kept.records[1].figure == pytest.approx(spot(1, 1).similarity(spot(6, 5)))
+    assert [record.outcome for record in recording.records] == ["passed", "failed"]
+    assert recording.records[1].figure == pytest.approx(spot(1, 1).similarity(spot(6, 5)))
 
 
 def test_the_bound_itself_passes_and_just_above_it_fails():
@@ -143,10 +123,10 @@ UNDECIDABLE = pytest.mark.parametrize(
 
 
 @UNDECIDABLE
-def test_what_cannot_be_decided(kept, one, other, error, message):
+def test_what_cannot_be_decided(recording, one, other, error, message):
     with pytest.raises(error, match=f"no verdict on similar: {message}"):
         one.assert_similar(other, at_least=0.1)
-    assert kept.records[0].outcome == ("no evidence" if error is NoEvidenceError else "invalid")
+    assert recording.records[0].outcome == ("no evidence" if error is NoEvidenceError else "invalid")
 
 
 @pytest.mark.parametrize("kind", ["spearman", "ssim", "iou"])

@@ -13,7 +13,7 @@ from pytest_gradcam.checks.baseline import MatchesBaseline
 from pytest_gradcam.checks.similarity import Similar
 from pytest_gradcam.evidence.current_test import running
 from pytest_gradcam.evidence.record import Record, Subject
-from tests.checks.test_similarity import Kept
+from tests.conftest import RecordingTest
 
 SLOPE = np.arange(16, dtype=np.float32).reshape(4, 4)
 ABOUT = Subject(target="dog", score=9.31234, layer="last", method="gradcam", image="dog.png")
@@ -23,9 +23,9 @@ CHECK = Record(check="similar", measure="similarity", bound=0.5)
 @pytest.fixture
 def test(monkeypatch):
     monkeypatch.setattr(overlay, "draw_panels", lambda panels, *, title, lines: (panels, title, lines))
-    keeper = Kept()
-    with running(keeper):
-        yield keeper
+    recording = RecordingTest()
+    with running(recording):
+        yield recording
 
 
 def heatmap(grid, shape=(8, 8), shade=100, **subject):
