@@ -204,9 +204,9 @@ def judge(heatmap: HeatmapLike, check: OnMask, mask: Mask) -> None:
     Raises as `settle` does.
     """
     errors: list[FocusError | HeatmapError] = []
-    for one in (heatmap, *heatmap.also):
+    for each in (heatmap, *heatmap.also):
         try:
-            _settle(one, check, mask)
+            _settle(each, check, mask)
         except (FocusError, HeatmapError) as error:
             errors.append(error)
     for other in errors[1:]:

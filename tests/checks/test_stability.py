@@ -158,7 +158,7 @@ class TestMass:
 
     def test_an_original_that_does_not_keep_it_is_said(self, explainer):
         elsewhere = masks.box((64, 64), (40, 40, 64, 64))
-        with pytest.raises(FocusError, match="the original does not keep this bound either; settle that first"):
+        with pytest.raises(FocusError, match="the original is not within this bound either; settle that first"):
             explainer.assert_stable(IMAGE, fog(0.0), mask=elsewhere, mass_at_least=0.5)
 
     def test_a_mask_moved_out_of_the_view_is_undecided(self, explainer, recording):
@@ -179,7 +179,7 @@ class TestMass:
             explainer.assert_stable(IMAGE, fog(0.1), mask=SQUARE, mass_at_least=bound)
 
     def test_mask_and_bound_belong_together(self, explainer):
-        with pytest.raises(HeatmapError, match="there is none; pass mask="):
+        with pytest.raises(HeatmapError, match="no mask was passed; pass mask="):
             explainer.assert_stable(IMAGE, fog(0.1), mass_at_least=0.5)
         with pytest.raises(HeatmapError, match="a mask without a bound says nothing; pass mass_at_least="):
             explainer.assert_stable(IMAGE, fog(0.1), mask=SQUARE)
@@ -213,7 +213,7 @@ class TestLift:
 
     def test_an_original_that_does_not_keep_it_is_said(self, explainer):
         elsewhere = masks.box((64, 64), (40, 40, 64, 64))
-        with pytest.raises(FocusError, match="the original does not keep this bound either; settle that first"):
+        with pytest.raises(FocusError, match="the original is not within this bound either; settle that first"):
             explainer.assert_stable(IMAGE, fog(0.0), mask=elsewhere, mass_at_least=masks.lift(1.5))
 
     def test_a_lift_that_the_moved_mask_cannot_have_is_undecided(self, explainer, recording):
@@ -230,7 +230,7 @@ class TestLift:
             explainer.assert_stable(IMAGE, fog(0.1), mask=SQUARE, mass_at_least=masks.lift(times))
 
     def test_it_needs_a_mask(self, explainer):
-        with pytest.raises(HeatmapError, match="there is none; pass mask="):
+        with pytest.raises(HeatmapError, match="no mask was passed; pass mask="):
             explainer.assert_stable(IMAGE, fog(0.1), mass_at_least=masks.lift(2))
 
 
@@ -306,14 +306,14 @@ class TestUndecided:
             explainer.assert_stable(IMAGE, brightness(1, down=True), score_within=5, similarity_at_least=0.5)
 
     def test_nothing_is_asked_for(self, explainer):
-        with pytest.raises(HeatmapError, match="nothing is said to survive; pass at least one of"):
+        with pytest.raises(HeatmapError, match="nothing is bounded, so nothing has to survive; pass at least one of"):
             explainer.assert_stable(IMAGE, fog(0.1), same_class=False)
 
     @pytest.mark.parametrize(
         "wrong", [0.3, "fog", fog, None, strategies.perturbations(), [fog(0.1), "jpeg"], lambda image: image]
     )
     def test_what_is_no_perturbation(self, explainer, recording, wrong):
-        with pytest.raises(HeatmapError, match="is no perturbation; expected one or several"):
+        with pytest.raises(HeatmapError, match="is not a perturbation; expected one or several"):
             explainer.assert_stable(IMAGE, wrong)
         assert recording.records[0].outcome == "invalid"
 
