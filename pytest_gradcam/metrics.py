@@ -257,9 +257,8 @@ def _share_of_highest(heat: Floats, region: Bools, k: int) -> float:
 
 
 def _hot(heat: Floats, threshold: float) -> Bools:
-    threshold = number(
-        "threshold", threshold, "a share of the maximum, above 0 and up to 1", lambda share: 0 < share <= 1
-    )
+    expected = "a share of the maximum; pass a number above 0 and up to 1"
+    threshold = number("threshold", threshold, expected, lambda share: 0 < share <= 1)
     heat = _scaled(heat)
     hot: Bools = heat >= threshold * heat.max()
     return hot

@@ -86,7 +86,7 @@ def _limit(name: str, value: Any) -> float:
     except (TypeError, ValueError):
         share = math.nan
     if is_flag(value) or not 0 <= share < math.inf:
-        raise SettingsError(f"{name} = {value!r} must be a number of at least 0, 0.05 for 5 percent")
+        raise SettingsError(f"{name} = {value!r} cannot be used; expected a number of at least 0, 0.05 for 5 percent")
     return share
 
 
@@ -116,7 +116,7 @@ def _count(name: str, value: Any) -> int:
     except ValueError:  # of True and False as well
         number = 0
     if number < 1:
-        raise SettingsError(f"{name} = {value!r} must be a whole number of at least 1")
+        raise SettingsError(f"{name} = {value!r} cannot be used; expected a whole number of at least 1")
     return number
 
 

@@ -339,17 +339,17 @@ class TestUndecidable:
 
     @pytest.mark.parametrize("k", [0, -1, 9, 10, 1.0, True, "3", np.nan, None])
     def test_k(self, k: Any) -> None:
-        with pytest.raises(HeatmapError, match="must be a whole number from 1 to 8"):
+        with pytest.raises(HeatmapError, match="cannot be used; expected a whole number from 1 to 8"):
             metrics.top_k(HEAT, MASK, k)
 
     @pytest.mark.parametrize("tolerance", [-1, -1e-9, math.nan, math.inf, True, "3", None])
     def test_tolerance(self, tolerance: Any) -> None:
-        with pytest.raises(HeatmapError, match="must be a finite number of pixels of at least 0"):
+        with pytest.raises(HeatmapError, match="cannot be used; expected a finite number of pixels of at least 0"):
             metrics.hits(HEAT, MASK, tolerance=tolerance)
 
     @pytest.mark.parametrize("threshold", [0, -0.1, 1.001, 20, math.nan, True, "0.2", None])
     def test_threshold(self, threshold: Any) -> None:
-        with pytest.raises(HeatmapError, match="must be a share of the maximum, above 0 and up to 1"):
+        with pytest.raises(HeatmapError, match="expected a share of the maximum; pass a number above 0 and up to 1"):
             metrics.iou(HEAT, MASK, threshold=threshold)
 
 

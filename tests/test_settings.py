@@ -33,8 +33,8 @@ def test_command_line_beats_ini_beats_default():
         ("model", " ", "is empty"),
         ("method", "gradcm", "did you mean 'gradcam'"),
         ("device", "the gpu", "not a device; expected auto, cpu, cuda"),
-        ("batch_size", "0", "must be a whole number of at least 1"),
-        ("batch_size", "many", "must be a whole number of at least 1"),
+        ("batch_size", "0", "cannot be used; expected a whole number of at least 1"),
+        ("batch_size", "many", "cannot be used; expected a whole number of at least 1"),
         ("pictures", "some", "expected one of failed, all, none"),
         ("layer", "", "is empty"),
     ],
@@ -78,7 +78,9 @@ def test_a_switch_is_no_ini_key():
 
 @pytest.mark.parametrize("value", ["5 %", "-0.1", "nan", "inf", True, ""])
 def test_a_limit_that_is_no_share(value):
-    with pytest.raises(SettingsError, match="--gradcam-fail-on-regression = .* must be a number of at least 0"):
+    with pytest.raises(
+        SettingsError, match="--gradcam-fail-on-regression = .* cannot be used; expected a number of at least 0"
+    ):
         resolve({"fail_on_regression": value, "compare": "a"}, {})
 
 

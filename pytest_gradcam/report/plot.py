@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from itertools import groupby
 from statistics import median
 
-import numpy as np
-
 from pytest_gradcam.evidence.messages import number
 from pytest_gradcam.evidence.record import Record
 
@@ -104,6 +102,8 @@ def _bars(group: Sequence[Record], values: Sequence[float], low: float, high: fl
 
 def _counts(group: Sequence[Record], values: Sequence[float], outcome: str, limits: tuple[float, float]) -> list[int]:
     """How many checks of this outcome are in each bin."""
+    import numpy as np  # only a page has plots
+
     chosen = [value for record, value in zip(group, values, strict=True) if record.outcome == outcome]
     counts: list[int] = np.histogram(chosen, _BINS, limits)[0].tolist()
     return counts

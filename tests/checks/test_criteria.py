@@ -192,7 +192,7 @@ def test_criteria_are_those_that_were_made():
 def test_a_flag_is_true_or_false(flag):
     with pytest.raises(HeatmapError) as caught:
         made(same_class=flag)
-    assert str(caught.value) == f"same_class={flag!r} must be True or False"
+    assert str(caught.value) == f"same_class={flag!r} cannot be used; expected True or False"
 
 
 @pytest.mark.parametrize("bound", [0, -1, math.nan, math.inf, True, "0.5", [0.5]])

@@ -99,7 +99,9 @@ class TestUndecided:
 
     @pytest.mark.parametrize("orders", [0, 8, -1, 9.5, math.nan, None, "20", True])
     def test_too_few_orders(self, orders):
-        self.refused("orders=.*(expected a whole number of at least 9|must be a finite number)", orders=orders)
+        self.refused(
+            "orders=.*(expected a whole number of at least 9|cannot be used; expected a finite number)", orders=orders
+        )
 
     @pytest.mark.parametrize("at_least", [0, 1.1, 90, math.nan, True, "0.9", None])
     def test_bounds_that_decide_nothing(self, at_least):

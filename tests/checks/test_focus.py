@@ -232,7 +232,7 @@ def test_the_whole_message(check, picture):
 def test_the_whole_message_of_a_peak():
     corner = np.zeros((3, 3), bool)
     corner[0, 0] = True
-    with pytest.raises(FocusError) as caught:
+    with running(None), pytest.raises(FocusError) as caught:
         Heatmap.from_array(HAND).assert_peak_within(corner, tolerance=2)
     assert str(caught.value) == (
         "the attention peaks 2.83 px away from the mask; expected at most 2 px\n"

@@ -157,7 +157,9 @@ class TestUndecided:
 
     @pytest.mark.parametrize("draws", [0, -1, 1.5, math.nan, True, None])
     def test_what_is_no_count_of_draws(self, draws):
-        self.refused("draws=.*(expected a whole number of at least 1|must be a finite number)", draws=draws)
+        self.refused(
+            "draws=.*(expected a whole number of at least 1|cannot be used; expected a finite number)", draws=draws
+        )
 
 
 def test_redrawing_keeps_each_tensors_values_in_another_order():

@@ -326,7 +326,7 @@ class TestUndecided:
             explainer.assert_stable(IMAGE, fog(1.5))
 
     def test_a_flag_that_is_none(self, explainer):
-        with pytest.raises(HeatmapError, match="same_class=1 must be True or False"):
+        with pytest.raises(HeatmapError, match="same_class=1 cannot be used; expected True or False"):
             explainer.assert_stable(IMAGE, fog(0.1), same_class=1)
 
     def test_a_target_that_cannot_be_followed(self, explainer):

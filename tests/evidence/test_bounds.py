@@ -149,7 +149,7 @@ class TestRefused:
 
     @pytest.mark.parametrize("threshold", [None, "0.5", math.nan, True, [0.5]])
     def test_what_is_no_threshold(self, hand, records, threshold):
-        with pytest.raises(HeatmapError, match="threshold=.* must be a finite number, such as 0.5"):
+        with pytest.raises(HeatmapError, match="threshold=.* cannot be used; expected a finite number, such as 0.5"):
             hand.assert_overlap(CORNER, threshold=threshold)
         json.dumps(records[0].to_plain(), allow_nan=False)
 

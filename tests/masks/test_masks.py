@@ -182,7 +182,7 @@ class TestCircleAndBorder:
 
     @pytest.mark.parametrize("radius", [0, -1, math.nan, math.inf, True, "3"])
     def test_no_radius(self, radius: Any) -> None:
-        with pytest.raises(HeatmapError, match="must be a positive number of pixels"):
+        with pytest.raises(HeatmapError, match="cannot be used; expected a positive number of pixels"):
             masks.circle(SHAPE, (5, 5), radius)
 
     @pytest.mark.parametrize(
@@ -504,7 +504,7 @@ class TestGrow:
 
     @pytest.mark.parametrize("pixels", [-1, math.nan, math.inf, True, "3", None])
     def test_dilate_by_no_distance(self, pixels: Any) -> None:
-        with pytest.raises(HeatmapError, match="must be a number of at least 0"):
+        with pytest.raises(HeatmapError, match="cannot be used; expected a number of at least 0"):
             masks.dilate(BLOB, pixels)
 
     @given(st.integers(0, 2**32 - 1), st.integers(1, 12), st.integers(1, 20))

@@ -285,7 +285,10 @@ class TestUsageErrors:
         [
             ("--gradcam-modle=x:y", "unrecognized arguments"),
             ("--gradcam-model=resnet50", "--gradcam-model = 'resnet50' names no model"),
-            ("--gradcam-batch-size=0", "--gradcam-batch-size = '0' must be a whole number of at least 1"),
+            (
+                "--gradcam-batch-size=0",
+                "--gradcam-batch-size = '0' cannot be used; expected a whole number of at least 1",
+            ),
         ],
     )
     def test_command_line(self, pytester, flag, words):

@@ -110,7 +110,7 @@ def test_a_failing_run_keeps_its_own_exit_status(project):
         (["--gradcam-compare=missing.json"], "*--gradcam-compare: there is no report missing.json*"),
         (["--gradcam-compare=colour.py"], "*--gradcam-compare: colour.py cannot be read as a report*"),
         ([GATE], "*--gradcam-fail-on-regression needs a run to compare with*"),
-        ([COMPARE, "--gradcam-fail-on-regression=5 %"], "*= '5 %' must be a number of at least 0*"),
+        ([COMPARE, "--gradcam-fail-on-regression=5 %"], "*= '5 %' cannot be used; expected a number of at least 0*"),
     ],
 )
 def test_what_cannot_be_compared_stops_the_run_before_it_starts(project, arguments, message):

@@ -1,9 +1,8 @@
 """What each policy makes of a heatmap of a class that is not predicted, without pytest around it."""
 
-import numpy as np
 import pytest
 
-from pytest_gradcam import FocusError, Heatmap, HeatmapError
+from pytest_gradcam import FocusError, HeatmapError
 from pytest_gradcam.evidence.current_test import running
 from pytest_gradcam.evidence.record import Subject
 from pytest_gradcam.questions import mispredicted
@@ -31,47 +30,35 @@ def test():
         yield notes
 
 
-def heatmap(**subject):
-    made = Heatmap.from_array(np.eye(2), np.zeros((4, 6, 3), np.uint8))
-    made.subject = Subject(**subject)
-    return made
-
-
 def never():
-    pytest.fail("asked for the heatmap of the prediction")
-
-
-PREDICTED = heatmap(target="dog")
+    pytest.fail("a picture was asked for")
 
 
 @pytest.mark.parametrize("policy", ["label", "prediction", "both", "skip", "fail"])
 @pytest.mark.parametrize("index", [3, None])
 def test_a_class_that_is_predicted_is_explained_whatever_the_policy(test, policy, index):
     """So is one of which it is not known what the model predicts."""
-    right = heatmap(**{**WRONG, "predicted_index": index})
-    assert mispredicted.settled(right, policy, never) is right
-    assert right.also == ()
+    right = Subject(**{**WRONG, "predicted_index": index})
+    assert mispredicted.chosen(right, policy, never) == [3]
     assert test.records == []
 
 
-def test_the_label_the_prediction_or_both():
-    wrong = heatmap(**WRONG)
-    assert mispredicted.settled(wrong, "label", never) is wrong
-    assert mispredicted.settled(wrong, "prediction", lambda: PREDICTED) is PREDICTED
-    assert wrong.also == ()
-    assert mispredicted.settled(wrong, "both", lambda: PREDICTED) is wrong
-    assert wrong.also == (PREDICTED,)
+def test_a_target_that_is_no_class_has_none_to_choose():
+    assert mispredicted.chosen(Subject(target="sum"), "fail", never) == []
+
+
+@pytest.mark.parametrize(("policy", "classes"), [("label", [3]), ("prediction", [5]), ("both", [3, 5])])
+def test_the_label_the_prediction_or_both(policy, classes):
+    assert mispredicted.chosen(Subject(**WRONG), policy, never) == classes
 
 
 def test_it_fails(test):
-    wrong = heatmap(score=1.5, **RANKED)
     with pytest.raises(FocusError) as caught:
-        mispredicted.settled(wrong, "fail", never)
+        mispredicted.chosen(Subject(score=1.5, **RANKED), "fail", never)
     assert str(caught.value) == (
         "the model predicts 'dog', not 'cat' (rank 2 of 10); expected 'cat' to come first\n"
         "  target     'cat' (3): score 1.5, rank 2 of 10\n"
         "  prediction the model predicts 'dog' (5)\n"
-        "  layer      grid 2 x 2 on a view of 4 x 6 px\n"
         "  image      cat.png\n"
         "  try        look at the image and its label, or explain the class anyway with gradcam_mispredicted = label"
     )
@@ -83,30 +70,28 @@ def test_it_fails(test):
 
 def test_it_fails_without_a_rank_too(test):
     with pytest.raises(FocusError, match="^the model predicts 'dog', not 'cat'; expected 'cat' to come first\n"):
-        mispredicted.settled(heatmap(**WRONG), "fail", never)
+        mispredicted.chosen(Subject(**WRONG), "fail", never)
     assert test.records[0].figure == 0.0
 
 
-def test_it_is_drawn_as_it_was_explained(test, monkeypatch):
+def test_it_is_drawn_by_who_asked(test):
     drawn = []
-    monkeypatch.setattr(Heatmap, "overlay", lambda self: self)
     test.keep = lambda record, draw: drawn.append(draw(record)) or record
-    wrong = heatmap(**WRONG)
     with pytest.raises(FocusError):
-        mispredicted.settled(wrong, "fail", never)
-    assert drawn == [wrong]
+        mispredicted.chosen(Subject(**WRONG), "fail", lambda: "a picture")
+    assert drawn == ["a picture"]
 
 
 def test_it_is_skipped(test):
     with pytest.raises(Skipped) as caught:
-        mispredicted.settled(heatmap(**RANKED), "skip", never)
+        mispredicted.chosen(Subject(**RANKED), "skip", never)
     assert str(caught.value) == "the model predicts 'dog', not 'cat' (rank 2 of 10) in cat.png"
     assert test.records == []
 
 
 def test_outside_a_test_there_is_none_to_skip():
     with running(None), pytest.raises(HeatmapError) as caught:
-        mispredicted.settled(heatmap(**WRONG), "skip", never)
+        mispredicted.chosen(Subject(**WRONG), "skip", never)
     assert str(caught.value) == (
         "the model predicts 'dog', not 'cat', and there is no test to skip; set mispredicted to label or prediction"
     )
