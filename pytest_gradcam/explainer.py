@@ -99,15 +99,17 @@ class Explainer:
         method: str | None = None,
     ) -> list[Heatmap]:
         """The heatmaps of several images, one target each, in few forward passes."""
-        wanted = [None] * len(images) if targets is None else _several(targets)
-        return _made(self._source().heatmaps(images, wanted, layer=layer, method=method))
+        targets = [None] * len(images) if targets is None else _several(targets)
+        return _made(self._source().heatmaps(images, targets, layer=layer, method=method))
 
     def compare(
         self, image: Any, targets: Sequence[_Key], *, layer: str | None = None, method: str | None = None
     ) -> dict[_Key, Heatmap]:
         """The heatmaps of one image for several targets, from one forward pass (and one more for each callable)."""
-        wanted: list[Any] = _several(targets)
-        return dict(zip(wanted, _made(self._source().compare(image, wanted, layer=layer, method=method)), strict=True))
+        several: list[Any] = _several(targets)
+        return dict(
+            zip(several, _made(self._source().compare(image, several, layer=layer, method=method)), strict=True)
+        )
 
     def predict(self, images: Sequence[Any]) -> NDArray[np.float32]:
         """The model's scores (N, classes) for N images, not scaled; for a model with one logit its negative and it."""

@@ -128,15 +128,11 @@ class ExplainedModel:
         Raises HeatmapError unless there is one target for each image.
         """
         if targets is None:
-            wanted: Sequence[Target] = [None] * len(scores)
-        else:
-            given = 1 if isinstance(targets, str) or not hasattr(targets, "__len__") else len(targets)
-            if isinstance(targets, str) or given != len(scores):
-                raise HeatmapError(
-                    f"there are {given} targets for {len(scores)} images; expected one per image, in a list"
-                )
-            wanted = targets
-        return [self._class(row, self.question(target)) for row, target in zip(scores, wanted, strict=True)]
+            targets = [None] * len(scores)
+        given = 1 if isinstance(targets, str) or not hasattr(targets, "__len__") else len(targets)
+        if isinstance(targets, str) or given != len(scores):
+            raise HeatmapError(f"there are {given} targets for {len(scores)} images; expected one per image, in a list")
+        return [self._class(row, self.question(target)) for row, target in zip(scores, targets, strict=True)]
 
     def subject(self, image_input: ModelInput, row: NDArray[np.floating], target: Target) -> Subject:
         """What a check on one class is about, from the image's scores (classes,)."""

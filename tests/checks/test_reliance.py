@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from pytest_gradcam import Explainer, FocusError, HeatmapError, NoEvidenceError, masks
+from pytest_gradcam import Explainer, FocusError, HeatmapError, NoEvidenceError, masks, overlay
 from pytest_gradcam.checks.donors import arrange
 from pytest_gradcam.checks.masked_image import read_masked_images
 from tests.states import same, state_of
@@ -139,7 +139,7 @@ def test_one_image_shows_reliance_where_it_is_clear_and_never_that_there_is_none
     assert (found.relies, found.intervention, found.p_value, found.images) == (True, "colour", None, 1)
     found = Explainer(Reads(DISC)).reliance([scene(0, 1, 0)], CORNER)
     assert (found.relies, found.effect, found.images) == (None, 0, 1)
-    assert "one image cannot show that a model ignores a place" in found.reason
+    assert "one image cannot show that a model ignores these pixels" in found.reason
 
 
 def test_masks_one_each_follow_an_artefact_that_moves():
@@ -361,6 +361,13 @@ def test_the_picture_shows_up_to_three_images():
     few = Explainer(Reads(CORNER)).reliance([scene(0, 1, 0)], CORNER)
     assert found.picture.size[1] > 2 * few.picture.size[1] - 400
     assert found.picture.mode == "RGB"
+
+
+def test_the_picture_shows_none_of_the_images_without_the_artefact(monkeypatch):
+    shown, images = [], scenes(4)
+    monkeypatch.setattr(overlay, "draw_panels", lambda panels, **_: shown.append(panels))
+    _ = Explainer(Reads(CORNER)).reliance(images[:2], CORNER, without=images[2:]).picture
+    assert len(shown[0]) == 3 * 2
 
 
 def test_the_verdict_is_the_same_each_time_and_in_batches_of_any_size():

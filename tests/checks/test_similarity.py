@@ -240,10 +240,10 @@ class TestDecided:
     )
     def test_each_kind_in_its_words(self, kind, words):
         assert decided(0.25, kind=kind).finding == (
-            f"the described {words} with the one that it was compared with; expected at least 0.5"
+            f"the heatmap {words} with the one that it was compared with; expected at least 0.5"
         )
         assert decided(0.25, kind=kind, other=described(SLOPE, target="dog"), target="cat").finding == (
-            f"the described for 'cat' {words} with the one for 'dog'; expected at least 0.5"
+            f"the heatmap for 'cat' {words} with the one for 'dog'; expected at least 0.5"
         )
 
     @pytest.mark.parametrize(("figure", "outcome"), [(0.5, "passed"), (0.49996, "failed")])
@@ -255,15 +255,15 @@ class TestDecided:
 
     def test_figure_and_bound_have_the_digits_that_tell_them_apart(self):
         finding = decided(0.49996, bound=0.50004).finding
-        assert finding.startswith("the described has a rank correlation of 0.49996 with ")
+        assert finding.startswith("the heatmap has a rank correlation of 0.49996 with ")
         assert finding.endswith("; expected at least 0.50004")
 
     def test_each_check_has_its_own_advice(self):
-        assert decided(0.1).advice == "look at the picture: it shows what is missing and what is new in this described"
+        assert decided(0.1).advice == "look at the picture: it shows what is missing and what is new in this heatmap"
         record = MatchesBaseline(0.5).decided(Record(check="matches_baseline", measure="", bound=0.5), 0.1)
-        assert record.finding == "the described has a rank correlation of 0.1 with its baseline; expected at least 0.5"
+        assert record.finding == "the heatmap has a rank correlation of 0.1 with its baseline; expected at least 0.5"
         assert record.advice == (
-            "look at the picture: it shows what is missing and what is new; if this is the described that you want, run this "
+            "look at the picture: it shows what is missing and what is new; if this is the heatmap that you want, run this "
             "test with --gradcam-update and commit the file"
         )
 
@@ -281,10 +281,10 @@ class TestMessage:
         with pytest.raises(FocusError) as caught:
             described(SLOPE).assert_similar(described(SLOPE[::-1, ::-1]))
         assert str(caught.value) == (
-            "the described has a rank correlation of -1 with the one that it was compared with; expected at least 0.8\n"
+            "the heatmap has a rank correlation of -1 with the one that it was compared with; expected at least 0.8\n"
             "  other      grid 4 x 4\n"
             "  layer      grid 4 x 4 on a view of 8 x 8 px\n"
-            "  try        look at the picture: it shows what is missing and what is new in this described"
+            "  try        look at the picture: it shows what is missing and what is new in this heatmap"
         )
 
     def test_what_the_other_one_is(self, test):
@@ -294,7 +294,7 @@ class TestMessage:
         described(SLOPE, target="cat").assert_similar(fine)
         record = test.records[0]
         assert record.finding == (
-            "the described for 'cat' has a rank correlation of 1 with the one for 'dog'; expected at least 0.8"
+            "the heatmap for 'cat' has a rank correlation of 1 with the one for 'dog'; expected at least 0.8"
         )
         assert record.details == (
             ("other", "'dog', score 9.312, grid 8 x 8"),
@@ -313,12 +313,12 @@ class TestRefused:
     def test_itself(self):
         one = described(SLOPE)
         assert said(lambda: one.assert_similar(one)).splitlines()[0] == (
-            "no verdict on similar: other is this very described, which is always similar to itself; pass another one"
+            "no verdict on similar: other is this very heatmap, which is always similar to itself; pass another one"
         )
 
     def test_what_is_no_heatmap(self):
         assert said(lambda: described(SLOPE).similarity(SLOPE)) == (
-            "ndarray is not a described; pass a Heatmap to compare with (Heatmap.from_array)"
+            "ndarray is not a heatmap; pass a Heatmap to compare with (Heatmap.from_array)"
         )
 
     def test_views_of_another_aspect(self):
@@ -329,10 +329,10 @@ class TestRefused:
     def test_which_of_the_two_has_no_evidence(self):
         empty = described(np.zeros((4, 4)))
         assert said(lambda: empty.similarity(described(SLOPE))).startswith(
-            "this described cannot be compared: the described is"
+            "this heatmap cannot be compared: the heatmap is"
         )
         assert said(lambda: described(SLOPE).similarity(empty)).startswith(
-            "the other described cannot be compared: the "
+            "the other heatmap cannot be compared: the "
         )
 
     @pytest.mark.parametrize(("swapped", "which"), [(False, "this"), (True, "the other")])
@@ -342,7 +342,7 @@ class TestRefused:
         with pytest.raises(NoEvidenceError) as caught:
             one.similarity(other)
         assert str(caught.value) == (
-            f"on 2 x 2 cells {which} described is the same everywhere, so no similarity means anything; choose a layer with a "
+            f"on 2 x 2 cells {which} heatmap is the same everywhere, so no similarity means anything; choose a layer with a "
             "finer grid"
         )
 
@@ -373,7 +373,7 @@ class TestPicture:
         with pytest.raises(FocusError) as caught:
             one.assert_similar(other)
         panels, title, lines = test.pictures[0]
-        assert [panel.caption for panel in panels] == ["this described", "the other", "missing here", "new here"]
+        assert [panel.caption for panel in panels] == ["this heatmap", "the other", "missing here", "new here"]
         for panel, heat in zip(
             panels, ([[0, 0.5], [0, 1]], [[1, 0], [0, 0.5]], [[1, 0], [0, 0]], [[0, 0.5], [0, 0.5]]), strict=True
         ):
