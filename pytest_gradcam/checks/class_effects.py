@@ -11,6 +11,7 @@ import numpy as np
 
 from pytest_gradcam.checks import margins
 from pytest_gradcam.checks.masked_image import read_masked_images, scores_of
+from pytest_gradcam.checks.samples import distinct
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.questions.explained_model import ExplainedModel
 from pytest_gradcam.replacement import fills
@@ -44,7 +45,8 @@ def fed_by(model: ExplainedModel, images: Sequence[Any], mask: Any) -> list[Fed]
     comparisons.
     Raises HeatmapError for malformed images and masks, and if inpainting moves no score.
     """
-    masked = read_masked_images(model.engine, images, mask)
+    passed = read_masked_images(model.engine, images, mask)
+    masked = [passed[i] for i in distinct(passed, [None] * len(passed))]  # a copy adds nothing to the interval
     before = scores_of(model.engine, [image.image_input for image in masked])
     after = scores_of(model.engine, [image.filled(fills.inpaint) for image in masked])
     falls = before.astype(np.float64) - after

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,23 +53,44 @@ class Patches:
 
 
 def arrange(images: Sequence[MaskedImage], classes: NDArray[np.intp], allowed: Callable[[int, int], bool]) -> Patches:
-    """Patches for each image from those that are `allowed` to donate to it, spread evenly over them.
+    """Patches for each image from those that are `allowed` to donate to it: from each of their classes in turn.
 
-    The donors of one patch share their class. Donors whose size differs from the receiver's are left out.
+    Within a class the donors that have donated least come first, so that each donates about equally often. The donors of
+    one patch share their class. Donors whose size differs from the receiver's are left out. The images come in an order
+    of their contents (`samples.distinct`), so who donates to whom does not depend on the order in which they were passed.
     """
     count = len(images)
-    wanted, patches = min(_MOST, -(-_DRAWS // count)), []
+    wanted, donated, patches = min(_MOST, -(-_DRAWS // count)), np.zeros(count, int), []
     for i in range(count):
-        fitting = [j % count for j in range(i + 1, i + count) if allowed(i, j % count)]
+        fitting = [j for j in range(count) if j != i and allowed(i, j)]
         fitting = [j for j in fitting if images[j].pixels.shape == images[i].pixels.shape]
-        draws = min(wanted, len(fitting))
-        for start in ((i + k * len(fitting) // draws) % len(fitting) for k in range(draws)):
-            alike = [j for j in (*fitting[start:], *fitting[:start]) if classes[j] == classes[fitting[start]]]
-            patch = _patch(images, i, alike[:_DONORS])
-            patches += [] if patch is None else [patch]
+        for donors in _in_turn(i, fitting, classes, donated, min(wanted, len(fitting))):
+            patch = _patch(images, i, donors)
+            if patch is not None:
+                patches.append(patch)
+                donated[list(patch.donors)] += 1
     first = list({patch.to: patch for patch in reversed(patches)}.values())
     checked = [hold_the_same(images[patch.to], patch.content) for patch in first[:: max(1, len(first) // _PAIRS)]]
     return Patches(patches, count, bool(checked) and float(np.mean(checked)) > 0.5)
+
+
+def _in_turn(
+    to: int, fitting: Sequence[int], classes: NDArray[np.intp], donated: NDArray[np.intp], draws: int
+) -> Iterator[list[int]]:
+    """The donors of each of `draws` patches for image `to`, of one class each; no image is first donor of two of them."""
+    several = sorted({int(classes[j]) for j in fitting})
+    fresh, turn = {index: [j for j in fitting if classes[j] == index] for index in several}, to
+    for _ in range(draws):
+        while not fresh[index := several[turn % len(several)]]:
+            turn += 1
+        # Ties go to the next image in the order of contents: another one for each receiver.
+        ranked = sorted(
+            (j for j in fitting if classes[j] == index), key=lambda j: (donated[j], (j - to) % len(classes))
+        )
+        first = next(j for j in ranked if j in fresh[index])
+        fresh[index].remove(first)
+        turn += 1
+        yield [first, *(j for j in ranked if j != first)][:_DONORS]
 
 
 def _patch(images: Sequence[MaskedImage], to: int, donors: Sequence[int]) -> Patch | None:

@@ -15,6 +15,7 @@ from pytest_gradcam.checks import margins
 from pytest_gradcam.checks.donors import hold_the_same
 from pytest_gradcam.checks.margins import FillResult
 from pytest_gradcam.checks.masked_image import MaskedImage, common_level, heat_of, read_masked_image, scores_of
+from pytest_gradcam.checks.samples import content, distinct
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.evidence import messages, settle
 from pytest_gradcam.evidence.check import Check
@@ -56,13 +57,14 @@ class _Scored:
 
 @dataclass(frozen=True)
 class _Findings:
-    """Everything that a check found out about one image; `beside` is the number of other images that were used."""
+    """Everything that a check found out about one image; `beside` of the `passed` other images were used."""
 
     image: MaskedImage
     lead: Lead
     scores: NDArray[np.float32]
     unit: float
     beside: int
+    passed: int
     changes: list[_Scored]
     controls: int
     rest: float
@@ -270,20 +272,24 @@ def _find(model: ExplainedModel, image: MaskedImage, question: Question, others:
     telling = [each for each in scored if each.change.donor < 0 or seen[1 + each.change.donor].argmax() != lead.index]
     fallback = bool(lead.of(after[-2:-1])[0] > margins.LEVEL * unit)
     scored = telling if fallback or any(each.change.donor >= 0 for each in telling) else scored
-    return _Findings(image, lead, scores[0], unit, len(beside), scored, len(regions) - 1, float(falls[-1]), fallback)
+    rest_falls = float(falls[-1])
+    return _Findings(
+        image, lead, scores[0], unit, len(beside), len(others), scored, len(regions) - 1, rest_falls, fallback
+    )
 
 
 def _beside(model: ExplainedModel, image: MaskedImage, others: Sequence[Any]) -> list[MaskedImage]:
-    """At most `_OTHERS` of the other images, spread evenly, as the model sees them; with the same mask."""
-    count = min(_OTHERS, len(others))
-    inputs = [model.engine.read(others[k * len(others) // count]) for k in range(count)]
+    """The different ones of the other images as the model sees them, with the same mask: at most `_OTHERS`, by content."""
+    inputs = [model.engine.read(other) for other in others]
     for other in inputs:
         if other.pixels.shape != image.pixels.shape:
             raise HeatmapError(
                 f"{other.name} in others has shape {other.pixels.shape} for the model, the image {image.pixels.shape}; "
                 "pass others of one size"
             )
-    return [replace(image, image_input=other, pixels=other.pixels) for other in inputs]
+    found = [replace(image, image_input=other, pixels=other.pixels) for other in inputs]
+    new = [found[i] for i in distinct(found, [None] * len(found)) if content(found[i]) != content(image)]
+    return new[:_OTHERS]
 
 
 def _changes(
@@ -313,8 +319,21 @@ def _described(model: ExplainedModel, record: Record, found: _Findings, question
             *rows,
             ("rest", f"with all the rest replaced instead, the margin {margins.change(found.rest)}"),
             ("unit", f"one unit is {found.unit:.3g} of logit: {few} of the first class over the second"),
+            *_others(found),
         ),
     )
+
+
+def _others(found: _Findings) -> list[tuple[str, str]]:
+    """That some of the others were left out, if some were."""
+    if found.passed == found.beside:
+        return []
+    return [
+        (
+            "others",
+            f"{found.beside} of the {found.passed} passed, by content: copies do not count, and {_OTHERS} do at most",
+        )
+    ]
 
 
 def _phrase(model: ExplainedModel, found: _Findings, fill: str) -> str:

@@ -23,6 +23,7 @@ from pytest_gradcam.checks.masked_image import (
     scores_of,
 )
 from pytest_gradcam.checks.reliance_rule import Falls, Reliance, finite, judged
+from pytest_gradcam.checks.samples import distinct
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.evidence import messages, settle
 from pytest_gradcam.evidence.check import Check
@@ -73,12 +74,16 @@ def _measured(
     model: ExplainedModel, images: Any, masks: Any, targets: Any, without: Any
 ) -> tuple[Falls, Callable[[str, Sequence[str]], Image]]:
     """The falls, and what draws the picture of them under a title and above some lines."""
-    own = read_masked_images(model.engine, images, masks)
+    passed = read_masked_images(model.engine, images, masks)
+    wanted = model.targets(targets, len(passed))
+    counted = distinct(passed, wanted)
+    own, wanted = [passed[i] for i in counted], [wanted[i] for i in counted]
     every = [*own, *_lacking(model, own, masks, without)]
     scores = scores_of(model.engine, [image.image_input for image in every])
-    asked = _Images(every, len(own), scores, _classes(model, scores, len(own), targets))
+    asked = _Images(every, len(own), scores, _classes(model, scores, len(own), wanted))
     falls, changes = _falls(model, _plan(asked), asked)
-    return replace(falls, mean_heat=_mean_heat(model, asked)), partial(_draw, model, asked, changes)
+    copies = len(passed) - len(own)
+    return replace(falls, mean_heat=_mean_heat(model, asked), copies=copies), partial(_draw, model, asked, changes)
 
 
 def assert_no_reliance(
@@ -270,7 +275,8 @@ def _lacking(model: ExplainedModel, images: Sequence[MaskedImage], masks: Any, w
     if any(not np.array_equal(image.mask, images[0].mask) for image in images):
         raise HeatmapError("without= needs the same mask in all images; pass one mask for all")
     own = one_each(masks)
-    return read_masked_images(model.engine, without, masks if own is None else own[0])
+    lacking = read_masked_images(model.engine, without, masks if own is None else own[0])
+    return [lacking[i] for i in distinct(lacking, [None] * len(lacking))]
 
 
 def _classes(model: ExplainedModel, scores: NDArray[np.float32], count: int, targets: Any) -> Indices:

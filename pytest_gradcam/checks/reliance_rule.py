@@ -33,8 +33,9 @@ class Falls:
     mask; `removed` those under other interventions; `core` (N,) those when the mask's outline is left alone (None if the
     mask is at most half of the view); `without` (M,) the main falls of images that lack the artefact, whose means are
     already subtracted from `around`, `removed` and `core`. `worth` is the number of independent images that the main
-    falls amount to; `alive` whether the model's scores depend on its input at all; `fallback` the share of the images
-    whose class is also the model's answer to the mean colour alone; `alike` whether all images are of one class.
+    falls amount to; `copies` how many images were passed besides, since each content counts once; `alive` whether the
+    model's scores depend on its input at all; `fallback` the share of the images whose class is also the model's answer
+    to the mean colour alone; `alike` whether all images are of one class.
     """
 
     intervention: Intervention
@@ -45,6 +46,7 @@ class Falls:
     core: Floats | None = None
     without: Floats | None = None
     worth: int | None = None
+    copies: int = 0
     alive: bool = True
     fallback: float = 0.0
     alike: bool = False
@@ -61,7 +63,8 @@ class Reliance:
     `intervention` says how the pixels were replaced, `why` the reason for this choice, `reason` why there is no verdict.
     `around` is the mean fall for the pixels right around the mask, `core` for the mask without its outline if it covers
     most of the view, `others` under other interventions. `mean_heat` is the heatmaps' mean heat in the mask, `agreement`
-    whether it points to the same verdict: information, not a gate.
+    whether it points to the same verdict: information, not a gate. Each content counts once: `copies` of images were
+    passed besides.
     """
 
     relies: bool | None
@@ -79,6 +82,7 @@ class Reliance:
     without: float | None = None
     mean_heat: float | None = None
     agreement: bool | None = None
+    copies: int = 0
     draw: Callable[[str, Sequence[str]], Image] | None = field(default=None, repr=False, compare=False)
 
     @cached_property
@@ -121,7 +125,8 @@ class Reliance:
         if self.mean_heat is not None:
             side = "" if self.agreement is None else ": agrees" if self.agreement else ": does not agree"
             rows.append(("mean heat", f"{_two(self.mean_heat)} of the heatmaps' maxima in the mask{side}"))
-        return [*rows, ("images", str(self.images))]
+        copies = f", each once: {self.copies} copies of them do not count" if self.copies else ""
+        return [*rows, ("images", f"{self.images}{copies}")]
 
     def _range(self) -> str:
         return f"{_two(self.interval[0])} to {_two(self.interval[1])}"

@@ -122,16 +122,17 @@ class ExplainedModel:
                     mispredicted.chosen(heatmap.subject, policy, heatmap.overlay)
         return [self._gated(heatmap, image_input, question) for heatmap, question in zip(found, questions, strict=True)]
 
-    def classes(self, scores: NDArray[np.float32], targets: Sequence[Target] | None) -> list[Lead]:
-        """Whose lead is read in each of N images with scores (N, classes): its target's, by default the predicted class's.
-
-        Raises HeatmapError unless there is one target for each image.
-        """
+    def targets(self, targets: Sequence[Target] | None, count: int) -> Sequence[Target]:
+        """The target of each of `count` images, None for the predicted class. Raises HeatmapError for another number."""
         if targets is None:
-            targets = [None] * len(scores)
+            return [None] * count
         given = 1 if isinstance(targets, str) or not hasattr(targets, "__len__") else len(targets)
-        if isinstance(targets, str) or given != len(scores):
-            raise HeatmapError(f"there are {given} targets for {len(scores)} images; expected one per image, in a list")
+        if isinstance(targets, str) or given != count:
+            raise HeatmapError(f"there are {given} targets for {count} images; expected one per image, in a list")
+        return list(targets)
+
+    def classes(self, scores: NDArray[np.float32], targets: Sequence[Target]) -> list[Lead]:
+        """Whose lead is read in each of N images with scores (N, classes): its target's, by default the predicted class's."""
         return [self._class(row, self.question(target)) for row, target in zip(scores, targets, strict=True)]
 
     def subject(self, image_input: ModelInput, row: NDArray[np.floating], target: Target) -> Subject:

@@ -87,7 +87,9 @@ def test_pixels_of_another_class_say_more_than_those_of_the_same():
     faint[:, CORNER] = noise * torch.tensor([0.3, 0.9, 0.3])[:, None]  # the same class, but not the same pixels
     record, _ = record_of(Explainer(Reads(CORNER)).assert_ignores, scene(), CORNER, others=[faint, scene(6, corner=2)])
     assert "in the mean" not in dict(record.details)["pasted"]
-    record, _ = record_of(Explainer(Reads(CORNER)).assert_ignores, scene(), CORNER, others=[faint, faint])
+    fainter = faint.clone()
+    fainter[:, CORNER] *= 0.99
+    record, _ = record_of(Explainer(Reads(CORNER)).assert_ignores, scene(), CORNER, others=[faint, fainter])
     assert "in the mean over 2 other images" in dict(record.details)["pasted"]  # there are no others
 
 
@@ -466,7 +468,7 @@ class TestControls:
         elsewhere = control_regions.elsewhere(CORNER, fills.soft(CORNER) > 0)
         marked, image = CORNER | elsewhere[0] | elsewhere[1], scene()
         image[:, marked] = torch.tensor([0.9, 0.1, 0.1])[:, None]
-        others = [image.clone() for _ in range(2)]
+        others = [image + shade * (~torch.from_numpy(marked)) for shade in (0.01, 0.02)]  # differ elsewhere alone
         record, _ = record_of(Explainer(Reads(marked)).assert_ignores, image, CORNER, at_most=0.1, others=others)
         assert record.reason.endswith("pass a smaller mask, or use reliance() on a set of images")
 
