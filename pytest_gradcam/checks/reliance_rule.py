@@ -165,6 +165,7 @@ def judged(falls: Falls, bound: float | None = None) -> Reliance:
         without=None if falls.without is None else float(falls.without.mean()),
         mean_heat=heat,
         agreement=agreement,
+        copies=falls.copies,
     )
 
 
