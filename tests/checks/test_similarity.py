@@ -331,9 +331,7 @@ class TestRefused:
         assert said(lambda: empty.similarity(described(SLOPE))).startswith(
             "this heatmap cannot be compared: the heatmap is"
         )
-        assert said(lambda: described(SLOPE).similarity(empty)).startswith(
-            "the other heatmap cannot be compared: the "
-        )
+        assert said(lambda: described(SLOPE).similarity(empty)).startswith("the other heatmap cannot be compared: the ")
 
     @pytest.mark.parametrize(("swapped", "which"), [(False, "this"), (True, "the other")])
     def test_a_pattern_that_is_lost_on_coarser_cells(self, swapped, which):
