@@ -8,6 +8,7 @@ import pytest
 from hypothesis import settings
 
 from pytest_gradcam.evidence.current_test import running
+from pytest_gradcam.evidence.record import Subject
 
 pytest_plugins = ["pytester"]
 
@@ -49,6 +50,23 @@ gradcam_preprocess = colour:preprocess
 gradcam_classes = classes.txt
 gradcam_layer = features
 """
+
+
+#: What a heatmap explains, for records and whole messages.
+ABOUT = Subject(
+    target="Egyptian cat",
+    target_index=285,
+    score=9.312,
+    probability=0.793,
+    rank=1,
+    classes=1000,
+    predicted="Egyptian cat",
+    predicted_index=285,
+    model="EfficientNet (4.65 M parameters)",
+    layer="_conv_head",
+    method="gradcam",
+    image="chelsea.png",
+)
 
 
 class RecordingTest:

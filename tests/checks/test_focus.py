@@ -18,7 +18,7 @@ from pytest_gradcam.evidence.record import Subject
 from pytest_gradcam.grids import resize
 from pytest_gradcam.heatmap import Peak
 from pytest_gradcam.questions.protocols import MaskInView
-from tests.conftest import RecordingTest
+from tests.conftest import ABOUT, RecordingTest
 
 HAND = np.arange(9, dtype=np.float32).reshape(3, 3)
 CORNER = np.array([[0, 0, 0], [0, 1, 1], [0, 1, 1]], bool)  # mass 24/36 on 4/9 of the view: lift 1.5
@@ -172,20 +172,6 @@ class TestAdvice:
         )
 
 
-ABOUT = Subject(
-    target="Egyptian cat",
-    target_index=285,
-    score=9.312,
-    probability=0.793,
-    rank=1,
-    classes=1000,
-    predicted="Egyptian cat",
-    predicted_index=285,
-    model="EfficientNet (4.65 M parameters)",
-    layer="_conv_head",
-    method="gradcam",
-    image="chelsea.png",
-)
 WHOLE = {
     "focus_within": (
         lambda heatmap: heatmap.assert_focus_within(CORNER, at_least=0.9),

@@ -264,7 +264,7 @@ def test_others_of_another_size_are_refused():
         Explainer(Reads(DISC)).assert_ignores(scene(), CORNER, others=[torch.rand(3, 32, 32)])
 
 
-def test_others_that_hold_the_same_lend_nothing():
+def test_others_that_hold_the_same_donate_nothing():
     explainer, others = Explainer(Reads(DISC)), [scene(i) for i in range(1, 5)]
     record, _ = record_of(explainer.assert_ignores, scene(), CORNER, others=others)
     assert "pasted" not in dict(record.details)
@@ -329,7 +329,7 @@ def test_a_class_that_needs_no_evidence_is_never_shown_to_ignore_anything():
     for shown in (CORNER, masks.box(SHAPE, (0, 0, 8, 8))):
         with pytest.raises(HeatmapError, match="'0' is also what the model answers where there is nothing to see"):
             explainer.assert_ignores(image, shown)
-    explainer.assert_ignores(image, CORNER, others=[scene(1, disc=1, corner=2)])  # it lends another class's pixels
+    explainer.assert_ignores(image, CORNER, others=[scene(1, disc=1, corner=2)])  # it brings in another class's pixels
     with pytest.raises(FocusError):
         Explainer(Reads(CORNER, bias=(1.0, 0.0, 0.0))).assert_ignores(
             scene(corner=0), CORNER, others=[scene(1, disc=1, corner=1)]

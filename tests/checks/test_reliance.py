@@ -336,7 +336,7 @@ def test_a_model_without_a_layer_for_heatmaps_is_judged_all_the_same():
     assert found.picture.size[0] > 100
 
 
-def test_images_of_several_sizes_lend_within_their_size():
+def test_images_of_several_sizes_donate_within_their_size():
     small = scenes(8)
     large = [nn.functional.interpolate(image[None], scale_factor=2)[0] for image in scenes(8)]
 

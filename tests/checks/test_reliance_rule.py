@@ -114,13 +114,13 @@ def test_the_core_alone_bears_no_verdict():
     assert judged(figures(1.0, core=falls(0.0))).relies is True
 
 
-def test_the_core_is_held_to_the_bound_that_was_asked_for_and_to_the_lenders():
+def test_the_core_is_held_to_the_bound_that_was_asked_for_and_to_the_donors():
     assert judged(figures(1.0, 0.9, core=falls(0.7)), 0.5).relies is True
     assert judged(figures(1.0, 0.9, core=falls(0.7)), 0.7).relies is None
     assert judged(figures(1.0, 0.9, core=falls(0.6), worth=5)).relies is None
 
 
-def test_few_lenders_leave_it_open_what_the_mask_costs_beyond_the_pixels_around_it():
+def test_few_donors_leave_it_open_what_the_mask_costs_beyond_the_pixels_around_it():
     assert judged(figures(1.4, 1.05, worth=12)).relies is True
     assert judged(figures(1.4, 1.05, worth=4)).relies is None
 
@@ -191,7 +191,7 @@ def test_only_of_one_image_does_a_fall_of_more_than_its_lead_twice_say_nothing()
     assert judged(figures(2.1, intervention="colour", count=2, removed={"inpaint": falls(2.1, 2)})).relies is True
 
 
-def test_few_lenders_widen_the_interval():
+def test_few_donors_widen_the_interval():
     assert judged(figures(0.7)).relies is True
     assert judged(figures(0.7, worth=3)).relies is None
 

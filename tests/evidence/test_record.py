@@ -3,7 +3,7 @@
 import json
 import math
 import pickle
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -13,6 +13,7 @@ from pytest_gradcam import FocusError, HeatmapError, NoEvidenceError
 from pytest_gradcam.evidence import messages, settle
 from pytest_gradcam.evidence.current_test import running
 from pytest_gradcam.evidence.record import VERSION, Record
+from tests.conftest import ABOUT
 
 FAILED = Record(
     check="focus_within",
@@ -25,21 +26,10 @@ FAILED = Record(
     lift=2.314,
     peak=(12, 200),
     peaks=1,
-    target="Egyptian cat",
-    target_index=285,
-    score=9.312,
-    probability=0.793,
-    rank=1,
-    classes=1000,
-    predicted="Egyptian cat",
-    predicted_index=285,
-    model="EfficientNet (4.65 M parameters)",
-    layer="_conv_head",
-    method="gradcam",
     grid=(7, 7),
     view=(224, 224),
-    image="chelsea.png",
     picture="gradcam-report/pictures/cat.png",
+    **asdict(ABOUT),
 )
 
 
