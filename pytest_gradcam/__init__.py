@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pytest_gradcam import masks, metrics, perturbations, strategies
     from pytest_gradcam.checks.class_effects import Fed
     from pytest_gradcam.checks.reliance_rule import Reliance
-    from pytest_gradcam.checks.robustness_curve import Robustness
+    from pytest_gradcam.checks.robustness import Robustness
     from pytest_gradcam.explainer import Explainer
     from pytest_gradcam.heatmap import Heatmap
     from pytest_gradcam.targets import Box, Contrast, Region
@@ -45,7 +45,7 @@ _LAZY = {
     "Fed": "pytest_gradcam.checks.class_effects",
     "Reliance": "pytest_gradcam.checks.reliance_rule",
     "Contrast": "pytest_gradcam.targets",
-    "Robustness": "pytest_gradcam.checks.robustness_curve",
+    "Robustness": "pytest_gradcam.checks.robustness",
     "Explainer": "pytest_gradcam.explainer",
     "Heatmap": "pytest_gradcam.heatmap",
 }

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from functools import wraps
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast
 
 from pytest_gradcam.cam.engine import Engine
 from pytest_gradcam.checks import (
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from pytest_gradcam.cam.cache import HeatmapCache
     from pytest_gradcam.cam.layers import Candidate
     from pytest_gradcam.cam.preprocess import Preprocess
+    from pytest_gradcam.questions.protocols import HeatmapLike
 
 _Key = TypeVar("_Key", bound=Hashable)
 _Arguments = ParamSpec("_Arguments")
@@ -98,15 +99,17 @@ class Explainer:
         method: str | None = None,
     ) -> list[Heatmap]:
         """The heatmaps of several images, one target each, in few forward passes."""
-        wanted = [None] * len(images) if targets is None else _several(targets)
-        return self._source().heatmaps(images, wanted, layer=layer, method=method)
+        targets = [None] * len(images) if targets is None else _several(targets)
+        return _made(self._source().heatmaps(images, targets, layer=layer, method=method))
 
     def compare(
         self, image: Any, targets: Sequence[_Key], *, layer: str | None = None, method: str | None = None
     ) -> dict[_Key, Heatmap]:
         """The heatmaps of one image for several targets, from one forward pass (and one more for each callable)."""
-        wanted: list[Any] = _several(targets)
-        return dict(zip(wanted, self._source().compare(image, wanted, layer=layer, method=method), strict=True))
+        several: list[Any] = _several(targets)
+        return dict(
+            zip(several, _made(self._source().compare(image, several, layer=layer, method=method)), strict=True)
+        )
 
     def predict(self, images: Sequence[Any]) -> NDArray[np.float32]:
         """The model's scores (N, classes) for N images, not scaled; for a model with one logit its negative and it."""
@@ -161,6 +164,10 @@ def explainer_of(source: Callable[[], ExplainedModel]) -> Explainer:
     explainer = Explainer.__new__(Explainer)
     explainer._source = source
     return explainer
+
+
+def _made(heatmaps: Sequence[HeatmapLike]) -> list[Heatmap]:
+    return cast("list[Heatmap]", heatmaps)  # the CAM engine makes Heatmaps; ExplainedModel knows their protocol only
 
 
 def _several(targets: Any) -> list[Any]:

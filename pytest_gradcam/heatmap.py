@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -18,7 +18,7 @@ from pytest_gradcam.evidence.bounds import Lift
 from pytest_gradcam.evidence.record import Subject
 from pytest_gradcam.grids import require_evidence, resize
 from pytest_gradcam.metrics import Similarity
-from pytest_gradcam.questions.protocols import Bools, Mask, MaskInView
+from pytest_gradcam.questions.protocols import Bools, HeatmapLike, Mask, MaskInView
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -64,7 +64,7 @@ class Heatmap:
         #: Says why checks on where the heatmap lies can have no verdict; nothing, where they can.
         self.gate: Callable[[], str] = str
         #: Other heatmaps for which these checks must hold as well.
-        self.also: tuple[Heatmap, ...] = ()
+        self.also: Sequence[HeatmapLike] = ()
 
     @classmethod
     def from_array(cls, values: ArrayLike, image: Any = None) -> Heatmap:

@@ -1,4 +1,4 @@
-"""What all tests share: pytester, and small models of known behaviour."""
+"""What all tests share: pytester, a running test that keeps its records, and small models of known behaviour."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import os
 
 import pytest
 from hypothesis import settings
+
+from pytest_gradcam.evidence.current_test import running
+from pytest_gradcam.evidence.record import Subject
 
 pytest_plugins = ["pytester"]
 
@@ -47,6 +50,52 @@ gradcam_preprocess = colour:preprocess
 gradcam_classes = classes.txt
 gradcam_layer = features
 """
+
+
+#: What a heatmap explains, for records and whole messages.
+ABOUT = Subject(
+    target="Egyptian cat",
+    target_index=285,
+    score=9.312,
+    probability=0.793,
+    rank=1,
+    classes=1000,
+    predicted="Egyptian cat",
+    predicted_index=285,
+    model="EfficientNet (4.65 M parameters)",
+    layer="_conv_head",
+    method="gradcam",
+    image="chelsea.png",
+)
+
+
+class RecordingTest:
+    """A running test that keeps its records, and the pictures that are drawn of them if it `draws`."""
+
+    def __init__(self, draws=True):
+        self.marker, self.records, self.pictures, self.draws = {}, [], [], draws
+
+    def keep(self, record, draw):
+        self.records.append(record)
+        if self.draws:
+            self.pictures.append(draw(record))
+        return record
+
+
+@pytest.fixture
+def recording():
+    """The test that runs now, as the checks know it: it keeps its records and their pictures."""
+    test = RecordingTest()
+    with running(test):
+        yield test
+
+
+@pytest.fixture
+def records():
+    """The records of the test that runs now; no picture is drawn."""
+    test = RecordingTest(draws=False)
+    with running(test):
+        yield test.records
 
 
 @pytest.fixture(scope="session", autouse=True)

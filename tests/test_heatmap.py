@@ -1,7 +1,6 @@
 """Engine: what is measured on them, and every way a check passes, fails or cannot be decided."""
 
 import math
-from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -13,6 +12,7 @@ from PIL import Image
 from pytest_gradcam import FocusError, GradcamWarning, Heatmap, HeatmapError, NoEvidenceError, masks
 from pytest_gradcam.evidence.current_test import running
 from pytest_gradcam.grids import resize
+from tests.conftest import RecordingTest
 
 HAND = np.arange(9, dtype=np.float32).reshape(3, 3)
 CORNER = np.array([[0, 0, 0], [0, 1, 1], [0, 1, 1]])  # mass 24/36, lift 1.5
@@ -178,20 +178,12 @@ class TestUndecidable:
     """The rows of 'Undecidable is not passed' that do not need a model."""
 
     def decide(self, check, heatmap, mask, error=HeatmapError, match=None, **bounds):
-        kept = []
-
-        class Keeper:
-            marker: ClassVar = {}
-
-            def keep(self, record, _draw):
-                kept.append(record)
-                return record
-
-        with running(Keeper()), pytest.raises(error, match=match) as caught:
+        test = RecordingTest(draws=False)
+        with running(test), pytest.raises(error, match=match) as caught:
             getattr(heatmap, check)(mask, **bounds)
         assert not isinstance(caught.value, AssertionError)
-        assert [record.outcome for record in kept] == ["no evidence" if error is NoEvidenceError else "invalid"]
-        assert kept[0].figure is None
+        assert [record.outcome for record in test.records] == ["no evidence" if error is NoEvidenceError else "invalid"]
+        assert test.records[0].figure is None
 
     def test_an_empty_mask(self, check, spot):
         self.decide(check, spot, np.zeros((64, 64), bool), match="no pixel")
@@ -266,14 +258,8 @@ def test_a_mask_finer_than_a_cell_is_decided_with_a_warning(spot):
         spot.assert_peak_within(masks.box((64, 64), (2, 2, 5, 5)))
 
 
-def test_a_warning_that_is_an_error_leaves_the_record(spot):
-    class Kept:
-        def keep(self, record, draw):
-            records.append(record)
-            return record
-
-    records = []
-    with running(Kept()), pytest.raises(GradcamWarning):
+def test_a_warning_that_is_an_error_leaves_the_record(spot, records):
+    with pytest.raises(GradcamWarning):
         spot.assert_peak_within(masks.box((64, 64), (50, 10, 55, 14)), tolerance=8)
     assert records[0].outcome == "passed"
     assert records[0].details[0][0] == "note"

@@ -105,43 +105,46 @@ def assert_matches(heatmap: MapOnView, *, at_least: float, name: str | None) -> 
         return _compared(heatmap, found[0], check, record)
 
     def draw(record: Record) -> Image:
-        kept = _OnViewOf(found[0], heatmap) if found else None
-        return similarity.draw(heatmap, kept, ("this heatmap", "its baseline"), record)
+        baseline = _OnViewOf(found[0], heatmap) if found else None
+        return similarity.draw(heatmap, baseline, ("this heatmap", "its baseline"), record)
 
     settle.judge(check.on(heatmap), measure, draw)
 
 
-def _compared(heatmap: MapOnView, kept: Baseline, check: MatchesBaseline, record: Record) -> Record:
+def _compared(heatmap: MapOnView, baseline: Baseline, check: MatchesBaseline, record: Record) -> Record:
     """The check decided. Raises HeatmapError if the baseline is of something else than the heatmap."""
-    stale = list(_differences(heatmap, kept))
+    stale = list(_differences(heatmap, baseline))
     if stale:
         raise HeatmapError(
             f"its baseline, {record.details[0][1]}, is stale: {'; '.join(stale)}. Explain what it was made of, or, if this "
             f"is the heatmap that you want, run this test with {_UPDATE} and commit the file"
         )
-    figure = similarity.between(heatmap, _OnViewOf(kept, heatmap), kind=check.kind)
-    return check.decided(replace(record, details=(*record.details, *_circumstances(heatmap, kept))), figure)
+    figure = similarity.between(heatmap, _OnViewOf(baseline, heatmap), kind=check.kind)
+    return check.decided(replace(record, details=(*record.details, *_circumstances(heatmap, baseline))), figure)
 
 
-def _differences(heatmap: MapOnView, kept: Baseline) -> Iterator[str]:
+def _differences(heatmap: MapOnView, baseline: Baseline) -> Iterator[str]:
     """What the baseline was made of that the heatmap was not, a phrase each."""
-    now, then = heatmap.subject, kept.subject
+    now, then = heatmap.subject, baseline.subject
     if (now.target, now.target_index) != (then.target, then.target_index):
         yield f"it explains {then.target!r}, this heatmap {now.target!r}"
     for what, before, after in (("layer", then.layer, now.layer), ("method", then.method, now.method)):
         if before != after:
             yield f"its {what} is {before!r}, here {after!r}"
-    for what, was, is_ in (("view", kept.view, heatmap.values.shape), ("grid", kept.grid.shape, heatmap.grid.shape)):
+    for what, was, is_ in (
+        ("view", baseline.view, heatmap.values.shape),
+        ("grid", baseline.grid.shape, heatmap.grid.shape),
+    ):
         if was != is_:
             yield f"its {what} is {was[0]} x {was[1]}, here {is_[0]} x {is_[1]}"
-    shades = np.abs(kept.thumbnail.astype(int) - _thumbnail(heatmap)).max()
+    shades = np.abs(baseline.thumbnail.astype(int) - _thumbnail(heatmap)).max()
     if shades > _SHADE:
         yield f"the model saw another picture: the two differ by up to {shades} of 255 shades when made small"
 
 
-def _circumstances(heatmap: MapOnView, kept: Baseline) -> Iterator[tuple[str, str]]:
+def _circumstances(heatmap: MapOnView, baseline: Baseline) -> Iterator[tuple[str, str]]:
     """What else was otherwise when the baseline was made, a label and a phrase each."""
-    now, then = heatmap.subject, kept.subject
+    now, then = heatmap.subject, baseline.subject
     if now.model != then.model:
         yield "then", f"the model was {then.model}"
     if now.score is not None and then.score is not None:
@@ -149,7 +152,7 @@ def _circumstances(heatmap: MapOnView, kept: Baseline) -> Iterator[tuple[str, st
     versions = _versions()
     others = [
         f"{name} {was}, now {versions.get(name, '')}"
-        for name, was in kept.versions.items()
+        for name, was in baseline.versions.items()
         if was != versions.get(name)
     ]
     if others:
@@ -173,12 +176,12 @@ def _update(heatmap: MapOnView, test: CurrentTest, path: Path) -> None:
 def _holds(path: Path, heatmap: MapOnView) -> bool:
     """Whether the file holds the heatmap already, but for what machines round differently."""
     try:
-        kept = _read(path)
+        baseline = _read(path)
     except HeatmapError:
         return False
-    if any(_differences(heatmap, kept)):
+    if any(_differences(heatmap, baseline)):
         return False
-    return bool(np.abs(kept.grid - heatmap.grid).max() <= _SAME * heatmap.grid.max())
+    return bool(np.abs(baseline.grid - heatmap.grid).max() <= _SAME * heatmap.grid.max())
 
 
 def _entry(heatmap: MapOnView, path: Path) -> store.Entry:

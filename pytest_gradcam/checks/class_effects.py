@@ -1,4 +1,4 @@
-"""Which classes a place feeds: whose logit is lost when the place is inpainted."""
+"""Which classes masked pixels feed: whose logit falls when the pixels are inpainted."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from pytest_gradcam.replacement import fills
 
 @dataclass(frozen=True)
 class Fed:
-    """A class and what it loses with the place: the mean fall of its logit, with the two-sided 95 % t interval.
+    """A class and what it loses without the pixels: the mean fall of its logit, with the two-sided 95 % t interval.
 
-    `target` is the class's name, `index` its place among the scores. Of one image the interval is unbounded.
+    `target` is the class's name, `index` its index among the scores. For one image the interval is unbounded.
     """
 
     target: str
@@ -36,24 +36,24 @@ class Fed:
 
 
 def fed_by(model: ExplainedModel, images: Sequence[Any], mask: Any) -> list[Fed]:
-    """Which classes this place feeds, largest effect first: all of the model's classes, ranked.
+    """Which classes these pixels feed: all of the model's classes, the largest effect first.
 
-    The place is inpainted in every image; `effect` is the mean fall of the class's logit over the images, `interval`
-    its two-sided 95 % t interval (unbounded for one image). `mask` is one mask for all images or a list of one
-    each. A shortcut to a class that is never predicted shows here, and in no heatmap of a predicted class. What
-    comes first is a question for a look at the training images of that class, not a verdict: to rank a thousand
-    classes is to make a thousand comparisons.
+    The masked pixels are inpainted in every image; `effect` is the mean fall of the class's logit over the images,
+    `interval` its two-sided 95 % t interval (unbounded for one image). `mask` is one mask for all images or a list with
+    one per image. A shortcut to a class that is never predicted shows here, but in no heatmap of a predicted class. The
+    first class is a reason to look at its training images, not a verdict: ranking a thousand classes makes a thousand
+    comparisons.
     Raises HeatmapError for malformed images and masks, and if inpainting moves no score.
     """
     passed = read_masked_images(model.engine, images, mask)
-    places = [passed[i] for i in distinct(passed, [None] * len(passed))]  # a copy is no further image for the interval
-    scores = scores_of(model.engine, [place.one for place in places])
-    left = scores_of(model.engine, [place.filled(fills.inpaint) for place in places])
-    falls = scores.astype(np.float64) - left
+    masked = [passed[i] for i in distinct(passed, [None] * len(passed))]  # a copy adds nothing to the interval
+    before = scores_of(model.engine, [image.image_input for image in masked])
+    after = scores_of(model.engine, [image.filled(fills.inpaint) for image in masked])
+    falls = before.astype(np.float64) - after
     if not falls.any():
         raise HeatmapError(
-            "inpainting the place moves no score of any class, so it feeds none; check the mask: is what it holds the same "
-            "as what surrounds it?"
+            "inpainting the masked pixels changes no class's score, so they feed none; check the mask: do its pixels look the "
+            "same as what surrounds them?"
         )
     means, reach = margins.means(falls)
     order = np.argsort(-means, kind="stable")

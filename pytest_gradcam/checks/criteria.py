@@ -1,28 +1,28 @@
-"""What must survive a perturbation: criteria on a image, each with its figure, its bound and its words."""
+"""What must survive a perturbation: criteria on a perturbed image, each with its figure, its bound and its words."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from pytest_gradcam.checks.perturbed import PerturbedImage
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.evidence.bounds import Lift, beyond_reach, lift_times
-from pytest_gradcam.evidence.messages import number, percent
+from pytest_gradcam.evidence.messages import expected, number, percent
+from pytest_gradcam.evidence.record import Direction
 from pytest_gradcam.validation import bound, flag
 
 
 @dataclass(frozen=True)
 class Criterion(ABC):
-    """One figure of a image and the bound that it has to keep."""
+    """One figure of a perturbed image and its bound."""
 
     bound: float
 
     label: ClassVar[str]
     measure: ClassVar[str]
-    direction: ClassVar[Literal["at_least", "at_most"]] = "at_least"
+    direction: ClassVar[Direction] = "at_least"
 
     @abstractmethod
     def figure(self, image: PerturbedImage) -> float:
@@ -38,6 +38,14 @@ class Criterion(ABC):
     @abstractmethod
     def phrase(self, image: PerturbedImage, figure: float) -> str:
         """Before, after, and what was expected."""
+
+    def shown(self, figure: float) -> str:
+        """The figure, with the digits that tell it from the bound."""
+        return number(figure, unlike=self.bound)
+
+    @property
+    def limit(self) -> str:
+        return f"{expected(self.direction)} {number(self.bound)}"
 
 
 class SameClass(Criterion):
@@ -65,22 +73,18 @@ class ScoreWithin(Criterion):
         return image.score_change
 
     def finding(self, image: PerturbedImage, figure: float) -> str:
-        return (
-            f"the score of {image.before.target!r} changes by {number(figure, unlike=self.bound)}; "
-            f"expected at most {number(self.bound)}"
-        )
+        return f"the score of {image.before.subject.target!r} changes by {self.shown(figure)}; {self.limit}"
 
     def phrase(self, image: PerturbedImage, figure: float) -> str:
-        change, bound = number(figure, unlike=self.bound), number(self.bound)
-        before, after = image.before.score, image.after.score
-        return f"{before:.4g} before, {after:.4g} after, a change of {change}; expected at most {bound}"
+        before, after = image.before.subject.score, image.after.subject.score
+        return f"{before:.4g} before, {after:.4g} after, a change of {self.shown(figure)}; {self.limit}"
 
 
 class MassAtLeast(Criterion):
     label, measure = "mass", "relevance mass in the moved mask"
 
     def figure(self, image: PerturbedImage) -> float:
-        _ = image.mass_before  # what shall survive has to be there
+        _ = image.mass_before  # raises if the original has no evidence that could survive
         return image.mass
 
     def before(self, image: PerturbedImage) -> float:
@@ -88,17 +92,20 @@ class MassAtLeast(Criterion):
         return image.mass_before
 
     def finding(self, image: PerturbedImage, figure: float) -> str:
-        return (
-            f"{percent(figure, unlike=self.bound)} of the attention for {image.after.target!r} lies inside the mask; "
-            f"expected at least {percent(self.bound)}"
-        )
+        return f"{self.shown(figure)} of the attention for {image.after.subject.target!r} lies inside the mask; {self.limit}"
 
     def phrase(self, image: PerturbedImage, figure: float) -> str:
-        before, after = percent(image.mass_before), percent(figure, unlike=self.bound)
-        return f"{before} of it in the mask before, {after} after; expected at least {percent(self.bound)}"
+        return f"{percent(image.mass_before)} of it in the mask before, {self.shown(figure)} after; {self.limit}"
+
+    def shown(self, figure: float) -> str:
+        return percent(figure, unlike=self.bound)
+
+    @property
+    def limit(self) -> str:
+        return f"{expected(self.direction)} {percent(self.bound)}"
 
 
-class LiftAtLeast(MassAtLeast):
+class LiftAtLeast(Criterion):
     label, measure = "lift", "lift in the moved mask"
 
     def figure(self, image: PerturbedImage) -> float:
@@ -108,21 +115,20 @@ class LiftAtLeast(MassAtLeast):
                 f"mass_at_least=masks.lift({self.bound:g}) can never hold: on the moved mask, {percent(area)} of the "
                 f"view, no lift is above {1 / area:.4g}; pass a lower lift, a share, or a smaller mask"
             )
-        super().figure(image)
+        _ = image.mass_before  # raises if the original has no evidence that could survive
         return image.lift
 
     def before(self, image: PerturbedImage) -> float:
+        """The figure of the original."""
         return image.lift_before
 
     def finding(self, image: PerturbedImage, figure: float) -> str:
-        return (
-            f"the attention for {image.after.target!r} has a lift of {number(figure, unlike=self.bound)} inside the mask, "
-            f"1 is chance; expected at least {number(self.bound)}"
-        )
+        has = f"the attention for {image.after.subject.target!r} has a lift of {self.shown(figure)} inside the mask"
+        return f"{has}, 1 is chance; {self.limit}"
 
     def phrase(self, image: PerturbedImage, figure: float) -> str:
-        before, after = number(image.lift_before), number(figure, unlike=self.bound)
-        return f"{before} in the mask before, {after} after, 1 is chance; expected at least {number(self.bound)}"
+        before = number(image.lift_before)
+        return f"{before} in the mask before, {self.shown(figure)} after, 1 is chance; {self.limit}"
 
 
 class SimilarityAtLeast(Criterion):
@@ -132,34 +138,44 @@ class SimilarityAtLeast(Criterion):
         return image.similarity
 
     def finding(self, image: PerturbedImage, figure: float) -> str:
+        target = image.after.subject.target
         return (
-            f"the heatmap for {image.after.target!r} has a rank correlation of {number(figure, unlike=self.bound)} "
-            f"with that of the original; expected at least {number(self.bound)}"
+            f"the heatmap for {target!r} has a rank correlation of {self.shown(figure)} with that of the original; "
+            f"{self.limit}"
         )
 
     def phrase(self, image: PerturbedImage, figure: float) -> str:
-        return f"rank correlation {number(figure, unlike=self.bound)}; expected at least {number(self.bound)}"
+        return f"rank correlation {self.shown(figure)}; {self.limit}"
 
 
-def criteria(
-    *,
-    same_class: bool,
-    score_within: float | None,
-    mass_at_least: float | Lift | None,
-    similarity_at_least: float | None,
-) -> Sequence[Criterion]:
-    """The criteria that were made, in this order. Raises HeatmapError for a bound that cannot decide anything."""
-    made: list[Criterion] = [SameClass(1.0)] if flag("same_class", same_class) else []
-    if score_within is not None:
-        expected = "a number above 0, in units of the score"
-        made.append(ScoreWithin(bound("score_within", score_within, expected, lambda change: change > 0)))
-    if isinstance(mass_at_least, Lift):
-        made.append(LiftAtLeast(lift_times("mass_at_least", mass_at_least)))
-    elif mass_at_least is not None:
-        made.append(MassAtLeast(_share("mass_at_least", mass_at_least)))
-    if similarity_at_least is not None:
-        made.append(SimilarityAtLeast(_share("similarity_at_least", similarity_at_least)))
-    return made
+#: The criteria on the heatmap in the moved mask.
+OnMask = MassAtLeast | LiftAtLeast
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What has to survive, as the caller passed it; None for what need not."""
+
+    same_class: bool
+    score_within: float | None
+    mass_at_least: float | Lift | None
+    similarity_at_least: float | None
+
+    def criteria(self, mask: object) -> list[Criterion]:
+        """The criteria, in this order. Raises HeatmapError for a bound that cannot decide anything, or lacks its mask."""
+        made: list[Criterion] = [SameClass(1.0)] if flag("same_class", self.same_class) else []
+        if self.score_within is not None:
+            wanted = "a number above 0, in units of the score"
+            made.append(ScoreWithin(bound("score_within", self.score_within, wanted, lambda change: change > 0)))
+        if isinstance(self.mass_at_least, Lift):
+            made.append(LiftAtLeast(lift_times("mass_at_least", self.mass_at_least)))
+        elif self.mass_at_least is not None:
+            made.append(MassAtLeast(_share("mass_at_least", self.mass_at_least)))
+        if self.similarity_at_least is not None:
+            made.append(SimilarityAtLeast(_share("similarity_at_least", self.similarity_at_least)))
+        if mask is None and self.mass_at_least is not None:
+            raise HeatmapError("mass_at_least bounds the relevance mass in a mask, but no mask was passed; pass mask=")
+        return made
 
 
 def _share(name: str, value: float) -> float:

@@ -1,4 +1,4 @@
-"""Which images give their pixels to which: what other images hold in the place of one."""
+"""Which images donate pixels to which: what other images show where one is masked."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from pytest_gradcam.checks.masked_image import MaskedImage
 from pytest_gradcam.replacement import fills
 from pytest_gradcam.replacement.fills import Bools, Floats
 
-_DRAWS = 64  # changed images in all, about: few images give to each other several times
+_DRAWS = 64  # changed images in total, about: few images donate to each other several times
 _MOST = 8  # draws for one image
-_COVERED = 0.9  # of the place, by donors' masked pixels: what is not in their masks may be their object
-_DONORS = 5  # images of one class that one place may be pieced together from
-_ALIKE = 0.03  # of the images' range: a place whose pixels differ by less, root mean square, holds the same
-_PATTERN = 0.5  # correlation of two places' fine structure above which they show the same mark
-_PAIRS = 48  # patches that are compared with what was there
+_COVERED = 0.9  # share of the mask that donors' masked pixels must cover: outside of their masks may be their object
+_DONORS = 5  # images of one class that one patch may be pieced together from
+_ALIKE = 0.03  # share of the images' range: pixels that differ by less (root mean square) are the same
+_PATTERN = 0.5  # correlation of the fine structure above which two images show the same mark
+_PAIRS = 48  # patches that are compared with the pixels they replace
 
 
 @dataclass(frozen=True)
 class Patch:
-    """For image `to`: `content` (C, H, W), what its place would hold, given by the images `donors`."""
+    """What replaces the masked pixels of image `to`: `content` (C, H, W), from the images `donors`."""
 
     to: int
     content: Floats
@@ -33,7 +33,7 @@ class Patch:
 
 @dataclass(frozen=True)
 class Patches:
-    """All patches between `images` images; `same` says that they mostly bring what was there before."""
+    """All patches between `images` images; `same` says that most of them look like what they replace."""
 
     patches: list[Patch]
     images: int
@@ -41,63 +41,65 @@ class Patches:
 
     @property
     def enough(self) -> bool:
-        """Whether nearly all images were given something."""
+        """Whether nearly all images receive a patch."""
         return len({patch.to for patch in self.patches}) >= max(2, 0.8 * self.images)
 
     @property
     def worth(self) -> int:
-        """How many independent images this comes to: when few give to many, the few decide."""
+        """The number of independent images that the patches amount to: if few donate to many, the few count."""
         return min(
             len({patch.to for patch in self.patches}), 2 * len({j for patch in self.patches for j in patch.donors})
         )
 
 
-def arrange(places: Sequence[MaskedImage], classes: NDArray[np.intp], allowed: Callable[[int, int], bool]) -> Patches:
-    """Patches for each place from images that are `allowed` to give to it: from each of their classes in turn.
+def arrange(images: Sequence[MaskedImage], classes: NDArray[np.intp], allowed: Callable[[int, int], bool]) -> Patches:
+    """Patches for each image from those that are `allowed` to donate to it: from each of their classes in turn.
 
-    Within a class the donors that have given the least come first, so that each gives about equally often. The donors of
-    one patch share their class. A donor of another size than the receiver is passed over. The places come in an order of
-    their contents, so that who gives to whom does not depend on the order in which they were passed.
+    Within a class the donors that have donated least come first, so that each donates about equally often. The donors of
+    one patch share their class. Donors whose size differs from the receiver's are left out. The images come in an order
+    of their contents (`samples.distinct`), so who donates to whom does not depend on the order in which they were passed.
     """
-    count = len(places)
-    wanted, given, patches = min(_MOST, -(-_DRAWS // count)), np.zeros(count, int), []
+    count = len(images)
+    wanted, donated, patches = min(_MOST, -(-_DRAWS // count)), np.zeros(count, int), []
     for i in range(count):
         fitting = [j for j in range(count) if j != i and allowed(i, j)]
-        fitting = [j for j in fitting if places[j].pixels.shape == places[i].pixels.shape]
-        for donors in _in_turn(i, fitting, classes, given, min(wanted, len(fitting))):
-            patch = _patch(places, i, donors)
+        fitting = [j for j in fitting if images[j].pixels.shape == images[i].pixels.shape]
+        for donors in _in_turn(i, fitting, classes, donated, min(wanted, len(fitting))):
+            patch = _patch(images, i, donors)
             if patch is not None:
                 patches.append(patch)
-                given[list(patch.donors)] += 1
+                donated[list(patch.donors)] += 1
     first = list({patch.to: patch for patch in reversed(patches)}.values())
-    checked = [hold_the_same(places[patch.to], patch.content) for patch in first[:: max(1, len(first) // _PAIRS)]]
+    checked = [hold_the_same(images[patch.to], patch.content) for patch in first[:: max(1, len(first) // _PAIRS)]]
     return Patches(patches, count, bool(checked) and float(np.mean(checked)) > 0.5)
 
 
 def _in_turn(
-    to: int, fitting: Sequence[int], classes: NDArray[np.intp], given: NDArray[np.intp], draws: int
+    to: int, fitting: Sequence[int], classes: NDArray[np.intp], donated: NDArray[np.intp], draws: int
 ) -> Iterator[list[int]]:
-    """The donors of each of so many patches, of one class each: the first of them was not first before."""
+    """The donors of each of `draws` patches for image `to`, of one class each; no image is first donor of two of them."""
     several = sorted({int(classes[j]) for j in fitting})
     fresh, turn = {index: [j for j in fitting if classes[j] == index] for index in several}, to
     for _ in range(draws):
         while not fresh[index := several[turn % len(several)]]:
             turn += 1
-        # Of donors that have given as often, the next ones in the order of contents: another one for each receiver.
-        ranked = sorted((j for j in fitting if classes[j] == index), key=lambda j: (given[j], (j - to) % len(classes)))
+        # Ties go to the next image in the order of contents: another one for each receiver.
+        ranked = sorted(
+            (j for j in fitting if classes[j] == index), key=lambda j: (donated[j], (j - to) % len(classes))
+        )
         first = next(j for j in ranked if j in fresh[index])
         fresh[index].remove(first)
         turn += 1
         yield [first, *(j for j in ranked if j != first)][:_DONORS]
 
 
-def _patch(places: Sequence[MaskedImage], to: int, donors: Sequence[int]) -> Patch | None:
-    """What the donors' masked pixels make of the place, one after the other; None if much of it stays open."""
-    place = places[to]
-    content, open_ = place.pixels.copy(), place.mask.copy()
+def _patch(images: Sequence[MaskedImage], to: int, donors: Sequence[int]) -> Patch | None:
+    """The mask filled with the donors' masked pixels, one donor after the other; None if too much of it stays open."""
+    image = images[to]
+    content, open_ = image.pixels.copy(), image.mask.copy()
     used: list[int] = []
     for j in donors:
-        pixels, mask = _aligned(places[j], place.mask)
+        pixels, mask = _aligned(images[j], image.mask)
         new = open_ & mask
         if new.any():
             content[:, new] = pixels[:, new]
@@ -105,26 +107,26 @@ def _patch(places: Sequence[MaskedImage], to: int, donors: Sequence[int]) -> Pat
             used.append(j)
         if not open_.any():
             break
-    if open_.sum() > (1 - _COVERED) * place.mask.sum():
+    if open_.sum() > (1 - _COVERED) * image.mask.sum():
         return None
-    rest = fills.inpaint(content, open_, padding=place.padding) if open_.any() else content
-    # Around the place, where the edge is soft, the first donor's pixels go on.
-    pixels, mask = _aligned(places[used[0]], place.mask)
-    return Patch(to, np.where(place.mask, rest, pixels), tuple(used))
+    rest = fills.inpaint(content, open_, padding=image.padding) if open_.any() else content
+    # Around the mask, where the edge is soft, the first donor's pixels continue.
+    pixels, mask = _aligned(images[used[0]], image.mask)
+    return Patch(to, np.where(image.mask, rest, pixels), tuple(used))
 
 
 def _aligned(donor: MaskedImage, mask: Bools) -> tuple[Floats, Bools]:
-    """The donor's pixels and mask, moved so that its mask lies on this one where that covers more of it."""
+    """The donor's pixels and mask, moved onto this mask if that covers more of it."""
     if donor.mask[mask].mean() >= _COVERED:
         return donor.pixels, donor.mask
     own, other = (np.argwhere(each) for each in (mask, donor.mask))
     moves = [np.zeros(2, int), own.min(0) - other.min(0), own.max(0) - other.max(0)]
     moved = [_moved(donor.pixels, donor.mask, *move) for move in moves]
-    return max(moved, key=lambda one: float(one[1][mask].mean()))
+    return max(moved, key=lambda pair: float(pair[1][mask].mean()))
 
 
 def _moved(pixels: Floats, mask: Bools, down: int, right: int) -> tuple[Floats, Bools]:
-    """Pixels (C, H, W), their edges held, and a mask (H, W), moved."""
+    """Pixels (C, H, W), their edges repeated, and a mask (H, W), both moved."""
     if not down and not right:
         return pixels, mask
     height, width = mask.shape
@@ -134,13 +136,13 @@ def _moved(pixels: Floats, mask: Bools, down: int, right: int) -> tuple[Floats, 
     return pixels[:, rows, columns], mask[rows, columns] & inside
 
 
-def hold_the_same(place: MaskedImage, content: Floats) -> bool:
-    """Whether the place of the image holds what it holds in `content` (C, H, W), or the same mark on other ground."""
-    one, two = place.pixels[:, place.mask], content[:, place.mask]
-    span = max(float(np.ptp(place.pixels)), float(np.ptp(content)))
-    if float(np.sqrt(np.mean((one - two) ** 2))) < _ALIKE * span:
+def hold_the_same(image: MaskedImage, content: Floats) -> bool:
+    """Whether image and `content` (C, H, W) look the same in the mask, or show the same mark on different ground."""
+    change = image.pixels[:, image.mask] - content[:, image.mask]
+    span = max(float(np.ptp(image.pixels)), float(np.ptp(content)))
+    if float(np.sqrt(np.mean(change**2))) < _ALIKE * span:
         return True
-    fine = [_fine(each)[:, place.mask].ravel() for each in (place.pixels, content)]
+    fine = [_fine(each)[:, image.mask].ravel() for each in (image.pixels, content)]
     spread = float(fine[0].std() * fine[1].std())
     if spread <= (1e-3 * span) ** 2:
         return False
@@ -148,5 +150,5 @@ def hold_the_same(place: MaskedImage, content: Floats) -> bool:
 
 
 def _fine(pixels: Floats) -> Floats:
-    """What is left of an image without its slow changes."""
+    """The fine structure of an image."""
     return np.asarray(pixels - ndimage.gaussian_filter(pixels, (0, 2, 2)))

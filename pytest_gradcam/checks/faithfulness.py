@@ -1,15 +1,16 @@
 """Whether a heatmap is faithful: what it marks moves the score more than the same marks in random places.
 
 Deletion and insertion (Petsiuk, Das and Saenko, RISE, BMVC 2018) and ROAD (Rong et al., ICML 2022). The random orders
-are the heatmap's own cells in other places: single pixels in random order leave an image recognisable for longer than
-cells do, so that every coarse heatmap beats them.
+rearrange the heatmap's own cells: an image stays recognisable for longer when single pixels go in random order, so every
+coarse heatmap would beat orders of pixels.
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import astuple, dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -18,27 +19,84 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from pytest_gradcam import metrics
-from pytest_gradcam.checks import verdicts
 from pytest_gradcam.checks.explained import Explained, explained, picture
-from pytest_gradcam.checks.verdicts import Faithfulness
 from pytest_gradcam.errors import HeatmapError
-from pytest_gradcam.evidence import bounds, settle
+from pytest_gradcam.evidence import settle
+from pytest_gradcam.evidence.check import Check
+from pytest_gradcam.evidence.messages import percent
 from pytest_gradcam.evidence.record import Record
 from pytest_gradcam.grids import resize
-from pytest_gradcam.questions.explained_model import ExplainedModel, ModelInput
+from pytest_gradcam.questions.explained_model import ExplainedModel
+from pytest_gradcam.questions.protocols import ModelInput
 from pytest_gradcam.replacement import road
 from pytest_gradcam.targets import Target
 
 Floats = NDArray[np.float64]
 Pixels = NDArray[np.float32]
 Bools = NDArray[np.bool_]
+Score = Callable[[Sequence[ModelInput]], Floats]
 
 _STEPS = 10  # of the deletion and insertion curves
 _ROAD_LEVELS = (0.3, 0.7)  # shares of the pixels that are imputed: each takes two linear systems
 _ROAD_NOISE = 0.01  # in standard deviations of the image
 _BLUR = 1 / 16  # of the longer side: the standard deviation of what insertion starts from
-_LEAST_RISE = 0.01  # of the scores; every figure is in units of the rise over a blank image, and less is rounding
-_FEWEST = 9  # random orders; with fewer, a heatmap of no worth beats all of them more than once in ten times
+_LEAST_RISE = (
+    0.01  # of the scores: every figure is in units of the rise over a blank image, and a smaller rise is rounding
+)
+_FEWEST = 9  # random orders; with fewer, a worthless heatmap beats all of them in more than one of ten cases
+
+
+@dataclass(frozen=True)
+class Faithfulness:
+    """Three figures, in units of how much more the image scores than a blank one; `insertion`, `road`: higher is better."""
+
+    deletion: float
+    insertion: float
+    road: float
+
+    @property
+    def total(self) -> float:
+        """How much sooner the score falls, and returns, than on a straight line: the three figures in one."""
+        return (self.insertion - self.deletion + self.road) / 3
+
+
+@dataclass(frozen=True)
+class Faithful(Check):
+    """The heatmap's total is higher than that of at least this share of random orders; a tie counts half."""
+
+    orders: Any
+
+    name, measure = "faithful", "share of random orders beaten"
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        return {"orders": self.orders}
+
+    def plain_parameters(self) -> dict[str, float]:
+        orders = super().plain_parameters()["orders"]
+        if orders != int(orders) or orders < _FEWEST:
+            raise HeatmapError(
+                f"orders={orders:g} can't tell a heatmap from chance; expected a whole number of at least {_FEWEST}"
+            )
+        return {"orders": orders}
+
+    def judged(self, record: Record, own: Faithfulness, others: Sequence[Faithfulness]) -> Record:
+        """The record decided, from the figures of the heatmap's order and of the random ones."""
+        beaten = sum(1.0 if own.total > other.total else 0.5 if own.total == other.total else 0.0 for other in others)
+        return self.decided(replace(record, details=_details(own, others)), beaten / len(others))
+
+    def finding(self, record: Record, figure: float, bound: float) -> str:
+        whose, orders = f" of {record.target!r}" if record.target else "", record.parameters["orders"]
+        return (
+            f"the heatmap's order of pixels moves the score{whose} more than {figure * orders:g} of {orders:g} random "
+            f"orders do, {percent(figure, unlike=bound)}; expected at least {percent(bound, unlike=figure)}"
+        )
+
+    def advice(self, record: Record) -> str:
+        return (
+            "look at the picture; the map does not say what this score depends on: choose another layer or method "
+            "(hirescam, layercam), and base no verdict on this one"
+        )
 
 
 def assert_faithful(
@@ -52,48 +110,39 @@ def assert_faithful(
     layer: str | None = None,
     method: str | None = None,
 ) -> None:
-    """The heatmap's order of pixels moves the score more than this share of random orders (0 < at_least <= 1).
+    """The heatmap's order of pixels moves the score more than this share of random orders do (0 < at_least <= 1).
 
-    Each order is scored by deletion and insertion (Petsiuk et al. 2018) and ROAD (Rong et al. 2022); the random
-    `orders`, at least 9 and drawn from `seed`, are the heatmap's own cells in other places. `image`, `target`,
-    `layer` and `method` are those of a call. It costs 22 forward passes for each order.
-    Raises FocusError if fewer are beaten; HeatmapError if the check cannot be decided: no evidence, an image that
+    Each order is scored by deletion and insertion (Petsiuk et al. 2018) and ROAD (Rong et al. 2022). The random
+    `orders`, at least 9, drawn with `seed`, rearrange the heatmap's own cells. `image`, `target`, `layer` and `method`
+    are those of a call. Each order costs 22 forward passes.
+    Raises FocusError if it beats fewer; HeatmapError if the check cannot be decided: no evidence, an image that
     scores no higher than a blank one, a grid of too few cells.
     """
+    check = Faithful(at_least, orders)
     for question in model.questions(image, target, layer, method):
-        _judge(explained(model, image, question), at_least, orders, seed)
+        subject = explained(model, image, question)
+        record = check.on(subject.heatmap, seed=seed)
+        settle.judge(record, partial(_measured, check, subject), partial(picture, subject))
 
 
-def _judge(subject: Explained, at_least: float, orders: int, seed: int) -> None:
-    check = subject.record(
-        check="faithful",
-        measure="share of random orders beaten",
-        bound=at_least,
-        parameters={"orders": orders},
-        seed=seed,
-    )
-    settle.judge(check, lambda check: _measured(check, subject), partial(picture, subject))
-
-
-def _measured(check: Record, subject: Explained) -> Record:
-    check = bounds.settled(check)
-    orders, heatmap = _count(check), subject.heatmap
-    _ = heatmap.peak  # raises where there is none
-    curves = DeletionInsertion(subject.one, subject.scores, np.random.default_rng(check.seed))
-    arrangements = rearranged(heatmap.grid, orders, np.random.default_rng(check.seed))
+def _measured(check: Faithful, subject: Explained, record: Record) -> Record:
+    record, heatmap = check.checked(record), subject.heatmap
+    _ = heatmap.peak  # raises if there is none
+    curves = DeletionInsertion(subject.image_input, subject.scores, np.random.default_rng(record.seed))
+    arrangements = rearranged(heatmap.grid, int(record.parameters["orders"]), np.random.default_rng(record.seed))
     own = curves.of(heatmap.values)
-    others = [curves.of(resize(grid, subject.one.shape)) for grid in arrangements]
-    return verdicts.faithful(check, own, others)
+    others = [curves.of(resize(grid, subject.image_input.shape)) for grid in arrangements]
+    return check.judged(record, own, others)
 
 
 class DeletionInsertion:
-    """What removing and revealing pixels in some order does to the score of one image."""
+    """What removing and revealing an image's pixels in some order does to its score."""
 
-    def __init__(self, one: ModelInput, score: Any, random: np.random.Generator) -> None:
-        self._one, self._score, self._random = one, score, random
-        self._image: Pixels = one.pixels
+    def __init__(self, image_input: ModelInput, score: Score, random: np.random.Generator) -> None:
+        self._input, self._score, self._random = image_input, score, random
+        self._image: Pixels = image_input.pixels
         self._grey = np.broadcast_to(self._image.mean((1, 2), keepdims=True), self._image.shape)
-        width = max(one.shape) * _BLUR
+        width = max(image_input.shape) * _BLUR
         self._blurred: Pixels = gaussian_filter(self._image, (0, width, width), mode="nearest")
         self._full, self._blank, self._hazy = self._scores([self._image, self._grey, self._blurred])
         for blank, what in ((self._blank, "its own mean colour"), (self._hazy, "a strong blur of it")):
@@ -123,7 +172,7 @@ class DeletionInsertion:
     def _first(self, order: NDArray[np.intp], share: float) -> Bools:
         chosen = np.zeros(order.size, bool)
         chosen[order[: round(share * order.size)]] = True
-        return chosen.reshape(self._one.shape)
+        return chosen.reshape(self._input.shape)
 
     def _imputed(self, missing: Bools) -> Pixels:
         filled = road.linear(self._image, missing)
@@ -132,14 +181,14 @@ class DeletionInsertion:
         return filled
 
     def _scores(self, pictures: Sequence[Pixels]) -> Floats:
-        found: Floats = self._score([self._one.with_pixels(pixels) for pixels in pictures])
+        found: Floats = self._score([self._input.with_pixels(pixels) for pixels in pictures])
         if not np.isfinite(found).all():
             raise HeatmapError("the model scores a changed image NaN or infinite; check the weights")
         return found
 
 
 def rearranged(grid: Pixels, count: int, random: np.random.Generator) -> Iterator[Pixels]:
-    """The grid with its cells in other places, `count` times. Raises HeatmapError where there are too few other ways."""
+    """The grid with its cells rearranged, `count` times. Raises HeatmapError if it has too few other arrangements."""
     ways = _ways(grid)
     if ways <= math.log(2 * count):
         raise HeatmapError(
@@ -159,10 +208,11 @@ def _ways(grid: Pixels) -> float:
     return math.lgamma(grid.size + 1) - sum(math.lgamma(same + 1) for same in Counter(grid.ravel().tolist()).values())
 
 
-def _count(check: Record) -> int:
-    orders = check.parameters["orders"]
-    if orders != int(orders) or orders < _FEWEST:
-        raise HeatmapError(
-            f"orders={orders:g} can't tell a heatmap from chance; expected a whole number of at least {_FEWEST}"
-        )
-    return int(orders)
+def _details(own: Faithfulness, others: Sequence[Faithfulness]) -> tuple[tuple[str, str], ...]:
+    names = ("deletion", "insertion", "ROAD")
+    medians = np.median([astuple(other) for other in others], axis=0)
+    better = ("lower", "higher", "higher")
+    return tuple(
+        (name, f"{figure:.3f}, random orders {median:.3f} ({way} is better)")
+        for name, figure, median, way in zip(names, astuple(own), medians, better, strict=True)
+    )

@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from pytest_gradcam import metrics, overlay
-from pytest_gradcam.checks.check import Check
 from pytest_gradcam.errors import FocusError, GradcamWarning, HeatmapError
 from pytest_gradcam.evidence import bounds, messages, settle
 from pytest_gradcam.evidence.bounds import Lift
+from pytest_gradcam.evidence.check import Check
 from pytest_gradcam.evidence.messages import attention, expected, number, percent
 from pytest_gradcam.evidence.record import Record
 from pytest_gradcam.grids import require_evidence
@@ -204,9 +204,9 @@ def judge(heatmap: HeatmapLike, check: OnMask, mask: Mask) -> None:
     Raises as `settle` does.
     """
     errors: list[FocusError | HeatmapError] = []
-    for one in (heatmap, *heatmap.also):
+    for each in (heatmap, *heatmap.also):
         try:
-            _settle(one, check, mask)
+            _settle(each, check, mask)
         except (FocusError, HeatmapError) as error:
             errors.append(error)
     for other in errors[1:]:

@@ -1,4 +1,4 @@
-"""A gate before the checks on where heatmaps lie: it opens once the explanations have passed checks of their own."""
+"""A gate before the checks on where heatmaps lie: it opens once the explanations have passed their own checks."""
 
 from __future__ import annotations
 
@@ -12,23 +12,24 @@ from pytest_gradcam.checks.faithfulness import assert_faithful
 from pytest_gradcam.checks.randomisation import assert_depends_on_weights
 from pytest_gradcam.errors import FocusError, HeatmapError
 from pytest_gradcam.evidence.record import Subject
-from pytest_gradcam.questions.explained_model import Engine, ExplainedModel, Heatmap, ModelInput, Question
+from pytest_gradcam.questions.explained_model import ExplainedModel, Question
+from pytest_gradcam.questions.protocols import Engine, HeatmapLike, ModelInput
 from pytest_gradcam.targets import Box, Region
 
-_IMAGES = 3  # on so many the checks are tried before one without a verdict stays without one
-_CHANCE = 0.5  # what a sound explanation beats: some fail the full bound of faithfulness on some images
+_IMAGES = 3  # images that the checks are tried on before one without a verdict is final
+_CHANCE = 0.5  # share of random orders: sound explanations beat it; on some images some miss the full bound
 _CHECKS: dict[str, Callable[..., None]] = {
     "deterministic": assert_deterministic,
     "depends_on_weights": assert_depends_on_weights,
     "faithful": partial(assert_faithful, at_least=_CHANCE),
 }
-_BY_IMAGE = "faithful"  # the check that sound explanations fail on some images
+_BY_IMAGE = "faithful"  # the check that sound explanations may fail on single images
 _WAY_OUT = "use another method or layer, or leave the gate open with gradcam_gate = off"
 
 
 @dataclass
 class _State:
-    """How far one layer and method of one model have come: the checks still to pass, on how many images, and why not."""
+    """The progress of one layer and method of one model: the checks still to pass, the images tried, and why it is shut."""
 
     waiting: list[str] = field(default_factory=lambda: list(_CHECKS))
     images: int = 0
@@ -40,31 +41,32 @@ class _State:
 
 
 class Gatekeeper:
-    """Says of a heatmap why no check on where it lies can have a verdict; nothing once its explanations are sound.
+    """Says why no check on where a heatmap lies can have a verdict; an empty text once its explanations are sound.
 
     The checks are `assert_deterministic`, `assert_depends_on_weights` and `assert_faithful(at_least=0.5)`. They run once
-    for each layer, method and state of the weights, on the first image of which a check is made. What has no verdict
-    there, and faithfulness, which sound explanations lack on some images, is tried on two more before the gate stays shut.
+    for each layer, method and state of the weights, on the first image that is checked. A check that has no verdict
+    there, and faithfulness, which sound explanations may fail on single images, is tried on two more images before the
+    gate stays shut.
     """
 
     def __init__(self, engine: Engine) -> None:
-        self._model = ExplainedModel(engine)  # under no test's policy: it asks what the heatmap's own question was
+        self._model = ExplainedModel(engine)  # under no test's policy: it repeats the heatmap's own question
         self._states: dict[tuple[str, str, str], _State] = {}
 
-    def __call__(self, heatmap: Heatmap, one: ModelInput, question: Question) -> str:
+    def __call__(self, heatmap: HeatmapLike, image_input: ModelInput, question: Question) -> str:
         if isinstance(question.target, (Box, Region)):
             return (
                 f"the gate cannot try heatmaps of a {type(question.target).__name__}; leave it open with gradcam_gate = off, or "
                 "with @pytest.mark.gradcam(gate='off') for this test"
             )
-        subject: Subject = heatmap.subject
+        subject = heatmap.subject
         if self._model.engine.identified(Subject()).weights != subject.weights:
             return "the model's weights have changed since this heatmap was made; explain the image again"
         state = self._states.setdefault((subject.layer, subject.method, subject.weights), _State())
         if not state.settled:
             target = subject.target_index if question.target is None else question.target
             how: dict[str, Any] = {"target": target, "layer": question.layer, "method": question.method}
-            _try(state, lambda name: _CHECKS[name](self._model, one, **how))
+            _try(state, lambda name: _CHECKS[name](self._model, image_input, **how))
         if not state.reason:
             return ""
         return f"the gate stays shut for method {subject.method} at layer {subject.layer}: {state.reason}; {_WAY_OUT}"

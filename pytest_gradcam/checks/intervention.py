@@ -1,10 +1,11 @@
-"""What one image's prediction owes to a masked place: several fills replace it, and they have to agree."""
+"""Whether one image's prediction depends on masked pixels: several fills replace them, and the fills have to agree."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +18,11 @@ from pytest_gradcam.checks.masked_image import MaskedImage, common_level, heat_o
 from pytest_gradcam.checks.samples import content, distinct
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.evidence import messages, settle
-from pytest_gradcam.evidence.record import Record
-from pytest_gradcam.questions.explained_model import ExplainedModel, ModelInput, Question
+from pytest_gradcam.evidence.check import Check
+from pytest_gradcam.evidence.record import Record, Subject
+from pytest_gradcam.questions.explained_model import ExplainedModel, Question
 from pytest_gradcam.questions.lead import Lead, lead_of
+from pytest_gradcam.questions.protocols import ModelInput
 from pytest_gradcam.replacement import control_regions, fills
 from pytest_gradcam.targets import Target
 
@@ -27,15 +30,15 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 _DONORS = 4  # other images whose pixels are pasted in
-_OTHERS = 9  # other images that are looked at: with all the rest, a check is at most 32 images, two batches of 16
-#: How each fill is called in a row. The first three decide; clean models break on the others (docs/interventions.md).
+_OTHERS = 9  # other images that are used: a check then scores at most 32 images, two batches of 16
+#: What each fill is called in a row. The first three decide; clean models fail on the others (docs/interventions.md).
 _LABELS = {"colour": "colour", "inpaint": "inpainted", "paste": "pasted", "blur": "blurred", "noise": "noise"}
 _DECIDING = ("colour", "inpaint", "paste")
 
 
 @dataclass(frozen=True)
 class _Change:
-    """An image with one region filled: region 0 is the mask, the others are controls; `donor` numbers the others."""
+    """An image with one region filled: region 0 is the mask, the rest are controls; `donor` is an index into others."""
 
     fill: str
     region: int
@@ -44,7 +47,7 @@ class _Change:
 
 
 @dataclass(frozen=True)
-class _Tried:
+class _Scored:
     """A change, its scores (classes,), and the fall of the margin in units."""
 
     change: _Change
@@ -54,43 +57,135 @@ class _Tried:
 
 @dataclass(frozen=True)
 class _Findings:
-    """Everything that one check found out about one image."""
+    """Everything that a check found out about one image; `beside` of the `passed` other images were used."""
 
-    place: MaskedImage
+    image: MaskedImage
     lead: Lead
     scores: NDArray[np.float32]
     unit: float
     beside: int
     passed: int
-    tried: list[_Tried]
+    changes: list[_Scored]
     controls: int
     rest: float
     fallback: bool
 
-    def at_mask(self, fill: str) -> list[_Tried]:
-        return [one for one in self.tried if one.change.fill == fill and one.change.region == 0]
+    def at_mask(self, fill: str) -> list[_Scored]:
+        return [scored for scored in self.changes if scored.change.fill == fill and scored.change.region == 0]
 
     def result(self, fill: str) -> FillResult:
         """The fall with this fill, and the mean fall in the control regions.
 
-        Where none fits, all the rest of the view is the control if it is no smaller than the mask; else there is none.
+        If no control region fits, the rest of the view is the control, unless it is smaller than the mask.
         """
-        control = [one.fall for one in self.tried if one.change.fill == fill and one.change.region]
-        fall = float(np.mean([one.fall for one in self.at_mask(fill)]))
+        control = [scored.fall for scored in self.changes if scored.change.fill == fill and scored.change.region]
+        fall = float(np.mean([scored.fall for scored in self.at_mask(fill)]))
         if control:
             return FillResult(_LABELS[fill], fall, float(np.mean(control)))
-        large = 2 * self.place.mask.sum() > (~self.place.padding).sum()
+        large = 2 * self.image.mask.sum() > (~self.image.padding).sum()
         rest = "all the rest (the mask's shape fits nowhere else)"
         return FillResult(_LABELS[fill], fall, None if large else self.rest, rest)
 
     @property
     def blind(self) -> bool:
-        """Whether nothing here could make the class fall: it needs no evidence, and no other class's was brought in."""
+        """Whether no change could make the class fall: it needs no evidence, and none for another class was pasted in."""
         return self.fallback and not self.at_mask("paste")
 
     def results(self) -> list[FillResult]:
-        """Those that decide."""
+        """The results of the fills that decide."""
         return [self.result(fill) for fill in _DECIDING if self.at_mask(fill)]
+
+
+@dataclass(frozen=True)
+class _OnMargin(Check):
+    """A bound on the fall of the margin under every fill; `others` are further images, which make it more certain."""
+
+    others: Sequence[Any]
+
+    measure = "fall of the margin"
+    replaced: ClassVar[str]
+    suspicion: ClassVar[str]
+
+    def plain_bound(self) -> float:
+        return margins.margin_bound(self.direction, self.bound)
+
+    @abstractmethod
+    def keeps(self, fall: float, bound: float) -> bool:
+        """Whether the margin counts as unmoved."""
+
+    @abstractmethod
+    def accepts(self, record: Record, found: _Findings, falls: Sequence[float]) -> None:
+        """Raises HeatmapError if a margin that no fill moves does not show what the check asserts."""
+
+    def judged(self, record: Record, found: _Findings) -> Record:
+        """The record decided. Raises HeatmapError if the fills do not allow a verdict."""
+        assert record.bound is not None
+        bound, results, more = record.bound, found.results(), "use reliance() on a set of images"
+        advice = more if found.beside else f"pass others=, or {more}"
+        moves = margins.moved(results, lambda fall: self.keeps(fall, bound), advice=advice)
+        falls = [result.fall for result in results]
+        if not moves:
+            self.accepts(record, found, falls)
+        # The figure is that of the fill that speaks most against the verdict, and even that is not enough to change it.
+        return self.decided(record, min(falls) if moves else max(falls))
+
+    def finding(self, record: Record, figure: float, bound: float) -> str:
+        side = "at most" if self.keeps(figure, bound) else "at least"
+        falls = f"falls by {side} {messages.number(figure, unlike=bound)} units"
+        rises = f"rises by at least {messages.number(-figure)} units"
+        return (
+            f"the margin of {record.target!r} {rises if figure < 0 else falls} with every fill of the {self.replaced}; "
+            f"expected a fall of {self.direction.replace('_', ' ')} {messages.number(bound)}"
+        )
+
+    def advice(self, record: Record) -> str:
+        if record.predicted_index != record.target_index:
+            return (
+                f"look at the picture; the model predicts {record.predicted!r}, so settle the prediction first, or leave target "
+                "out to see what it was predicted by"
+            )
+        more = "reliance(images, masks) on a set of images says how certain this is"
+        if not self.others:
+            more += "; others= makes a single image more certain"
+        return f"look at the picture: {self.suspicion}; {more}"
+
+
+class Ignores(_OnMargin):
+    """Replacing the masked pixels leaves the margin: it falls by at most this."""
+
+    name, direction, replaced = "ignores", "at_most", "pixels to ignore"
+    suspicion = "if the mask contains nothing of the object, these pixels are a shortcut"
+
+    def keeps(self, fall: float, bound: float) -> bool:
+        return fall <= bound
+
+    def accepts(self, record: Record, found: _Findings, falls: Sequence[float]) -> None:
+        assert record.bound is not None
+        if found.blind:
+            raise HeatmapError(
+                f"{record.target!r} is also what the model answers where there is nothing to see, so it would not fall when "
+                "its evidence is taken away, wherever that lies; pass others= that are predicted as another class, or an "
+                "image of another class"
+            )
+        if record.predicted_index != record.target_index and -min(falls) > record.bound:
+            raise HeatmapError(
+                f"without these pixels the margin of {record.target!r} {margins.change(min(falls))}: they speak against it, "
+                f"and may well carry {record.predicted!r}, which the model predicts; leave target out to ask whether the "
+                "prediction depends on them"
+            )
+
+
+class ReliesOn(_OnMargin):
+    """Replacing the masked pixels costs the margin: it falls by at least this."""
+
+    name, replaced = "relies_on", "masked pixels"
+    suspicion = "if the outline is right, something else in the image carries the class"
+
+    def keeps(self, fall: float, bound: float) -> bool:
+        return fall < bound
+
+    def accepts(self, record: Record, found: _Findings, falls: Sequence[float]) -> None:
+        """A margin that no fill moves shows it: the check fails."""
 
 
 def assert_ignores(
@@ -102,22 +197,23 @@ def assert_ignores(
     others: Sequence[Any] = (),
     at_most: float = 0.25,
 ) -> None:
-    """Replacing the masked pixels leaves the prediction: the margin of the target falls by at most this.
+    """Replacing the masked pixels does not change the prediction: the margin of the target falls by at most this.
 
     The margin is the lead of the target's logit over the best other class (over the other class of a `Contrast`).
-    A fall of 1 is the lead that the model's first class has over the second: in this image or, where `others` are
-    passed, in the mean over it and up to nine of them, images of the same size for the model. The pixels take one
-    colour, are inpainted and, where others are passed, filled with theirs, of another class if there are such: these
-    decide, and have to agree. Blur and noise are for information. Control regions of the mask's size and shape
-    elsewhere say what any change of this size does. One call scores 32 images at the most.
-    One image is not certain: `reliance` on a set of images is (docs/interventions.md).
+    A fall of 1 equals the lead of the model's first class over the second: in this image or, if `others` are passed, in
+    the mean over it and up to nine of them, which must have the same size for the model. The pixels are replaced by one
+    colour, by inpainting and, if others are passed, by theirs, from another class if possible: these three decide, and
+    have to agree. Blur and noise are for information. Control regions of the mask's size and shape elsewhere show what
+    any change of this size does. One call scores at most 32 images.
+    A verdict on one image is uncertain; `reliance` takes a set of images (docs/interventions.md).
     Raises FocusError if the margin falls by more with every fill; HeatmapError if the fills disagree, if a control
     region costs more than half as much or fits nowhere, if a target that is not predicted gains more, if the target
-    is also the model's answer to the mean colour alone and no other brings in another class's pixels, and for
+    is also the model's answer to the mean colour alone and no other image brings in another class's pixels, and for
     malformed images, masks and bounds (0 < at_most <= 1).
     """
-    check = Record(check="ignores", measure="fall of the margin", bound=at_most, direction="at_most")
-    _judge_each(model, check, image, mask, target, others)
+    check = Ignores(at_most, tuple(others))
+    for question in model.questions(image, target):
+        _judge(model, check, image, mask, question)
 
 
 def assert_relies_on(
@@ -129,48 +225,42 @@ def assert_relies_on(
     others: Sequence[Any] = (),
     at_least: float = 0.5,
 ) -> None:
-    """Replacing the masked pixels costs the prediction: the margin of the target falls by at least this.
+    """The prediction depends on the masked pixels: replacing them lowers the margin of the target by at least this.
 
     Arguments, units, fills and controls are those of `assert_ignores`; 0 < at_least <= 1, and at 1 the lead is lost.
     Raises FocusError if the margin falls by less with every fill; HeatmapError if that cannot be decided.
     """
-    check = Record(check="relies_on", measure="fall of the margin", bound=at_least)
-    _judge_each(model, check, image, mask, target, others)
-
-
-def _judge_each(model: ExplainedModel, check: Record, image: Any, mask: Any, target: Target, others: Any) -> None:
+    check = ReliesOn(at_least, tuple(others))
     for question in model.questions(image, target):
-        _judge(model, check, image, mask, question, others)
+        _judge(model, check, image, mask, question)
 
 
-def _judge(model: ExplainedModel, check: Record, image: Any, mask: Any, question: Question, others: Any) -> None:
-    kept: list[_Findings] = []
+def _judge(model: ExplainedModel, check: _OnMargin, image: Any, mask: Any, question: Question) -> None:
+    findings: list[_Findings] = []
 
-    def measure(check: Record) -> Record:
-        check = replace(check, bound=margins.margin_bound(check.direction, check.bound))
-        found = _find(model, read_masked_image(model.engine, image, mask), question, others)
-        kept.append(found)
-        check = _described(model, check, found, question)
+    def measure(record: Record) -> Record:
+        record = check.checked(record)
+        found = _find(model, read_masked_image(model.engine, image, mask), question, check.others)
+        findings.append(found)
+        record = _described(model, record, found, question)
         try:
-            return _settled(check, found)
+            return check.judged(record, found)
         except HeatmapError as error:  # here, so that the figures stay on the record
-            return settle.undecided(check, error)
+            return settle.undecided(record, error)
 
-    settle.judge(check, measure, lambda record: _draw(model, record, kept, question))
+    settle.judge(check.record(Subject()), measure, lambda record: _draw(model, record, findings, question))
 
 
-def _find(model: ExplainedModel, place: MaskedImage, question: Question, others: Any) -> _Findings:
-    """Fills the mask and the controls, and has everything scored in one call."""
-    others = list(others)
-    beside = _beside(model, place, others)
-    forbidden = place.padding | (fills.soft(place.mask) > 0)
-    regions = [place.mask, *control_regions.elsewhere(place.mask, forbidden)]
-    level = common_level([place, *beside])
-    changes = _changes(place, regions, beside, level)
-    rest = place.at(~place.mask).filled(fills.colour, level=level)
-    scores = scores_of(
-        model.engine, [place.one, *(p.one for p in beside), *(one.image for one in changes), place.emptied(level), rest]
-    )
+def _find(model: ExplainedModel, image: MaskedImage, question: Question, others: Sequence[Any]) -> _Findings:
+    """Fills the mask and the controls, and has all images scored in one call."""
+    beside = _beside(model, image, others)
+    forbidden = image.padding | (fills.soft(image.mask) > 0)
+    regions = [image.mask, *control_regions.elsewhere(image.mask, forbidden)]
+    level = common_level([image, *beside])
+    changes = _changes(image, regions, beside, level)
+    rest = image.at(~image.mask).filled(fills.colour, level=level)
+    unchanged = [masked.image_input for masked in (image, *beside)]
+    scores = scores_of(model.engine, [*unchanged, *(change.image for change in changes), image.emptied(level), rest])
     if not np.ptp(scores, axis=0).any():
         raise HeatmapError(
             "the model gives every image the same scores, so it ignores them altogether; check the weights"
@@ -178,45 +268,37 @@ def _find(model: ExplainedModel, place: MaskedImage, question: Question, others:
     seen, after = scores[: 1 + len(beside)], scores[1 + len(beside) :]
     lead, unit = lead_of(question.target, scores[0], model.engine.names), margins.unit(seen)
     falls = (lead.of(scores[:1]) - lead.of(after)) / unit
-    tried = [_Tried(*both) for both in zip(changes, after, falls.tolist(), strict=False)]
-    telling = [one for one in tried if one.change.donor < 0 or seen[1 + one.change.donor].argmax() != lead.index]
+    scored = [_Scored(*each) for each in zip(changes, after, falls.tolist(), strict=False)]
+    telling = [each for each in scored if each.change.donor < 0 or seen[1 + each.change.donor].argmax() != lead.index]
     fallback = bool(lead.of(after[-2:-1])[0] > margins.LEVEL * unit)
-    tried = telling if fallback or any(one.change.donor >= 0 for one in telling) else tried
+    scored = telling if fallback or any(each.change.donor >= 0 for each in telling) else scored
+    rest_falls = float(falls[-1])
     return _Findings(
-        place,
-        lead,
-        scores[0],
-        unit,
-        len(beside),
-        len(others),
-        tried,
-        len(regions) - 1,
-        float(falls[-1]),
-        fallback,
+        image, lead, scores[0], unit, len(beside), len(others), scored, len(regions) - 1, rest_falls, fallback
     )
 
 
-def _beside(model: ExplainedModel, place: MaskedImage, others: Any) -> list[MaskedImage]:
-    """The different ones of the other images as the model sees them, with the same mask; at most so many, by content."""
-    ready = [model.engine.read(other) for other in others]
-    for one in ready:
-        if one.pixels.shape != place.pixels.shape:
+def _beside(model: ExplainedModel, image: MaskedImage, others: Sequence[Any]) -> list[MaskedImage]:
+    """The different ones of the other images as the model sees them, with the same mask: at most `_OTHERS`, by content."""
+    inputs = [model.engine.read(other) for other in others]
+    for other in inputs:
+        if other.pixels.shape != image.pixels.shape:
             raise HeatmapError(
-                f"{one.name} of others is {one.pixels.shape} for the model, the image {place.pixels.shape}; "
+                f"{other.name} in others has shape {other.pixels.shape} for the model, the image {image.pixels.shape}; "
                 "pass others of one size"
             )
-    found = [replace(place, one=one, pixels=one.pixels) for one in ready]
-    new = [found[i] for i in distinct(found, [None] * len(found)) if content(found[i]) != content(place)]
+    found = [replace(image, image_input=other, pixels=other.pixels) for other in inputs]
+    new = [found[i] for i in distinct(found, [None] * len(found)) if content(found[i]) != content(image)]
     return new[:_OTHERS]
 
 
 def _changes(
-    place: MaskedImage, regions: Sequence[NDArray[np.bool_]], beside: Sequence[MaskedImage], level: fills.Floats
+    image: MaskedImage, regions: Sequence[NDArray[np.bool_]], beside: Sequence[MaskedImage], level: fills.Floats
 ) -> list[_Change]:
-    made = [_Change("blur", 0, place.filled(fills.blur)), _Change("noise", 0, place.filled(fills.noise))]
-    donors = [i for i, other in enumerate(beside) if not hold_the_same(place, other.pixels)][:_DONORS]
+    made = [_Change("blur", 0, image.filled(fills.blur)), _Change("noise", 0, image.filled(fills.noise))]
+    donors = [i for i, other in enumerate(beside) if not hold_the_same(image, other.pixels)][:_DONORS]
     for number, region in enumerate(regions):
-        there = place.at(region)
+        there = image.at(region)
         made.append(_Change("colour", number, there.filled(fills.colour, level=level)))
         made.append(_Change("inpaint", number, there.filled(fills.inpaint)))
         for i in donors:
@@ -224,74 +306,15 @@ def _changes(
     return made
 
 
-def _settled(check: Record, found: _Findings) -> Record:
-    """The record with its verdict. Raises HeatmapError where the fills do not bear one."""
-    assert check.bound is not None
-    bound, wanted, results = check.bound, check.direction == "at_least", found.results()
-    more = "use reliance() on a set of images"
-    moves = margins.moved(
-        results,
-        lambda fall: fall < bound if wanted else fall <= bound,
-        advice=more if found.beside else f"pass others=, or {more}",
-    )
-    falls = [result.fall for result in results]
-    if not moves and not wanted and found.blind:
-        raise HeatmapError(
-            f"{check.target!r} is also what the model answers where there is nothing to see, so it would not fall when its "
-            "evidence is taken away, wherever that lies; pass others= that are predicted as another class, or an image of "
-            "another class"
-        )
-    if not moves and not wanted and check.predicted_index != check.target_index and -min(falls) > bound:
-        raise HeatmapError(
-            f"without these pixels the margin of {check.target!r} {margins.change(min(falls))}: they speak against it, and may "
-            f"well carry {check.predicted!r}, which the model predicts; leave target out to ask what the prediction owes them"
-        )
-    # The figure is that of the fill that speaks against the verdict the most, and even it does so not enough.
-    figure = min(falls) if moves else max(falls)
-    finding = (
-        f"the margin of {check.target!r} {_reach(figure, bound, moves)} with every fill of the "
-        f"{'masked pixels' if wanted else 'pixels to ignore'}; expected a fall of {check.direction.replace('_', ' ')} "
-        f"{messages.number(bound)}"
-    )
-    return replace(
-        check,
-        outcome="passed" if moves is wanted else "failed",
-        figure=figure,
-        finding=finding,
-        advice=_advice(check, found),
-    )
-
-
-def _reach(figure: float, bound: float, moves: bool) -> str:
-    """How far the margin falls at the least, if it does; how far at the most, if it does not."""
-    if figure < 0:
-        return f"rises by at least {messages.number(-figure)} units"
-    return f"falls by {'at least' if moves else 'at most'} {messages.number(figure, unlike=bound)} units"
-
-
-def _advice(check: Record, found: _Findings) -> str:
-    if check.predicted_index != check.target_index:
-        return (
-            f"look at the picture; the model predicts {check.predicted!r}, so settle the prediction first, or leave target "
-            "out to see what it was predicted by"
-        )
-    more = "how certain this is, reliance(images, masks) on a set of images says"
-    if not found.beside:
-        more += "; others= makes a single one more certain"
-    if check.direction == "at_least":
-        return f"look at the picture: if the outline is right, something else in the image carries the class; {more}"
-    return f"look at the picture: if the mask holds nothing of the object, these pixels are a shortcut; {more}"
-
-
-def _described(model: ExplainedModel, check: Record, found: _Findings, question: Question) -> Record:
+def _described(model: ExplainedModel, record: Record, found: _Findings, question: Question) -> Record:
     """The record with the image, the target, and a row for each fill."""
     rows = [(_LABELS[fill], _phrase(model, found, fill)) for fill in _LABELS if found.at_mask(fill)]
     few = "the image's own lead" if not found.beside else f"the mean lead over {1 + found.beside} images"
     return replace(
-        check,
-        **asdict(model.subject(found.place.one, found.scores, question.target)),
-        view=found.place.one.shape,
-        mask_area=float(found.place.mask.mean()),
+        record,
+        **asdict(model.subject(found.image.image_input, found.scores, question.target)),
+        view=found.image.image_input.shape,
+        mask_area=float(found.image.mask.mean()),
         details=(
             *rows,
             ("rest", f"with all the rest replaced instead, the margin {margins.change(found.rest)}"),
@@ -314,7 +337,7 @@ def _others(found: _Findings) -> list[tuple[str, str]]:
 
 
 def _phrase(model: ExplainedModel, found: _Findings, fill: str) -> str:
-    """What one fill did to the class and the score."""
+    """What one fill does to the class and the score."""
     first, index = found.at_mask(fill)[0], found.lead.index
     before, after = (model.engine.names.name(int(row.argmax())) for row in (found.scores, first.scores))
     stays = f"{after!r} stays" if before == after else f"{before!r} becomes {after!r}"
@@ -329,7 +352,7 @@ def _phrase(model: ExplainedModel, found: _Findings, fill: str) -> str:
 
 
 def _against(result: FillResult) -> str:
-    """What the same fill does in the control regions, to be read after what it does in the mask."""
+    """What the same fill does in the control regions; it follows what the fill does in the mask."""
     if result.control is None:
         return ""
     change = margins.change(result.control)
@@ -338,19 +361,19 @@ def _against(result: FillResult) -> str:
     return f", in control regions it {change}"
 
 
-def _draw(model: ExplainedModel, record: Record, kept: Sequence[_Findings], question: Question) -> Image:
-    title = messages.title(record)
-    lines = [f"{label:<11}{phrase}" for label, phrase in messages.rows(record) if label != "picture"]
-    if not kept:
+def _draw(model: ExplainedModel, record: Record, findings: Sequence[_Findings], question: Question) -> Image:
+    title, lines = messages.title(record), messages.lines(record)
+    if not findings:
         return overlay.draw_panels([overlay.Panel(np.full((64, 128, 3), 255, np.uint8))], title=title, lines=lines)
-    found = kept[0]
-    view, mask, index = found.place.one.look()[0], found.place.mask, found.lead.index
+    found = findings[0]
+    image_input, mask, index = found.image.image_input, found.image.mask, found.lead.index
+    view = image_input.look()[0]
     panels = [overlay.Panel(view, mask=mask, caption=f"{record.target}: {found.scores[index]:.3g}")]
     for fill, label in _LABELS.items():
-        for one in found.at_mask(fill)[:1]:
-            caption = f"{label}: {one.scores[index]:.3g}, margin {margins.change(one.fall)}"
-            panels.append(overlay.Panel(one.change.image.look()[0], mask=mask, caption=caption))
-    heat = heat_of(model.engine, found.place.one, index, question)
+        for scored in found.at_mask(fill)[:1]:
+            caption = f"{label}: {scored.scores[index]:.3g}, margin {margins.change(scored.fall)}"
+            panels.append(overlay.Panel(scored.change.image.look()[0], mask=mask, caption=caption))
+    heat = heat_of(model.engine, image_input, index, question)
     if heat is not None:
         panels.insert(2, overlay.Panel(view, heat, mask, caption=f"heatmap of {record.target}"))
     return overlay.draw_panels(panels, title=title, lines=lines)

@@ -1,7 +1,7 @@
 """How far replaced pixels move a model: falls of the logit margin, their mean over images, and what follows from it.
 
-The margin of a class is its logit less the highest other logit: positive exactly where the class is predicted. Falls
-are in the model's own units, its mean margin: at 1 the model is, in the mean, on the edge of another class.
+The margin of a class is its logit less the highest other logit: it is positive exactly where the class is predicted. Falls
+are in units of the model's mean margin: at 1 the model is, on average, about to predict another class.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ CONFIDENCE = 0.95
 SPREAD = 0.1
 #: One image has no spread: its fall may be this far, in units, from the mean over other images.
 SINGLE = 0.4
-#: At this fall another class leads by as much as the first did. Beyond it, one image, whose own lead is the unit, was in the
-#: balance before.
+#: At this fall another class leads by as much as the first did. Beyond it, the prediction for a single image, whose own lead
+#: is the unit, was uncertain before.
 TURNED = 2.0
-#: The outline of the mask is doubtful where the mask does not move the margin by this share of the bound more than the
-#: pixels right around it, and where the mask alone moves it by more than this share, and the two together by more than
-#: all of it: the mask may hold half of an artefact.
+#: The outline of the mask is doubtful if the mask does not move the margin by this share of the bound more than the pixels
+#: right around it do, or if the mask alone moves it by more than this share and both together by more than the bound: the
+#: mask may contain half of an artefact.
 PART = 0.5
-#: In one image, control regions of the mask's shape may cost this share of what the mask does; more is the edges' doing.
+#: In one image, control regions of the mask's shape may cost this share of what the mask costs; more is due to the edges.
 YARDSTICK = 0.5
 #: Of two scores that differ by less than this, in units, neither leads.
 LEVEL = 1e-3
@@ -49,7 +49,7 @@ MEAN_HEAT = 0.35
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over images, and its one-sided bounds; `p_value` is that of a mean at or below the bound it is held to."""
+    """A mean over images, and its one-sided bounds; `p_value` is for a mean at or below the bound."""
 
     mean: float
     lower: float
@@ -85,9 +85,9 @@ def unit(scores: NDArray[np.floating]) -> float:
 
 
 def estimate(falls: Floats, bound: float, *, independent: int | None = None, base: Floats | None = None) -> Estimate:
-    """The mean of falls (N,), less that of the falls `base` (M,) where there are some, with Student's t interval.
+    """The mean of falls (N,), less that of the falls `base` (M,) if there are any, with Student's t interval.
 
-    `independent` is the number of images that the falls are worth, where that is less than N.
+    `independent` is the number of independent images that the falls amount to, if that is less than N.
     """
     count = len(falls) if independent is None else min(independent, len(falls))
     mean = float(falls.mean())
@@ -103,12 +103,12 @@ def estimate(falls: Floats, bound: float, *, independent: int | None = None, bas
 
 
 def _error(falls: Floats, count: int) -> float:
-    """The standard error of the mean of what is worth `count` images."""
+    """The standard error of the mean of falls that amount to `count` independent images."""
     return max(float(falls.std(ddof=1)), SPREAD) / math.sqrt(count)
 
 
 def exceeds(found: Estimate, bound: float) -> bool | None:
-    """Whether the mean lies above the bound: None while the interval holds the bound."""
+    """Whether the mean lies above the bound; None if the interval contains the bound."""
     if found.lower > bound:
         return True
     return False if found.upper < bound else None
@@ -117,10 +117,10 @@ def exceeds(found: Estimate, bound: float) -> bool | None:
 def moved(
     results: Sequence[FillResult], keeps: Callable[[float], bool], *, advice: str = "use reliance() on a set of images"
 ) -> bool:
-    """Whether the margin falls with every fill, further than in the controls (True), or with none (False).
+    """Whether the margin falls with every fill, and further than in the controls (True), or with none (False).
 
-    `keeps` says of a fall whether it counts as none. Raises HeatmapError where the fills disagree, or where the controls
-    do not set the mask apart from any other region; `advice` is what it says to do then.
+    `keeps` says whether a fall counts as none. Raises HeatmapError if the fills disagree, or if the controls do not set
+    the mask apart from any other region; `advice` is what its message says to do then.
     """
     still = [result for result in results if keeps(result.fall)]
     falling = [result for result in results if not keeps(result.fall)]
@@ -134,7 +134,7 @@ def moved(
     for result in results:
         if result.control is None:
             raise HeatmapError(
-                "the mask covers more than half of the view and its shape fits nowhere else, so nothing says whether any "
+                "the mask covers more than half of the view and its shape fits nowhere else, so nothing shows whether any "
                 "change of this size would move the prediction; pass a smaller mask, of the part that matters"
             )
         if result.control > YARDSTICK * result.fall:
@@ -155,7 +155,7 @@ def change(fall: float) -> str:
 
 
 def margin_bound(name: str, bound: object) -> float:
-    """The bound on a fall of the margin. Raises HeatmapError unless it is above 0 and up to 1 unit."""
+    """The bound on a fall of the margin as a plain number. Raises HeatmapError unless it is above 0 and up to 1 unit."""
     units = "in units of the model's own lead: at 1 the prediction is lost"
     return validation.bound(
         name, bound, f"a fall of the margin above 0 and up to 1, {units}", lambda fall: 0 < fall <= 1
@@ -163,7 +163,7 @@ def margin_bound(name: str, bound: object) -> float:
 
 
 def means(falls: Floats) -> tuple[Floats, Floats]:
-    """The mean over images (N, classes) of each class, and how far its two-sided 95 % t interval reaches."""
+    """The mean over images (N, classes) for each class, and half the width of its two-sided 95 % t interval."""
     count = len(falls)
     if count < 2:
         return falls.mean(axis=0), np.full(falls.shape[1], np.inf)

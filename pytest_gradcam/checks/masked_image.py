@@ -1,4 +1,4 @@
-"""A masked place in an image as the model sees it: what is there, and the same image with something else there."""
+"""A masked region in an image as the model sees it: what it contains, and the same image with other content there."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from pytest_gradcam import images as pictures
 from pytest_gradcam.errors import HeatmapError
-from pytest_gradcam.questions.explained_model import Engine, ModelInput, Question
+from pytest_gradcam.questions.explained_model import Question
+from pytest_gradcam.questions.protocols import Engine, ModelInput
 from pytest_gradcam.replacement import fills
 from pytest_gradcam.replacement.fills import Bools, Floats
 
@@ -20,48 +21,51 @@ from pytest_gradcam.replacement.fills import Bools, Floats
 class MaskedImage:
     """An image, its pixels float (C, H, W) in the model's units, the mask and the padding bool (H, W) in the view."""
 
-    one: ModelInput
+    image_input: ModelInput
     pixels: Floats
     mask: Bools
     padding: Bools
 
     def at(self, mask: Bools) -> MaskedImage:
-        """Another place in the same image."""
+        """The same image with another mask."""
         return replace(self, mask=mask & ~self.padding)
 
     def emptied(self, level: Floats) -> ModelInput:
-        """The image with nothing but this colour (C,), the padding kept."""
+        """The image filled with this colour (C,), except for the padding."""
         return self.at(np.ones_like(self.mask)).filled(fills.colour, level=level)
 
     def filled(self, fill: Callable[..., Floats], **how: Any) -> ModelInput:
-        """The image with the place filled by a function of `fills`."""
+        """The image with the masked pixels filled by a function of `fills`."""
         changed = fill(self.pixels, self.mask, padding=self.padding, **how)
-        return self.one.with_pixels(changed)
+        return self.image_input.with_pixels(changed)
 
 
 def read_masked_image(engine: Engine, image: Any, mask: Any) -> MaskedImage:
-    """Raises HeatmapError for what is no image or no mask, and where nothing or nothing but the mask is in the view."""
-    one = engine.read(image)
-    region = one.carry(mask)
-    padding = one.look()[1]
-    none = np.zeros(one.shape, bool) if padding is None else padding
-    pixels = region.pixels & ~none
+    """The image with its mask in the view. Raises HeatmapError if the mask is empty there, or covers the whole view."""
+    image_input = engine.read(image)
+    carried = image_input.carry(mask)
+    padding = image_input.look()[1]
+    if padding is None:
+        padding = np.zeros(image_input.shape, bool)
+    pixels = carried.pixels & ~padding
     if not pixels.any():
-        why = f"the preprocess kept 0 % of it: {region.seen}" if region.seen else "it has no pixel"
-        raise HeatmapError(f"the mask of {one.name} is empty in the view: {why}; check the mask")
-    if (pixels | none).all():
+        why = f"the preprocess kept 0 % of it: {carried.seen}" if carried.seen else "it has no pixel"
+        raise HeatmapError(f"the mask of {image_input.name} is empty in the view: {why}; check the mask")
+    if (pixels | padding).all():
         raise HeatmapError(
-            f"the mask of {one.name} covers the whole view, so nothing would be left; pass a smaller one"
+            f"the mask of {image_input.name} covers the whole view, so nothing would be left; pass a smaller one"
         )
-    return MaskedImage(one, one.pixels, pixels, none)
+    return MaskedImage(image_input, image_input.pixels, pixels, padding)
 
 
 def read_masked_images(engine: Engine, images: Any, masks: Any) -> list[MaskedImage]:
-    """The images with one mask for all of them, or one each."""
+    """The images, each with its mask: one mask for all of them, or one per image."""
     several = as_images(images)
     own = one_each(masks)
     if own is not None and len(own) != len(several):
-        raise HeatmapError(f"there are {len(own)} masks for {len(several)} images; expected one for all, or one each")
+        raise HeatmapError(
+            f"there are {len(own)} masks for {len(several)} images; expected one for all, or one per image"
+        )
     return [read_masked_image(engine, image, masks if own is None else own[i]) for i, image in enumerate(several)]
 
 
@@ -78,7 +82,7 @@ def as_images(images: Any) -> list[Any]:
 
 
 def one_each(masks: Any) -> list[Any] | None:
-    """The masks where there is one for each image; None where there is one for all."""
+    """The masks if there is one per image; None if there is one for all."""
     if isinstance(masks, np.ndarray) or pictures.is_tensor(masks):
         return list(masks) if masks.ndim == 3 and masks.shape[-1] != 1 else None
     # A list of lists is one mask, written out.
@@ -92,22 +96,20 @@ def scores_of(engine: Engine, inputs: Sequence[ModelInput]) -> NDArray[np.float3
     scores = engine.predict(inputs)
     if not np.isfinite(scores).all():
         bad = inputs[int(np.argwhere(~np.isfinite(scores))[0][0])].name
-        raise HeatmapError(f"the model's scores for {bad} hold NaN or infinite values; check the weights")
+        raise HeatmapError(f"the model's scores for {bad} contain NaN or infinite values; check the weights")
     return scores
 
 
-def common_level(places: Sequence[MaskedImage]) -> Floats:
-    """The mean colour (C,) of the images; of one image the middle of its range, since its own mean keeps its cue."""
-    if len(places) == 1:
-        return fills.middle(places[0].pixels)
-    return np.asarray(np.mean([place.pixels[:, ~place.padding].mean(axis=1) for place in places], axis=0), np.float32)
+def common_level(images: Sequence[MaskedImage]) -> Floats:
+    """The mean colour (C,) of the images; the middle of the range for one image, whose own mean would keep its cue."""
+    if len(images) == 1:
+        return fills.middle(images[0].pixels)
+    return np.asarray(np.mean([image.pixels[:, ~image.padding].mean(axis=1) for image in images], axis=0), np.float32)
 
 
-def heat_of(engine: Engine, one: ModelInput, target: int, question: Question) -> NDArray[np.float32] | None:
-    """The heatmap's values (H, W), for a picture; None where there is no layer to read one at."""
+def heat_of(engine: Engine, image_input: ModelInput, target: int, question: Question) -> NDArray[np.float32] | None:
+    """The heatmap's values (H, W), for a picture; None if there is no layer to read one at."""
     try:
-        found = engine.heatmaps([one], [target], layer=question.layer, method=question.method)[0]
+        return engine.heatmaps([image_input], [target], layer=question.layer, method=question.method)[0].values
     except HeatmapError:
         return None
-    values: NDArray[np.float32] = found.values
-    return values

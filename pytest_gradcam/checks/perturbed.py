@@ -1,4 +1,4 @@
-"""Perturbed images beside their original: what the model makes of each, measured."""
+"""Perturbed images and their original: what the model makes of each, measured."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.images import Picture
 from pytest_gradcam.perturbations import Perturbation
 from pytest_gradcam.perturbations.movement import Placement, move_heat
-from pytest_gradcam.questions.explained_model import Engine, ExplainedModel, Heatmap, ModelInput, Question
-from pytest_gradcam.questions.protocols import Bools as BoolArray
+from pytest_gradcam.questions.explained_model import ExplainedModel, Question
+from pytest_gradcam.questions.protocols import Bools, Engine, HeatmapLike, ModelInput
 from pytest_gradcam.targets import Box, Region
 
-_LATTICE = 56  # similarity is taken on every nth pixel, about so many a side: more show nothing new, and cost
-_LEFT = 0.1  # of the view has to be left after a movement, for a similarity to be about the image
+_LATTICE = 56  # similarity is taken on every nth pixel, about this many per side: more cost time and show nothing new
+_LEFT = 0.1  # share of the view that must be left after a movement, for a similarity to mean anything
 
 
 @dataclass(frozen=True, eq=False)
 class PerturbedImage:
-    """One perturbed image: its heatmap `after`, and that of the original `before`; `mask` bool (H, W) of the image."""
+    """One perturbed image: its heatmap `after`, that of the original `before`, and the mask, bool (H, W) of the image."""
 
     perturbation: Perturbation
-    before: Heatmap
-    after: Heatmap
-    carry: Callable[[BoolArray], BoolArray]
+    before: HeatmapLike
+    after: HeatmapLike
+    carry: Callable[[Bools], Bools]
     place: Callable[[], Placement]
-    mask: BoolArray | None = None
+    mask: Bools | None = None
 
     @property
     def keeps_class(self) -> bool:
@@ -49,14 +49,14 @@ class PerturbedImage:
     @property
     def score_change(self) -> float:
         """How far the score of the target moved, up or down, in its own units."""
-        before, after = self.before.score, self.after.score
+        before, after = self.before.subject.score, self.after.subject.score
         assert before is not None
         assert after is not None
         return float(abs(after - before))
 
     @cached_property
-    def region(self) -> BoolArray:
-        """The mask in the view, moved as the image was. Raises HeatmapError if nothing, or nothing but it, is left."""
+    def region(self) -> Bools:
+        """The mask in the view, moved as the image was. Raises HeatmapError if it is empty, or covers the whole view."""
         if self.mask is None:
             raise HeatmapError("the relevance mass needs a mask of what it should lie in; pass mask=")
         region = self.carry(self.perturbation.mask(self.mask))
@@ -77,7 +77,7 @@ class PerturbedImage:
 
     @cached_property
     def mass_before(self) -> float:
-        """That of the original inside the mask where it was. Raises HeatmapError as `Heatmap.mass` does."""
+        """The same for the original and its mask. Raises HeatmapError as `Heatmap.mass` does."""
         assert self.mask is not None
         return _mass(self.before, self.carry(self.mask))
 
@@ -88,7 +88,7 @@ class PerturbedImage:
 
     @property
     def lift_before(self) -> float:
-        """That of the original inside the mask where it was."""
+        """The same for the original and its mask."""
         assert self.mask is not None
         return self.mass_before / float(self.carry(self.mask).mean())
 
@@ -96,11 +96,11 @@ class PerturbedImage:
     def similarity(self) -> float:
         """Rank correlation of the heatmap with that of the original, moved as the image was, in [-1, 1].
 
-        Over the pixels whose content the original showed. Raises HeatmapError where too few are left.
+        It is taken over the pixels whose content the original showed. Raises HeatmapError if too few are left.
         """
         self._sound()
         for heatmap in (self.before, self.after):
-            _ = heatmap.peak  # which says by name where there is no evidence
+            _ = heatmap.peak  # raises, and names the target, if there is no evidence
         moves = self.perturbation.moves
         moved = move_heat(self.before.values, self.perturbation, self.place()) if moves else self.before.values
         step = max(1, min(moved.shape) // _LATTICE)
@@ -114,19 +114,19 @@ class PerturbedImage:
         return metrics.similarity(moved[seen][None], after[seen][None])
 
     def _sound(self) -> None:
-        """Raises HeatmapError where the gate lets no verdict rest on these heatmaps."""
+        """Raises HeatmapError if the gate allows no verdict on these heatmaps."""
         if reason := self.before.gate():
             raise HeatmapError(reason)
 
 
 class PerturbedImages:
-    """An image, the heatmap of the unperturbed one, and the perturbed of perturbations on it.
+    """An image and its heatmap, from which perturbed images are made.
 
-    Raises HeatmapError for what is no 8-bit picture: a tensor that is ready for the model cannot be perturbed.
+    Raises HeatmapError for what is not an 8-bit picture: a tensor that is ready for the model cannot be perturbed.
     """
 
     def __init__(self, model: ExplainedModel, image: Any, question: Question) -> None:
-        if images.is_tensor(image) or hasattr(image, "with_pixels"):
+        if images.is_tensor(image):
             raise HeatmapError(
                 "a tensor that is ready for the model cannot be perturbed: perturbations are what happens to an 8-bit "
                 "picture; pass the path, PIL image or uint8 array that it was made from, and set preprocess="
@@ -138,23 +138,22 @@ class PerturbedImages:
                 "expected the target of a classifier"
             )
         self._engine, self._question = model.engine, question
-        self._picture, self._one = _read(model.engine, image)
-        self.before = model.explain(self._one, question)
-        # Explained is what the original was predicted as, whatever the perturbed image is predicted as.
+        self._picture, self._input = _read(model.engine, image)
+        self.before = model.explain(self._input, question)
+        # By default the class predicted for the original is explained, whatever the perturbed image is predicted as.
         self._goal = self.before.subject.target_index if goal is None else goal
 
-    def mask(self, mask: Any) -> BoolArray:
+    def mask(self, mask: Any) -> Bools:
         """The mask, checked, in the image's coordinates."""
         return masks.as_mask(mask, shape=self._picture.shape)
 
-    def carried(self, mask: BoolArray) -> BoolArray:
+    def carried(self, mask: Bools) -> Bools:
         """The mask where the model sees it, bool (H, W) in the view."""
-        pixels: BoolArray = self._one.carry(mask).pixels
-        return pixels
+        return self._input.carry(mask).pixels
 
-    def of(self, perturbations: Sequence[Perturbation], mask: BoolArray | None) -> list[PerturbedImage]:
+    def of(self, perturbations: Sequence[Perturbation], mask: Bools | None) -> list[PerturbedImage]:
         """One image for each perturbation, from few forward passes."""
-        place = self._one.place
+        place = self._input.place
         assert place is not None  # a picture has one
         afters = self._engine.heatmaps(
             [self._perturbed(perturbation) for perturbation in perturbations],
@@ -168,36 +167,35 @@ class PerturbedImages:
         ]
 
     def _perturbed(self, perturbation: Perturbation) -> ModelInput:
-        changed: ModelInput = self._engine.read(perturbation(np.asarray(self._picture.pil)))
-        return changed.variant_of(self._one)
+        return self._engine.read(perturbation(np.asarray(self._picture.pil))).variant_of(self._input)
 
 
 @dataclass(frozen=True, eq=False)
 class _Read:
-    """What an explainer read last: the file's bytes, if it was one, the picture and the input made of it."""
+    """What an engine read last: the file's bytes, if it was a file, the picture, and the input made from it."""
 
     content: bytes | None
     picture: Picture
-    one: ModelInput
+    image_input: ModelInput
 
 
-# A search reads the same original for each of its examples, which costs as much as perturbing it.
-_LAST: WeakKeyDictionary[Any, _Read] = WeakKeyDictionary()
+# Hypothesis reads the same original for each of its examples, which costs as much as perturbing it.
+_LAST: WeakKeyDictionary[Engine, _Read] = WeakKeyDictionary()
 
 
 def _read(engine: Engine, image: Any) -> tuple[Picture, ModelInput]:
-    """The picture and the model's input, made anew only if the file's bytes or the pixels are not those read last."""
+    """The picture and the model's input; they are made anew only if the file's bytes or the pixels have changed."""
     last, content = _LAST.get(engine), _content(image)
     if last is None or content is None or content != last.content:
         picture = images.read(image)
         if last is None or content is not None or last.content is not None or not _equal(last.picture, picture):
-            picture = replace(picture, pil=picture.pil.copy())  # what the caller does to an array must not reach it
+            picture = replace(picture, pil=picture.pil.copy())  # the caller may change the array later
             last = _LAST[engine] = _Read(content, picture, engine.read(picture))
-    return last.picture, last.one.named(str(image) if content is not None else last.picture.name)
+    return last.picture, last.image_input.named(str(image) if content is not None else last.picture.name)
 
 
 def _content(image: Any) -> bytes | None:
-    """The bytes of an image file that can be read."""
+    """The file's bytes; None for what is not a file that can be read."""
     if not isinstance(image, (str, os.PathLike)):
         return None
     try:
@@ -207,9 +205,9 @@ def _content(image: Any) -> bytes | None:
 
 
 def _equal(a: Picture, b: Picture) -> bool:
-    return np.array_equal(np.asarray(a.pil), np.asarray(b.pil))  # of other modes the shapes differ
+    return np.array_equal(np.asarray(a.pil), np.asarray(b.pil))  # in other modes the shapes differ
 
 
-def _mass(heatmap: Heatmap, region: BoolArray) -> float:
-    _ = heatmap.peak  # which says by name where there is no evidence
+def _mass(heatmap: HeatmapLike, region: Bools) -> float:
+    _ = heatmap.peak  # raises, and names the target, if there is no evidence
     return metrics.mass(heatmap.values, region)

@@ -1,8 +1,8 @@
-"""A masked place replaced in a set of images, in the way that they allow, for the verdict on reliance."""
+"""Masked pixels replaced in a set of images, in the most natural way that the images allow, for the verdict on reliance."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -22,13 +22,15 @@ from pytest_gradcam.checks.masked_image import (
     read_masked_images,
     scores_of,
 )
-from pytest_gradcam.checks.reliance_rule import Falls, Reliance, judged, kept
+from pytest_gradcam.checks.reliance_rule import Falls, Reliance, finite, judged
 from pytest_gradcam.checks.samples import distinct
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.evidence import messages, settle
-from pytest_gradcam.evidence.record import Record
-from pytest_gradcam.questions.explained_model import ExplainedModel, ModelInput
+from pytest_gradcam.evidence.check import Check
+from pytest_gradcam.evidence.record import Record, Subject
+from pytest_gradcam.questions.explained_model import ExplainedModel
 from pytest_gradcam.questions.lead import margins as margins_of
+from pytest_gradcam.questions.protocols import ModelInput
 from pytest_gradcam.replacement import control_regions, fills
 from pytest_gradcam.targets import Target
 
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 Indices = NDArray[np.intp]
-Change = tuple[int, ModelInput]  # the number of an image, and the image with its place replaced
+Change = tuple[int, ModelInput]  # the index of an image, and the image with its masked pixels replaced
 _SHOWN = 3  # images in a picture
 
 
@@ -52,38 +54,36 @@ def reliance(
 
     The pixels are replaced, and the fall of the logit margin of each image's target (an index or a name; by default
     the predicted class) is averaged, in units of the model's mean margin over the images. `masks` is one mask for
-    all images or one for each, in the coordinates of the images that are passed. Which pixels come in depends on
-    what the images allow: those of an image predicted as another class (swap), of any other image (paste), or the
+    all images or one per image, in the coordinates of the images that are passed. What replaces the pixels depends on
+    what the images allow: pixels of an image predicted as another class (swap), of any other image (paste), or the
     mean colour, in that order of certainty. The model relies on the pixels if the one-sided 95 % lower bound of
-    the mean fall lies above the intervention's bound, and does not if the upper bound lies below; it is undecided
-    in between, where the interventions contradict each other, where the pixels right around the mask matter about as
-    much, and, for a no, where most images are of the class that the model answers to the mean colour alone and none
-    lends another class's pixels (docs/reliance.md). It costs about five forward passes an image.
+    the mean fall lies above the intervention's bound, and does not if the upper bound lies below. It is undecided
+    in between, if the interventions contradict each other, if the pixels right around the mask matter about as
+    much, and, instead of a no, if most images are of the class that the model answers to the mean colour alone and none
+    brings in another class's pixels (docs/reliance.md). It costs about five forward passes per image.
 
-    Where the artefact lies across the object, pass two or more images `without` it: the place is inpainted in both,
-    and what that costs without the artefact is taken off.
+    If the artefact covers the object, pass two or more images `without` it: the same pixels are inpainted in all images,
+    and what that costs without the artefact is subtracted.
     Raises HeatmapError for malformed images, masks and targets, and for a model without a margin.
     """
-    return _measured(model, images, masks, targets, without, None)
+    falls, draw = _measured(model, images, masks, targets, without)
+    return replace(judged(falls), draw=draw)
 
 
 def _measured(
-    model: ExplainedModel, images: Any, masks: Any, targets: Any, without: Any, at_most: float | None
-) -> Reliance:
-    """Held to another bound than the default one where `at_most` is given."""
+    model: ExplainedModel, images: Any, masks: Any, targets: Any, without: Any
+) -> tuple[Falls, Callable[[str, Sequence[str]], Image]]:
+    """The falls, and what draws the picture of them under a title and above some lines."""
     passed = read_masked_images(model.engine, images, masks)
     wanted = model.targets(targets, len(passed))
     counted = distinct(passed, wanted)
-    places, wanted = [passed[i] for i in counted], [wanted[i] for i in counted]
-    lacking = _lacking(model, places, masks, without)
-    inputs = [place.one for place in (*places, *lacking)]
-    before = scores_of(model.engine, inputs)
-    classes = _classes(model, before, len(places), wanted)
-    plan = _plan([*places, *lacking], len(places), classes, before.argmax(axis=1))
-    falls, changes = _tried(model, plan, [*places, *lacking], len(places), before, classes)
-    draw = partial(_draw, model, places, changes, classes)
-    heat = _mean_heat(model, places, classes)
-    return replace(judged(replace(falls, mean_heat=heat, copies=len(passed) - len(places)), at_most), draw=draw)
+    own, wanted = [passed[i] for i in counted], [wanted[i] for i in counted]
+    every = [*own, *_lacking(model, own, masks, without)]
+    scores = scores_of(model.engine, [image.image_input for image in every])
+    asked = _Images(every, len(own), scores, _classes(model, scores, len(own), wanted))
+    falls, changes = _falls(model, _plan(asked), asked)
+    copies = len(passed) - len(own)
+    return replace(falls, mean_heat=_mean_heat(model, asked), copies=copies), partial(_draw, model, asked, changes)
 
 
 def assert_no_reliance(
@@ -100,12 +100,13 @@ def assert_no_reliance(
     up to 1; by default the bound that was measured for the intervention (docs/reliance.md).
     Raises FocusError if the model relies on them; HeatmapError if that is undecided.
     """
-    found: list[Reliance] = []
+    check, found = NoReliance(at_most), list[Reliance]()
 
-    def measure(check: Record) -> Record:
-        bound = None if at_most is None else margins.margin_bound("at_most", at_most)
-        found.append(_measured(model, images, masks, None, without, bound))
-        return _recorded(check, found[0])
+    def measure(record: Record) -> Record:
+        bound = check.plain_bound()
+        falls, draw = _measured(model, images, masks, None, without)
+        found.append(replace(judged(falls, bound), draw=draw))
+        return check.judged(record, found[0])
 
     def draw(record: Record) -> Image:
         if found:
@@ -113,127 +114,169 @@ def assert_no_reliance(
         nothing = overlay.Panel(np.full((32, 64, 3), 255, np.uint8))
         return overlay.draw_panels([nothing], title=messages.headline(record))
 
-    check = Record(check="no_reliance", measure="fall of the margin", bound=at_most, direction="at_most")
-    settle.judge(model.engine.identified(check), measure, draw)
+    settle.judge(model.engine.identified(check.record(Subject())), measure, draw)
 
 
-def _recorded(check: Record, found: Reliance) -> Record:
-    record = replace(check, bound=found.bound, details=tuple(found.rows()))
-    if found.relies is None:
-        return replace(record, outcome="invalid", reason=found.reason)
-    return replace(
-        record,
-        outcome="failed" if found.relies else "passed",
-        figure=found.effect,
-        finding=found.verdict,
-        advice=(
-            "look at the picture: if the mask holds nothing of the object, break the tie between these pixels and the "
+@dataclass(frozen=True)
+class NoReliance(Check):
+    """The verdict on reliance is no. The interval of the mean fall decides, rather than the mean itself."""
+
+    found: Reliance | None = None
+
+    name, measure, direction = "no_reliance", "fall of the margin", "at_most"
+
+    def plain_bound(self) -> float | None:
+        return None if self.bound is None else margins.margin_bound("at_most", self.bound)
+
+    def judged(self, record: Record, found: Reliance) -> Record:
+        """The record decided by the verdict on reliance, or undecided for its reason."""
+        record = replace(record, bound=found.bound, details=tuple(found.rows()))
+        if found.relies is None:
+            return replace(record, outcome="invalid", reason=found.reason)
+        return replace(self, found=found).decided(record, found.effect)
+
+    def holds(self, figure: float, bound: float) -> bool:
+        assert self.found is not None
+        return self.found.relies is False
+
+    def finding(self, record: Record, figure: float, bound: float) -> str:
+        assert self.found is not None
+        return self.found.verdict
+
+    def advice(self, record: Record) -> str:
+        return (
+            "look at the picture: if the mask contains nothing of the object, break the link between these pixels and the "
             "class in the training data (crop or cover them, or mix them over the classes), and train again"
-        ),
-    )
+        )
+
+
+@dataclass(frozen=True)
+class _Images:
+    """The images of a call: the first `count` may have the artefact, the others lack it.
+
+    `scores` (N, classes) are those of the unchanged images, `classes` (N,) those whose margin is read.
+    """
+
+    every: list[MaskedImage]
+    count: int
+    scores: NDArray[np.float32]
+    classes: Indices
+
+    @property
+    def own(self) -> list[MaskedImage]:
+        """The images that may have the artefact."""
+        return self.every[: self.count]
+
+    @property
+    def compared(self) -> bool:
+        """Whether there are images without the artefact to compare with."""
+        return self.count < len(self.every)
 
 
 @dataclass(frozen=True)
 class _Plan:
-    """How the place is replaced in each image, and why in this way."""
+    """How the masked pixels are replaced in each image, and why in this way."""
 
     intervention: Intervention
     why: str
     patches: Patches | None = None
 
-    def changes(self, places: Sequence[MaskedImage], level: fills.Floats) -> list[Change]:
+    def changes(self, images: Sequence[MaskedImage], level: fills.Floats) -> list[Change]:
         if self.patches is not None:
             return [
-                (patch.to, places[patch.to].filled(fills.paste, other=patch.content)) for patch in self.patches.patches
+                (patch.to, images[patch.to].filled(fills.paste, other=patch.content)) for patch in self.patches.patches
             ]
         fill = fills.inpaint if self.intervention == "inpaint" else partial(fills.colour, level=level)
-        return [(i, place.filled(fill)) for i, place in enumerate(places)]
+        return [(i, image.filled(fill)) for i, image in enumerate(images)]
 
 
-def _plan(places: Sequence[MaskedImage], count: int, classes: Indices, predicted: Indices) -> _Plan:
-    """The intervention that changes the place the most naturally, of those that the first `count` images allow.
+def _plan(asked: _Images) -> _Plan:
+    """The most natural intervention that the images allow.
 
-    Images after those lack the artefact. There, both lots are inpainted: other images' pixels bring objects of their own,
-    and a colour in the shape of a text is that text again.
+    If some lack the artefact, all are inpainted: other images' pixels bring in objects of their own, and one colour in
+    the shape of a text is that text again.
     """
-    if count < len(places):
+    images, classes, predicted = asked.own, asked.classes, asked.scores.argmax(axis=1)
+    if asked.compared:
         return _Plan("inpaint", "the same in the images without the artefact, which show what that costs by itself")
-    if count == 1:
+    if len(images) == 1:
         return _Plan("colour", "with one image there are no others to take pixels from")
-    swap = arrange(places, predicted, lambda i, j: bool(predicted[j] != classes[i]))
+    swap = arrange(images, predicted, lambda i, j: bool(predicted[j] != classes[i]))
     if swap.enough and not swap.same:
-        return _Plan("swap", "the images are predicted as different classes, and the place differs between them", swap)
-    paste = swap if swap.same else arrange(places, predicted, lambda i, j: True)
+        return _Plan(
+            "swap", "the images are predicted as different classes, and these pixels differ between them", swap
+        )
+    paste = swap if swap.same else arrange(images, predicted, lambda i, j: True)
     if paste.same:
-        return _Plan("colour", "the place holds the same on the images, so other images would bring it back")
+        return _Plan("colour", "these pixels are the same in all images, so other images would bring them back")
     if paste.enough:
         return _Plan("paste", "too few images are predicted as another class", paste)
-    return _Plan("colour", "too few images hold other pixels in the same place")
+    return _Plan("colour", "too few images have other pixels in the same place")
 
 
-def _tried(
-    model: ExplainedModel,
-    plan: _Plan,
-    places: Sequence[MaskedImage],
-    count: int,
-    before: NDArray[np.float32],
-    classes: Indices,
-) -> tuple[Falls, list[Change]]:
-    """The falls by all interventions, scored together, and the changes of the first; units of the first `count`."""
-    level, own = common_level(places[:count]), list(places[:count])
-    removal = [_Plan("colour", "")] if plan.intervention != "colour" else [_Plan("inpaint", "")]
-    compared = places if count < len(places) else own
-    inner = _cores(compared)
+def _falls(model: ExplainedModel, plan: _Plan, asked: _Images) -> tuple[Falls, list[Change]]:
+    """The falls under all interventions, scored together, and the changes of the first."""
+    images, count, own = asked.every, asked.count, asked.own
+    level = common_level(own)
+    removal = _Plan("colour", "") if plan.intervention != "colour" else _Plan("inpaint", "")
+    inner = _cores(images)
     groups = [
-        plan.changes(places, level),
-        _once(plan.changes([place.at(control_regions.around(place.mask, place.padding)) for place in compared], level)),
-        *(one.changes(compared, level) for one in removal),
+        plan.changes(images, level),
+        _once(plan.changes([image.at(control_regions.around(image.mask, image.padding)) for image in images], level)),
+        removal.changes(images, level),
         _once(plan.changes(inner, level)) if inner else [],
     ]
-    rest = [own[0].at(~own[0].mask).filled(fills.colour, level=level)] if len(places) == 1 else []
+    rest = [own[0].at(~own[0].mask).filled(fills.colour, level=level)] if len(images) == 1 else []
     after = scores_of(
         model.engine, [*(changed for group in groups for _, changed in group), *rest, own[0].emptied(level)]
     )
-    unit, lead = margins.unit(before[:count]), margins_of(before, classes)
-    falls, start = [], 0
-    for group in groups:
-        sources = np.array([i for i, _ in group], np.intp)
-        after_fill = margins_of(after[start : start + len(group)], classes[sources])
-        falls.append(_means((lead[sources] - after_fill) / unit, sources, len(places)))
-        start += len(group)
-    main, around, *others, cores = falls
+    unit = margins.unit(asked.scores[:count])
+    main, around, removed, cores = _mean_falls(groups, after, asked, unit)
     return Falls(
         plan.intervention,
         plan.why,
-        main=kept(main[:count]),
+        main=finite(main[:count]),
         around=_beyond(around, count),
-        removed={one.intervention: _beyond(each, count) for one, each in zip(removal, others, strict=True)},
+        removed={removal.intervention: _beyond(removed, count)},
         core=_beyond(cores, count) if inner else None,
-        without=kept(main[count:]) if count < len(places) else None,
+        without=finite(main[count:]) if asked.compared else None,
         worth=None if plan.patches is None else plan.patches.worth,
-        alive=bool(np.ptp(np.concatenate([before, after]), axis=0).any()),
-        fallback=float((margins_of(after[[-1] * count], classes[:count]) > margins.LEVEL * unit).mean()),
-        alike=len(set(classes[:count])) == 1,
+        alive=bool(np.ptp(np.concatenate([asked.scores, after]), axis=0).any()),
+        fallback=float((margins_of(after[[-1] * count], asked.classes[:count]) > margins.LEVEL * unit).mean()),
+        alike=len(set(asked.classes[:count])) == 1,
     ), groups[0]
 
 
-def _cores(places: Sequence[MaskedImage]) -> list[MaskedImage]:
-    """The places without their outlines; none for a single image, nor where any of them is no more than half of the view."""
-    inner = [place.at(control_regions.core(place.mask, place.padding)) for place in places]
-    return inner if len(inner) > 1 and all(place.mask.any() for place in inner) else []
+def _mean_falls(
+    groups: Sequence[list[Change]], after: NDArray[np.float32], asked: _Images, unit: float
+) -> list[Floats]:
+    """The mean fall of each image (N,) in each group of changes, whose scores follow each other in `after`."""
+    lead, falls, start = margins_of(asked.scores, asked.classes), [], 0
+    for group in groups:
+        sources = np.array([i for i, _ in group], np.intp)
+        changed = margins_of(after[start : start + len(group)], asked.classes[sources])
+        falls.append(_means((lead[sources] - changed) / unit, sources, len(asked.every)))
+        start += len(group)
+    return falls
 
 
-def _lacking(model: ExplainedModel, places: Sequence[MaskedImage], masks: Any, without: Any) -> list[MaskedImage]:
-    """The same place in images without the artefact."""
+def _cores(images: Sequence[MaskedImage]) -> list[MaskedImage]:
+    """The masks without their outlines; none for a single image, nor if any mask is at most half of the view."""
+    inner = [image.at(control_regions.core(image.mask, image.padding)) for image in images]
+    return inner if len(inner) > 1 and all(image.mask.any() for image in inner) else []
+
+
+def _lacking(model: ExplainedModel, images: Sequence[MaskedImage], masks: Any, without: Any) -> list[MaskedImage]:
+    """The images without the artefact, with the same mask."""
     if not len(without):
         return []
     if len(without) < 2:
-        raise HeatmapError("without= holds one image; expected two at least, to see how much they differ")
-    if any(not np.array_equal(place.mask, places[0].mask) for place in places):
-        raise HeatmapError("without= needs the same place in all images; pass one mask for all")
+        raise HeatmapError("without= is one image; expected at least two, to see how much they differ")
+    if any(not np.array_equal(image.mask, images[0].mask) for image in images):
+        raise HeatmapError("without= needs the same mask in all images; pass one mask for all")
     own = one_each(masks)
-    found = read_masked_images(model.engine, without, masks if own is None else own[0])
-    return [found[i] for i in distinct(found, [None] * len(found))]
+    lacking = read_masked_images(model.engine, without, masks if own is None else own[0])
+    return [lacking[i] for i in distinct(lacking, [None] * len(lacking))]
 
 
 def _classes(model: ExplainedModel, scores: NDArray[np.float32], count: int, targets: Any) -> Indices:
@@ -252,50 +295,43 @@ def _once(changes: list[Change]) -> list[Change]:
 
 
 def _beyond(falls: Floats, count: int) -> Floats:
-    """The falls of the first `count` images, less the mean of those after them, where there are some."""
-    rest = kept(falls[count:])
-    return np.asarray(kept(falls[:count]) - (rest.mean() if len(rest) else 0))
+    """The falls of the first `count` images, less the mean of the others, if there are others."""
+    rest = finite(falls[count:])
+    return np.asarray(finite(falls[:count]) - (rest.mean() if len(rest) else 0))
 
 
 def _means(falls: Floats, sources: Indices, count: int) -> Floats:
-    """The mean fall of each image (count,), over what was done to it; NaN for an image to which nothing was."""
+    """The mean fall of each image (count,) over its changes; NaN for an image without any."""
     times = np.bincount(sources, minlength=count)
     with np.errstate(invalid="ignore"):
         return np.asarray(np.bincount(sources, falls, minlength=count) / times)
 
 
-def _mean_heat(model: ExplainedModel, places: Sequence[MaskedImage], classes: Indices) -> float | None:
-    """The mean over the images of the heatmap's mean heat in the mask; None where there is no heatmap."""
+def _mean_heat(model: ExplainedModel, asked: _Images) -> float | None:
+    """The mean over the images of the heatmap's mean heat in the mask; None if there is no heatmap."""
     figures, question = [], model.question()
     try:
         made = model.engine.heatmaps(
-            [place.one for place in places],
-            [int(index) for index in classes[: len(places)]],
+            [image.image_input for image in asked.own],
+            [int(index) for index in asked.classes[: asked.count]],
             layer=question.layer,
             method=question.method,
         )
-    except HeatmapError:  # no layer to read a heatmap at: the intervention does without
+    except HeatmapError:  # no layer to read a heatmap at: the intervention needs none
         return None
-    for heatmap, place in zip(made, places, strict=True):
+    for heatmap, image in zip(made, asked.own, strict=True):
         if np.isfinite(heatmap.grid).all() and heatmap.grid.any():
-            figures.append(metrics.mean_heat(heatmap.values, place.mask))
+            figures.append(metrics.mean_heat(heatmap.values, image.mask))
     return float(np.mean(figures)) if figures else None
 
 
-def _draw(
-    model: ExplainedModel,
-    places: Sequence[MaskedImage],
-    changes: list[Change],
-    classes: Indices,
-    title: str,
-    lines: Sequence[str],
-) -> Image:
+def _draw(model: ExplainedModel, asked: _Images, changes: list[Change], title: str, lines: Sequence[str]) -> Image:
     panels = []
-    for i, changed in _once(changes)[:_SHOWN]:
-        place, name = places[i], model.engine.names.name(int(classes[i]))
-        view, score = place.one.look()[0], scores_of(model.engine, [place.one, changed])[:, classes[i]]
-        panels.append(overlay.Panel(view, mask=place.mask, caption=f"{name}: {score[0]:.3g}"))
-        panels.append(overlay.Panel(changed.look()[0], mask=place.mask, caption=f"replaced: {score[1]:.3g}"))
-        heat = heat_of(model.engine, place.one, int(classes[i]), model.question())
-        panels.append(overlay.Panel(view, heat, place.mask, caption=f"heatmap of {name}"))
+    for i, changed in [change for change in _once(changes) if change[0] < asked.count][:_SHOWN]:
+        unchanged, mask, index = asked.every[i].image_input, asked.every[i].mask, int(asked.classes[i])
+        view, score = unchanged.look()[0], scores_of(model.engine, [unchanged, changed])[:, index]
+        name, heat = model.engine.names.name(index), heat_of(model.engine, unchanged, index, model.question())
+        panels.append(overlay.Panel(view, mask=mask, caption=f"{name}: {score[0]:.3g}"))
+        panels.append(overlay.Panel(changed.look()[0], mask=mask, caption=f"replaced: {score[1]:.3g}"))
+        panels.append(overlay.Panel(view, heat, mask, caption=f"heatmap of {name}"))
     return overlay.draw_panels(panels, title=title, lines=lines)

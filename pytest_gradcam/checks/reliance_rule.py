@@ -1,4 +1,4 @@
-"""The verdict on reliance: what the falls of the margin over a set of images bear, and what they do not."""
+"""The verdict on reliance: what the falls of the margin over a set of images show, and what they do not."""
 
 from __future__ import annotations
 
@@ -27,16 +27,15 @@ WAYS: dict[Intervention, str] = {
 
 @dataclass(frozen=True)
 class Falls:
-    """What replacing the place did to the margin of each image, in the model's units.
+    """How far replacing the masked pixels lowers the margin of each image, in the model's units.
 
-    `main` (N,) are the falls by the `intervention`, `around` (N,) those where it replaced the pixels right around the
-    mask, `removed` the falls by other interventions, `core` (N,) those where it left the mask's outline alone (None where the
-    mask is no more than half of the view), `without` (M,) the main falls of images that lack the artefact
-    (from `around`, `removed` and `core` their means are taken off already). `worth` is how many independent images the
-    main falls come to, `copies` how many of the images passed do not count, since each content counts once; `alive`
-    whether the model's scores depend on its input at all; `fallback` the share of the images whose class is also the
-    model's answer to nothing but the mean colour; `alike` whether
-    all images are of one class.
+    `main` (N,) are the falls under the `intervention`; `around` (N,) those when it replaces the pixels right around the
+    mask; `removed` those under other interventions; `core` (N,) those when the mask's outline is left alone (None if the
+    mask is at most half of the view); `without` (M,) the main falls of images that lack the artefact, whose means are
+    already subtracted from `around`, `removed` and `core`. `worth` is the number of independent images that the main
+    falls amount to; `copies` how many images were passed besides, since each content counts once; `alive` whether the
+    model's scores depend on its input at all; `fallback` the share of the images whose class is also the model's answer
+    to the mean colour alone; `alike` whether all images are of one class.
     """
 
     intervention: Intervention
@@ -58,13 +57,14 @@ class Falls:
 class Reliance:
     """Whether a model relies on the masked pixels of some images: `relies` True, False, or None if it is undecided.
 
-    `effect` is the mean fall of the logit margin when the pixels are replaced, in units of the model's mean margin (of
-    images `without` the artefact the mean is taken off); `interval` its one-sided 95 % bounds, lower and upper; `bound`
-    what it was held to; `p_value` one-sided, for a mean at or below the bound, None for a single image.
-    `intervention` says how the pixels were replaced, `why` in words why so, `reason` why there is no verdict. `around`
-    is the mean fall for the pixels right around the mask, `core` that for a mask of most of the view without its outline,
-    `others` that by other interventions. `mean_heat` is the heatmaps' figure in the mask, `agreement` whether it speaks for
-    the same verdict: information, not a gate. `copies` of images were passed besides; each content counts once.
+    `effect` is the mean fall of the logit margin when the pixels are replaced, in units of the model's mean margin (the
+    mean for images `without` the artefact is subtracted); `interval` its one-sided 95 % bounds, lower and upper; `bound`
+    the bound it is compared with; `p_value` one-sided, for a mean at or below the bound, None for a single image.
+    `intervention` says how the pixels were replaced, `why` the reason for this choice, `reason` why there is no verdict.
+    `around` is the mean fall for the pixels right around the mask, `core` for the mask without its outline if it covers
+    most of the view, `others` under other interventions. `mean_heat` is the heatmaps' mean heat in the mask, `agreement`
+    whether it points to the same verdict: information, not a gate. Each content counts once: `copies` of images were
+    passed besides.
     """
 
     relies: bool | None
@@ -87,12 +87,12 @@ class Reliance:
 
     @cached_property
     def picture(self) -> Image:
-        """Up to three of the images: with the mask's outline, with the place replaced, and with the heatmap.
+        """Up to three of the images: with the mask's outline, with the masked pixels replaced, and with the heatmap.
 
-        Raises HeatmapError if it was not an explainer that made this.
+        Raises HeatmapError if this was not made by an explainer.
         """
         if self.draw is None:
-            raise HeatmapError("no explainer made this Reliance, so there is no picture of it")
+            raise HeatmapError("this Reliance was not made by an explainer, so there is no picture of it")
         return self.draw(self.verdict, [f"{label:<11}{phrase}" for label, phrase in self.rows()])
 
     @property
@@ -107,7 +107,7 @@ class Reliance:
         )
 
     def rows(self) -> list[tuple[str, str]]:
-        """The figures, a label and a phrase each."""
+        """The figures: a label and a phrase for each."""
         p_value = "" if self.p_value is None else f", p {self.p_value:.2g}"
         effect = (
             f"{_two(self.effect)} of the model's mean margin, {self._range()} at 95 % a side, bound {self.bound:.3g}"
@@ -115,7 +115,7 @@ class Reliance:
         rows = [("effect", effect + p_value), ("replaced", f"{WAYS[self.intervention]}: {self.why}")]
         if self.without is not None:
             rows.append(
-                ("without", f"{_two(self.without)} in the same place of images without the artefact, taken off")
+                ("without", f"{_two(self.without)} for the same pixels of images without the artefact, subtracted")
             )
         if self.around is not None:
             rows.append(("around", f"{_two(self.around)} for the pixels right around the mask"))
@@ -141,10 +141,7 @@ class Reliance:
 
 
 def judged(falls: Falls, bound: float | None = None) -> Reliance:
-    """The verdict that the falls bear, held to the bound, by default that of the intervention.
-
-    Every doubt makes it undecided.
-    """
+    """The verdict that the falls allow at this bound, by default that of the intervention; any doubt makes it undecided."""
     bound = margins.BOUNDS[falls.intervention] if bound is None else bound
     found = margins.estimate(falls.main, bound, independent=falls.worth, base=falls.without)
     around = float(falls.around.mean())
@@ -161,14 +158,14 @@ def judged(falls: Falls, bound: float | None = None) -> Reliance:
         falls.intervention,
         falls.why,
         found.count,
-        reason,
-        around,
-        None if falls.core is None else float(falls.core.mean()),
-        {name: float(each.mean()) for name, each in falls.removed.items()},
-        None if falls.without is None else float(falls.without.mean()),
-        heat,
-        agreement,
-        falls.copies,
+        reason=reason,
+        around=around,
+        core=None if falls.core is None else float(falls.core.mean()),
+        others={name: float(each.mean()) for name, each in falls.removed.items()},
+        without=None if falls.without is None else float(falls.without.mean()),
+        mean_heat=heat,
+        agreement=agreement,
+        copies=falls.copies,
     )
 
 
@@ -182,7 +179,7 @@ def _doubt(falls: Falls, found: Estimate, around: float, bound: float) -> str:
     if relies and found.count == 1 and found.mean > margins.TURNED:
         return (
             f"without the masked pixels the model loses {_two(found.mean)} of its margin, so it is surer of another class than "
-            "it was of this one, which any change may have cost; pass more images"
+            "it was of this one, which any change may have caused; pass more images"
         )
     if relies and _beyond(falls, bound).lower <= margins.PART * bound and not _deep(falls, bound):
         return (
@@ -192,7 +189,7 @@ def _doubt(falls: Falls, found: Estimate, around: float, bound: float) -> str:
     if not relies and found.mean + around > bound and found.lower > margins.PART * bound:
         return (
             f"without the masked pixels the model loses {_two(found.mean)} of its margin, and {_two(around)} without those right "
-            "around the mask: it may hold only a part of the artefact, or touch the object; correct its outline"
+            "around the mask: it may contain only a part of the artefact, or touch the object; correct its outline"
         )
     if not relies and falls.intervention != "swap":
         return _hidden(falls, found, bound) or _contradiction(falls, found, relies, bound)
@@ -200,7 +197,7 @@ def _doubt(falls: Falls, found: Estimate, around: float, bound: float) -> str:
 
 
 def _hidden(falls: Falls, found: Estimate, bound: float) -> str:
-    """Why a model may rely on a place that costs little when it is taken away, and no other class's pixels come in."""
+    """Why a model may rely on pixels that cost little to remove, when no other class's pixels were brought in."""
     if falls.fallback > 0.5:
         return (
             "the images' class is also what the model answers where there is nothing to see, so it would not fall when its "
@@ -208,31 +205,31 @@ def _hidden(falls: Falls, found: Estimate, bound: float) -> str:
         )
     if found.count == 1:
         return (
-            "one image cannot show that a model ignores a place, since a class may be told by what is missing in a place; "
-            "pass images that are predicted as other classes as well"
+            "one image cannot show that a model ignores these pixels, since a class may be recognised by what is missing "
+            "there; pass images that are predicted as other classes as well"
         )
     if falls.alike and falls.intervention == "colour":
         return (
-            "all images are of one class, and none brings other pixels in, so nothing shows what the model answers where these "
+            "all images are of one class, and none brings in other pixels, so nothing shows what the model answers where these "
             "pixels differ; pass images that are predicted as other classes as well"
         )
     if found.upper >= margins.PART * bound:
         return (
-            f"to take the masked pixels away costs up to {_two(found.upper)} of the margin, and what another class shows there, "
+            f"removing the masked pixels costs up to {_two(found.upper)} of the margin, and what another class shows there, "
             "which these images did not bring in, may cost more; pass images that are predicted as other classes, or more images"
         )
     return ""
 
 
 def _beyond(falls: Falls, bound: float) -> Estimate:
-    """What the mask costs more than the pixels right around it."""
+    """How much more the mask costs than the pixels right around it."""
     return margins.estimate(falls.main - falls.around, bound, independent=falls.worth, base=falls.without)
 
 
 def _deep(falls: Falls, bound: float) -> bool:
-    """Whether a mask of most of the view costs more than the bound even where its outline is left alone.
+    """Whether a mask of most of the view costs more than the bound even if its outline is left alone.
 
-    There the surroundings are the object, which a model that relies on the mask may use as well.
+    The surroundings of such a mask are the object, which a model that relies on the mask may use as well.
     """
     return falls.core is not None and margins.estimate(falls.core, bound, independent=falls.worth).lower > bound
 
@@ -241,36 +238,36 @@ def _too_few(found: Estimate, bound: float) -> str:
     few = "one image is too few" if found.count == 1 else f"{found.count} images are too few, or differ too much"
     return (
         f"without the masked pixels the model loses {_two(found.mean)} of its margin, but with 95 % confidence a side that "
-        f"may be {_two(found.lower)} to {_two(found.upper)}, which holds the bound of {bound:.3g}: {few}; pass more images"
+        f"may be {_two(found.lower)} to {_two(found.upper)}, which contains the bound of {bound:.3g}: {few}; pass more images"
     )
 
 
 def _contradiction(falls: Falls, found: Estimate, relies: bool, bound: float) -> str:
     """Another intervention that says the opposite.
 
-    Against a swap, a paste and inpainting only reliance counts: they may bring the cue back. Against the mean colour,
-    which is the least natural, both do. Without a swap, nothing less than a clear no of the others bears a no.
+    Against a swap, a paste or inpainting only reliance counts: they may bring the cue back. Against the mean colour,
+    which is the least natural, both count. Without a swap, a no requires a clear no from the others.
     """
     for name, each in falls.removed.items():
         other = margins.estimate(each, bound)
         opposite = margins.exceeds(other, max(bound, margins.BOUNDS[name]))
-        # One image has nothing but that both ways agree.
+        # With one image, all there is to go by is that both ways agree.
         unsure = opposite is None and found.count > 1 and (relies or falls.intervention == "swap")
         if unsure or opposite is relies or (relies and falls.intervention != "colour"):
             continue
         return (
             f"replaced {WAYS[falls.intervention]} the masked pixels cost {_two(found.mean)} of the margin, but "
-            f"{_two(other.mean)} {WAYS[name]}: the one may bring the cue back, or the other look unnatural; pass images "
+            f"{_two(other.mean)} {WAYS[name]}: one may bring the cue back, or the other may look unnatural; pass images "
             "that differ in these pixels, or look at the picture"
         )
     return ""
 
 
 def _two(figure: float) -> str:
-    """Two decimals, and no negative zero."""
+    """The figure with two decimals, without a negative zero."""
     return f"{round(figure, 2) + 0.0:.2f}"
 
 
-def kept(falls: Floats) -> Floats:
-    """The falls of those images to which something was done."""
+def finite(falls: Floats) -> Floats:
+    """The falls of the images that were changed."""
     return np.asarray(falls[np.isfinite(falls)])

@@ -1,4 +1,4 @@
-"""Two heatmaps beside each other: how alike they are, the check that they are, and the picture of both."""
+"""Two heatmaps: how similar they are, the check on it, and the picture of both."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pytest_gradcam import metrics, overlay
-from pytest_gradcam.checks.check import Check
 from pytest_gradcam.errors import HeatmapError, NoEvidenceError
 from pytest_gradcam.evidence import messages, settle
+from pytest_gradcam.evidence.check import Check
 from pytest_gradcam.evidence.messages import expected, number
 from pytest_gradcam.evidence.record import Record
 from pytest_gradcam.grids import averaged, is_flat, require_evidence, resize
@@ -38,7 +38,7 @@ class Alike(Check):
     @property
     @abstractmethod
     def other_one(self) -> str:
-        """What a sentence calls the other heatmap."""
+        """The words for the other heatmap in a sentence."""
 
     def finding(self, record: Record, figure: float, bound: float) -> str:
         whose = f" for {record.target!r}" if record.target else ""
@@ -65,10 +65,10 @@ class Similar(Alike):
         return "look at the picture: it shows what is missing and what is new in this heatmap"
 
 
-def similarity(one: MapOnView, other: Any, *, kind: Similarity = "spearman") -> float:
-    """How alike the grids of two heatmaps are, as `metrics.similarity` defines it: 1 if equal up to a positive factor.
+def similarity(heatmap: MapOnView, other: Any, *, kind: Similarity = "spearman") -> float:
+    """How similar the grids of two heatmaps are, as `metrics.similarity` defines it: 1 if equal up to a positive factor.
 
-    Where the grids differ in size, the finer one is averaged over the cells of the coarser one.
+    If the grids differ in size, the finer one is averaged over the cells of the coarser one.
     Raises NoEvidenceError if either is zero or the same everywhere; HeatmapError if their views differ in aspect, or if
     the other is not a heatmap.
     """
@@ -76,55 +76,57 @@ def similarity(one: MapOnView, other: Any, *, kind: Similarity = "spearman") -> 
         raise HeatmapError(
             f"{type(other).__name__} is not a heatmap; pass a Heatmap to compare with (Heatmap.from_array)"
         )
-    return between(one, other, kind=kind)
+    return between(heatmap, other, kind=kind)
 
 
-def between(one: MapOnView, other: MapOnView, *, kind: Similarity) -> float:
+def between(heatmap: MapOnView, other: MapOnView, *, kind: Similarity) -> float:
     """The `similarity` of two maps."""
-    return metrics.similarity(*_one_size(one, other), kind=kind)
+    return metrics.similarity(*_in_one_size(heatmap, other), kind=kind)
 
 
-def assert_similar(one: MapOnView, other: Any, *, at_least: float, kind: Similarity) -> None:
+def assert_similar(heatmap: MapOnView, other: Any, *, at_least: float, kind: Similarity) -> None:
     """As `Heatmap.assert_similar` says."""
     check = Similar(at_least, kind, other)
 
     def measure(record: Record) -> Record:
         record = check.checked(record)
-        if other is one:
+        if other is heatmap:
             raise HeatmapError("other is this very heatmap, which is always similar to itself; pass another one")
-        figure = similarity(one, other, kind=kind)
-        return check.decided(replace(record, details=(("other", _described(other)), *_sizes(one, other))), figure)
+        figure = similarity(heatmap, other, kind=kind)
+        return check.decided(replace(record, details=(("other", _described(other)), *_sizes(heatmap, other))), figure)
 
     beside = other if is_heatmap(other) else None
-    settle.judge(check.on(one), measure, lambda record: draw(one, beside, ("this heatmap", "the other"), record))
+    settle.judge(
+        check.on(heatmap), measure, lambda record: draw(heatmap, beside, ("this heatmap", "the other"), record)
+    )
 
 
-def draw(one: MapOnView, other: MapOnView | None, captions: tuple[str, str], record: Record) -> Image:
+def draw(heatmap: MapOnView, other: MapOnView | None, captions: tuple[str, str], record: Record) -> Image:
     """Both heatmaps, what is missing from the first and what is new in it; each was divided by its maximum before."""
-    panels = [overlay.Panel(one.view, one.values)]
-    if other is not None and _comparable(one, other):
-        this, that = _scaled(one.values), _scaled(resize(other.grid, one.values.shape))
+    panels = [overlay.Panel(heatmap.view, heatmap.values)]
+    if other is not None and _comparable(heatmap, other):
+        this, that = _scaled(heatmap.values), _scaled(resize(other.grid, heatmap.values.shape))
         panels = [
-            overlay.Panel(one.view, this, caption=captions[0], top=1),
+            overlay.Panel(heatmap.view, this, caption=captions[0], top=1),
             overlay.Panel(other.view, _scaled(other.values), caption=captions[1], top=1),
-            overlay.Panel(one.view, (that - this).clip(0), caption="missing here", top=1),
-            overlay.Panel(one.view, (this - that).clip(0), caption="new here", top=1),
+            overlay.Panel(heatmap.view, (that - this).clip(0), caption="missing here", top=1),
+            overlay.Panel(heatmap.view, (this - that).clip(0), caption="new here", top=1),
         ]
     return overlay.draw_panels(panels, title=messages.title(record), lines=messages.lines(record))
 
 
-def _one_size(one: MapOnView, other: MapOnView) -> Iterator[Values]:
-    for which, heatmap in (("this", one), ("the other", other)):
+def _in_one_size(heatmap: MapOnView, other: MapOnView) -> Iterator[Values]:
+    for which, each in (("this", heatmap), ("the other", other)):
         try:
-            require_evidence(heatmap.grid, heatmap.subject)
+            require_evidence(each.grid, each.subject)
         except HeatmapError as error:
             raise type(error)(f"{which} heatmap cannot be compared: {error}") from None
-    if not _comparable(one, other):
-        sizes = " and ".join(f"{h} x {w}" for h, w in (one.values.shape, other.values.shape))
+    if not _comparable(heatmap, other):
+        sizes = " and ".join(f"{h} x {w}" for h, w in (heatmap.values.shape, other.values.shape))
         raise HeatmapError(f"views of {sizes} px differ in aspect, so no cell has a counterpart; compare equal crops")
-    height, width = _coarser(one, other)
-    for which, heatmap in (("this", one), ("the other", other)):
-        grid = averaged(heatmap.grid, (height, width))
+    height, width = _coarser(heatmap, other)
+    for which, each in (("this", heatmap), ("the other", other)):
+        grid = averaged(each.grid, (height, width))
         if is_flat(grid):
             raise NoEvidenceError(
                 f"on {height} x {width} cells {which} heatmap is the same everywhere, so no similarity means anything; "
@@ -133,15 +135,15 @@ def _one_size(one: MapOnView, other: MapOnView) -> Iterator[Values]:
         yield grid
 
 
-def _coarser(one: MapOnView, other: MapOnView) -> tuple[int, int]:
+def _coarser(heatmap: MapOnView, other: MapOnView) -> tuple[int, int]:
     """(h, w) of the smaller grid."""
-    (h, w), (high, wide) = one.grid.shape, other.grid.shape
+    (h, w), (high, wide) = heatmap.grid.shape, other.grid.shape
     return min(h, high), min(w, wide)
 
 
-def _comparable(one: MapOnView, other: MapOnView) -> bool:
+def _comparable(heatmap: MapOnView, other: MapOnView) -> bool:
     """Whether the views are of one aspect: brought to one height they are less than a pixel apart in width."""
-    (height, width), (high, wide) = one.values.shape, other.values.shape
+    (height, width), (high, wide) = heatmap.values.shape, other.values.shape
     return bool(abs(width * high - wide * height) < max(height, high))
 
 
@@ -159,8 +161,8 @@ def _described(heatmap: MapOnView) -> str:
     return ", ".join([*(part for part in parts if part), f"grid {h} x {w}"])
 
 
-def _sizes(one: MapOnView, other: MapOnView) -> tuple[tuple[str, str], ...]:
-    if one.grid.shape == other.grid.shape:
+def _sizes(heatmap: MapOnView, other: MapOnView) -> tuple[tuple[str, str], ...]:
+    if heatmap.grid.shape == other.grid.shape:
         return ()
-    height, width = _coarser(one, other)
+    height, width = _coarser(heatmap, other)
     return (("compared", f"on {height} x {width} cells, each the mean of what it covers"),)

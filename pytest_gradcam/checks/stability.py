@@ -1,31 +1,31 @@
-"""The check that what must survive a perturbation survives it."""
+"""Whether prediction, score and heatmap survive perturbations of an image."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from functools import partial
 from typing import Any
 
 from PIL.Image import Image
 
 from pytest_gradcam import overlay
-from pytest_gradcam.checks.criteria import Criterion, MassAtLeast, criteria
+from pytest_gradcam.checks.criteria import Bounds, Criterion, OnMask
 from pytest_gradcam.checks.perturbed import PerturbedImage, PerturbedImages
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.evidence import messages
 from pytest_gradcam.evidence.bounds import Lift
+from pytest_gradcam.evidence.check import Check
 from pytest_gradcam.evidence.record import Record
 from pytest_gradcam.evidence.settle import judge, undecided
 from pytest_gradcam.overlay import Panel
 from pytest_gradcam.perturbations import Perturbation
-from pytest_gradcam.questions.explained_model import ExplainedModel, Question
-from pytest_gradcam.questions.protocols import Bools as BoolArray
+from pytest_gradcam.questions.explained_model import ExplainedModel
+from pytest_gradcam.questions.protocols import Bools, Mask
 from pytest_gradcam.targets import Target
 
 _NOT_DRAWN = ("picture", "replay")
-_SHOWN = 6  # perturbations that a message names at the most
+_SHOWN = 6  # perturbations that a message names at most
 
 
 def assert_stable(
@@ -40,45 +40,59 @@ def assert_stable(
     mass_at_least: float | Lift | None = None,
     similarity_at_least: float | None = None,
 ) -> None:
-    """What is said to survive survives this perturbation of the image, or each of these.
+    """Everything that is bounded survives this perturbation of the image, or each of several.
 
-    `image` is a path, PIL image or uint8 array, not a tensor; `perturbation` from `pytest_gradcam.perturbations`.
-    Explained is `target`, by default the class that is predicted for the original. At least one must be asked for:
-    `same_class`, that the model predicts the same class (on unless turned off);
-    `score_within`, how far the target's score may move, up or down, in its own units (logits of a classifier), > 0;
-    `mass_at_least`, the share of the heatmap in `mask` (in the coordinates of the image), which moves as the image
+    `image` is a path, PIL image or uint8 array, not a tensor; `perturbation` comes from `pytest_gradcam.perturbations`.
+    `target` is explained, by default the class that is predicted for the original. At least one bound is needed:
+    `same_class`: the model predicts the same class (on unless turned off);
+    `score_within`: how far the target's score may move, up or down, in its own units (logits of a classifier), > 0;
+    `mass_at_least`: the share of the heatmap in `mask` (in the coordinates of the image), which moves as the image
     does (relevance mass, Arras et al. 2022), in (0, 1], or a lift, `masks.lift(2)`;
-    `similarity_at_least`, the rank correlation (Spearman) of the heatmap with that of the original, moved as the
+    `similarity_at_least`: the rank correlation (Spearman) of the heatmap with that of the original, moved as the
     image is, over the pixels that the original showed, in (0, 1].
-    Raises FocusError if one breaks; HeatmapError if none does and one cannot be decided: a mask that was moved out
-    of the view, a heatmap that holds no evidence, a bound that cannot decide anything.
+    Raises FocusError if a bound breaks; HeatmapError if none does and one cannot be decided: a mask that was moved out
+    of the view, a heatmap without evidence, a bound that cannot decide anything.
     """
-    bounds = {
-        "same_class": same_class,
-        "score_within": score_within,
-        "mass_at_least": mass_at_least,
-        "similarity_at_least": similarity_at_least,
-    }
+    call = _Call(image, perturbation, mask, Bounds(same_class, score_within, mass_at_least, similarity_at_least))
     for question in model.questions(image, target):
-        _judge_one(model, image, perturbation, question, mask, bounds)
+        run = _Run(call, PerturbedImages(model, image, question), question.target)
+        judge(run.started(), run.judged, run.draw)
 
 
-def _judge_one(
-    model: ExplainedModel, image: Any, perturbation: Any, question: Question, mask: Any, bounds: dict[str, Any]
-) -> None:
-    perturbed = PerturbedImages(model, image, question)
-    check = _Check(perturbed, mask, partial(_replay, image, target=question.target, mask=mask, bounds=bounds))
-    started = Record(
-        check="stable",
-        measure="what survives",
-        **asdict(perturbed.before.subject),
-        grid=perturbed.before.grid.shape,
-        view=perturbed.before.values.shape,
-        perturbation=repr(perturbation) if isinstance(perturbation, Perturbation) else "",
-        seed=_seed(perturbation),
-        details=(("replay", check.replay(perturbation)),),
-    )
-    judge(started, lambda record: check.judged(record, perturbation, bounds), check.draw)
+@dataclass(frozen=True)
+class _Call:
+    """The arguments of one call, as the caller passed them."""
+
+    image: Any
+    perturbation: Any
+    mask: Mask
+    bounds: Bounds
+
+    def criteria(self) -> Sequence[Criterion]:
+        """The criteria. Raises HeatmapError for bounds and masks that say nothing."""
+        criteria = self.bounds.criteria(self.mask)
+        if not criteria:
+            raise HeatmapError(
+                "nothing is bounded, so nothing has to survive; pass at least one of same_class=True, score_within=, "
+                "mass_at_least= with mask=, similarity_at_least="
+            )
+        if self.mask is not None and self.bounds.mass_at_least is None:
+            raise HeatmapError("a mask without a bound says nothing; pass mass_at_least=, or leave the mask out")
+        return criteria
+
+    def replay(self, perturbation: Any, target: Target) -> str:
+        """The call as code; an argument that has no code is replaced by its name."""
+        arguments = [_code(self.image, "image"), repr(perturbation) if _is_one(perturbation) else "perturbations"]
+        if target is not None:
+            arguments.append(f"target={target!r}" if isinstance(target, (str, int)) else "target=target")
+        if self.mask is not None:
+            arguments.append(f"mask={_code(self.mask, 'mask')}")
+        if self.bounds.same_class is not True:
+            arguments.append(f"same_class={self.bounds.same_class!r}")
+        for name in ("score_within", "mass_at_least", "similarity_at_least"):
+            if (value := getattr(self.bounds, name)) is not None:
+                arguments.append(f"{name}={value!r}")
+        return f"gradcam.assert_stable({', '.join(arguments)})"
 
 
 @dataclass(frozen=True)
@@ -95,66 +109,98 @@ class _Judged:
         return self.figure is not None and not self.criterion.holds(self.figure)
 
 
-class _Check:
-    """One call: it measures, and remembers which image its picture shall show."""
+@dataclass(frozen=True)
+class Stable(Check):
+    """What is bounded survives. `bound` are the caller's `Bounds`; the record reports one criterion on one image."""
 
-    def __init__(self, perturbed: PerturbedImages, mask: Any, replay: Callable[[Any], str]) -> None:
-        self.replay = replay
-        self._perturbed = perturbed
-        self._asked = mask
-        self._mask: BoolArray | None = None
-        self._shown: PerturbedImage | None = None
+    reported: _Judged | None = None
 
-    def judged(self, record: Record, perturbation: Any, bounds: dict[str, Any]) -> Record:
-        wanted = _checked(criteria(**bounds), self._asked)
-        several = _several(perturbation)
-        self._mask = None if self._asked is None else self._perturbed.mask(self._asked)
-        found = [_judge(image, criterion) for image in self._perturbed.of(several, self._mask) for criterion in wanted]
-        reported = _reported(found)
-        self._shown = reported.image
-        record = self._told(record, reported, found)
+    name, measure = "stable", "what survives"
+
+    def reports(self, record: Record, reported: _Judged) -> Record:
+        """The record decided by this criterion on this image."""
+        criterion = reported.criterion
+        record = replace(record, measure=criterion.measure, bound=criterion.bound, direction=criterion.direction)
         if reported.error is not None:
             return undecided(record, reported.error)
-        return record
+        assert reported.figure is not None
+        return replace(self, reported=reported).decided(record, reported.figure)
+
+    def holds(self, figure: float, bound: float) -> bool:
+        return self.reported is not None and self.reported.criterion.holds(figure)
+
+    def finding(self, record: Record, figure: float, bound: float) -> str:
+        assert self.reported is not None
+        image = self.reported.image
+        return f"under {image.perturbation!r} {self.reported.criterion.finding(image, figure)}"
+
+    def advice(self, record: Record) -> str:
+        assert self.reported is not None
+        image, criterion = self.reported.image, self.reported.criterion
+        if isinstance(criterion, OnMask) and self.reported.breaks and not criterion.holds(criterion.before(image)):
+            return "the original is not within this bound either; settle that first, with assert_focus_within"
+        return (
+            "look at the picture; if the model has to withstand this change, train with such images; if it does not, ask "
+            "for less: a lower severity, or a wider bound"
+        )
+
+
+class _Run:
+    """One question of a call: it measures, and remembers which image its picture shows."""
+
+    def __init__(self, call: _Call, perturbed: PerturbedImages, target: Target) -> None:
+        self._call = call
+        self._perturbed = perturbed
+        self._target = target
+        self._check = Stable(call.bounds)
+        self._mask: Bools | None = None
+        self._shown: PerturbedImage | None = None
+
+    def started(self) -> Record:
+        perturbation = self._call.perturbation
+        return self._check.on(
+            self._perturbed.before,
+            perturbation=repr(perturbation) if _is_one(perturbation) else "",
+            seed=_seed(perturbation),
+            details=(self._replay(perturbation),),
+        )
+
+    def judged(self, record: Record) -> Record:
+        criteria, perturbations = self._call.criteria(), _several(self._call.perturbation)
+        self._mask = None if self._call.mask is None else self._perturbed.mask(self._call.mask)
+        images = self._perturbed.of(perturbations, self._mask)
+        judged = [_judge(image, criterion) for image in images for criterion in criteria]
+        reported = _reported(judged)
+        self._shown = image = reported.image
+        own = [each for each in judged if each.image is image]
+        record = replace(
+            record,
+            **asdict(image.after.subject),
+            perturbation=repr(image.perturbation),
+            seed=_seed(image.perturbation),
+            details=(*_details(own), *_others(judged), self._replay(image.perturbation)),
+        )
+        return self._check.reports(_with_mass(record, own), reported)
 
     def draw(self, record: Record) -> Image:
-        """The original beside the perturbed view, and both heatmaps on one scale."""
+        """The original, the perturbed view, and both heatmaps on one scale."""
         before, image = self._perturbed.before, self._shown
         heat = [before.values] if image is None else [before.values, image.after.values]
         top = max(float(values.max()) for values in heat)
-        place = None if self._mask is None else self._perturbed.carried(self._mask)
-        panels = [Panel(before.view, mask=place, caption="original")]
-        panels.append(Panel(before.view, before.values, place, f"{before.target}, original", top))
+        mask = None if self._mask is None else self._perturbed.carried(self._mask)
+        panels = [Panel(before.view, mask=mask, caption="original")]
+        panels.append(Panel(before.view, before.values, mask, f"{before.subject.target}, original", top))
         if image is not None:
             moved = None if self._mask is None else self._perturbed.carried(image.perturbation.mask(self._mask))
             after = image.after
             panels.insert(1, Panel(after.view, mask=moved, caption=_cut(repr(image.perturbation))))
-            panels.append(Panel(after.view, after.values, moved, f"{after.target}, perturbed", top))
+            panels.append(Panel(after.view, after.values, moved, f"{after.subject.target}, perturbed", top))
         return overlay.draw_panels(
-            panels,
-            title=messages.title(record),
-            lines=[f"{label:<11}{phrase}" for label, phrase in messages.rows(record) if label not in _NOT_DRAWN],
+            panels, title=messages.title(record), lines=messages.lines(record, without=_NOT_DRAWN)
         )
 
-    def _told(self, record: Record, reported: _Judged, found: Sequence[_Judged]) -> Record:
-        image, criterion, figure = reported.image, reported.criterion, reported.figure
-        own = [one for one in found if one.image is image]
-        record = replace(
-            record,
-            **asdict(image.after.subject),
-            measure=criterion.measure,
-            figure=figure,
-            bound=criterion.bound,
-            direction=criterion.direction,
-            outcome="failed" if reported.breaks else "passed",
-            perturbation=repr(image.perturbation),
-            seed=_seed(image.perturbation),
-            details=(*_details(own), *_others(found), ("replay", self.replay(image.perturbation))),
-            advice=_advice(reported),
-        )
-        if figure is not None:
-            record = replace(record, finding=f"under {image.perturbation!r} {criterion.finding(image, figure)}")
-        return _with_mass(record, own)
+    def _replay(self, perturbation: Any) -> tuple[str, str]:
+        return "replay", self._call.replay(perturbation, self._target)
 
 
 def _judge(image: PerturbedImage, criterion: Criterion) -> _Judged:
@@ -164,31 +210,27 @@ def _judge(image: PerturbedImage, criterion: Criterion) -> _Judged:
         return _Judged(image, criterion, None, type(error)(f"under {image.perturbation!r}: {error}"))
 
 
-def _reported(found: Sequence[_Judged]) -> _Judged:
-    """What broke first; else what was undecided first; else the first criterion where it was nearest to its bound."""
-    for one in found:
-        if one.breaks:
-            return one
-    for one in found:
-        if one.error is not None:
-            return one
-    alike = [one for one in found if one.criterion == found[0].criterion]
-    sign = 1 if found[0].criterion.direction == "at_least" else -1
-    return min(alike, key=lambda one: sign * (one.figure or 0.0))
+def _reported(judged: Sequence[_Judged]) -> _Judged:
+    """The first that breaks; else the first undecided one; else the first criterion where it is nearest to its bound."""
+    for each in (*(each for each in judged if each.breaks), *(each for each in judged if each.error is not None)):
+        return each
+    alike = [each for each in judged if each.criterion == judged[0].criterion]
+    sign = 1 if judged[0].criterion.direction == "at_least" else -1
+    return min(alike, key=lambda each: sign * (each.figure or 0.0))
 
 
 def _details(own: Sequence[_Judged]) -> list[tuple[str, str]]:
     return [
-        (one.criterion.label, one.criterion.phrase(one.image, one.figure) + ("; broken" if one.breaks else ""))
-        for one in own
-        if one.figure is not None
+        (each.criterion.label, each.criterion.phrase(each.image, each.figure) + ("; broken" if each.breaks else ""))
+        for each in own
+        if each.figure is not None
     ]
 
 
-def _others(found: Sequence[_Judged]) -> list[tuple[str, str]]:
-    """Which of several perturbations break something."""
-    perturbed = list(dict.fromkeys(one.image for one in found))
-    broken = list(dict.fromkeys(one.image for one in found if one.breaks))
+def _others(judged: Sequence[_Judged]) -> list[tuple[str, str]]:
+    """Which of several perturbations break a bound."""
+    perturbed = list(dict.fromkeys(each.image for each in judged))
+    broken = list(dict.fromkeys(each.image for each in judged if each.breaks))
     if len(perturbed) == 1:
         return []
     names = ", ".join(repr(image.perturbation) for image in broken[:_SHOWN]) + (", ..." if len(broken) > _SHOWN else "")
@@ -196,47 +238,23 @@ def _others(found: Sequence[_Judged]) -> list[tuple[str, str]]:
 
 
 def _with_mass(record: Record, own: Sequence[_Judged]) -> Record:
-    """The record with the figures on the moved mask, where the mass was asked for and could be measured."""
-    for one in own:
-        if isinstance(one.criterion, MassAtLeast) and one.figure is not None:
-            image = one.image
+    """The record with the figures on the moved mask, if the mass is bounded and could be measured."""
+    for each in own:
+        if isinstance(each.criterion, OnMask) and each.figure is not None:
+            image = each.image
             return replace(record, mass=image.mass, mask_area=float(image.region.mean()), lift=image.lift)
     return record
-
-
-def _advice(reported: _Judged) -> str:
-    image, criterion = reported.image, reported.criterion
-    if isinstance(criterion, MassAtLeast) and reported.breaks and not criterion.holds(criterion.before(image)):
-        return "the original does not keep this bound either; settle that first, with assert_focus_within"
-    return (
-        "look at the picture; if the model has to stand this change, train with such images; if it does not, ask for "
-        "less: a lower severity, or a wider bound"
-    )
-
-
-def _checked(wanted: Sequence[Criterion], mask: Any) -> Sequence[Criterion]:
-    if not wanted:
-        raise HeatmapError(
-            "nothing is said to survive; pass at least one of same_class=True, score_within=, mass_at_least= with "
-            "mask=, similarity_at_least="
-        )
-    bounded = any(isinstance(criterion, MassAtLeast) for criterion in wanted)
-    if bounded and mask is None:
-        raise HeatmapError("mass_at_least bounds the relevance mass in a mask, and there is none; pass mask=")
-    if mask is not None and not bounded:
-        raise HeatmapError("a mask without a bound says nothing; pass mass_at_least=, or leave the mask out")
-    return wanted
 
 
 def _several(perturbation: Any) -> list[Perturbation]:
     if isinstance(perturbation, Perturbation):
         return [perturbation]
     several = list(perturbation) if isinstance(perturbation, Iterable) else [perturbation]
-    wrong = [one for one in several if not isinstance(one, Perturbation)]
+    wrong = [each for each in several if not isinstance(each, Perturbation)]
     if wrong:
         raise HeatmapError(
-            f"{wrong[0]!r:.80} is no perturbation; expected one or several of pytest_gradcam.perturbations, such as "
-            "fog(0.3); a strategy is drawn from with @given"
+            f"{wrong[0]!r:.80} is not a perturbation; expected one or several from pytest_gradcam.perturbations, such as "
+            "fog(0.3); use @given to draw from a strategy"
         )
     if not several:
         raise HeatmapError("there is no perturbation to survive; pass at least one")
@@ -244,24 +262,20 @@ def _several(perturbation: Any) -> list[Perturbation]:
 
 
 def _seed(perturbation: Any) -> int | None:
-    """The seed of the random parts, where they have one in common; the repr tells all of them."""
+    """The seed that the random parts have in common, if there is one; the repr shows all of them."""
     if not isinstance(perturbation, Perturbation):
         return None
     seeds = {getattr(part, field.name) for part in perturbation for field in fields(part) if field.name == "seed"}
     return seeds.pop() if len(seeds) == 1 else None
 
 
-def _replay(image: Any, perturbation: Any, *, target: Any, mask: Any, bounds: dict[str, Any]) -> str:
-    """The call as code; what has no code stands under its argument's name."""
-    shown = repr(os.fspath(image)) if isinstance(image, (str, os.PathLike)) else "image"
-    arguments = [shown, repr(perturbation) if isinstance(perturbation, Perturbation) else "perturbations"]
-    if target is not None:
-        arguments.append(f"target={target!r}" if isinstance(target, (str, int)) else "target=target")
-    if mask is not None:
-        arguments.append(f"mask={os.fspath(mask)!r}" if isinstance(mask, (str, os.PathLike)) else "mask=mask")
-    defaults = {"same_class": True}
-    arguments += [f"{name}={value!r}" for name, value in bounds.items() if value is not defaults.get(name)]
-    return f"gradcam.assert_stable({', '.join(arguments)})"
+def _is_one(perturbation: Any) -> bool:
+    return isinstance(perturbation, Perturbation)
+
+
+def _code(value: Any, name: str) -> str:
+    """A path as code; anything else is called by its name."""
+    return repr(os.fspath(value)) if isinstance(value, (str, os.PathLike)) else name
 
 
 def _cut(text: str) -> str:

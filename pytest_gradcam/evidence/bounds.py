@@ -1,19 +1,19 @@
-"""Bounds that a check can both keep and break."""
+"""Bounds that decide something: a figure can be within them, and outside of them."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from pytest_gradcam.errors import HeatmapError
-from pytest_gradcam.evidence.record import Direction, Record
-from pytest_gradcam.validation import bound, is_number, number
+from pytest_gradcam.evidence.record import Direction
+from pytest_gradcam.validation import bound, is_number
 
 #: The measures whose figures have units of their own: shares in percent, multiples of chance, pixels.
 RELEVANCE_MASS, LIFT, DISTANCE = "relevance mass", "lift", "distance of the peak from the mask"
 
-# What a product of a lift and an area may be off by: a lift of exactly 1 / area is within reach.
+# Rounding error of the product of a lift and an area: a lift of exactly 1 / area is within reach.
 _ROUNDING = 1e-9
 
 
@@ -21,7 +21,7 @@ _ROUNDING = 1e-9
 class Lift:
     """A bound on relevance mass in units of chance: `times` the mask's own share of the view.
 
-    1 is what attention without a place would give; the ceiling is 1 / the mask's share.
+    1 is what attention that is spread evenly gives; the ceiling is 1 / the mask's share.
     """
 
     times: float
@@ -36,7 +36,7 @@ def lift(times: float) -> Lift:
 
 
 def lift_times(name: str, bound: Lift, *, may_be_zero: bool = False) -> float:
-    """The lift as a plain number. Raises HeatmapError unless it is a finite number above 0, or 0 where it may be."""
+    """The lift as a plain number. Raises HeatmapError unless it is a finite number above 0, or 0 if that is allowed."""
     lowest = 0 if may_be_zero else math.ulp(0)
     if not is_number(bound.times) or bound.times < lowest:
         raise HeatmapError(
@@ -52,9 +52,9 @@ def beyond_reach(times: float, area: float) -> bool:
 
 
 def lift_within_reach(direction: Direction, times: float, area: float) -> float:
-    """The lift, kept to 1 / area where a rounding put it above.
+    """The lift, lowered to 1 / area if rounding put it above.
 
-    Raises HeatmapError for one that every heatmap keeps, or none can, on a mask of this share of the view.
+    Raises HeatmapError for one that holds for every heatmap, or for none, on a mask of this share of the view.
     """
     ceiling = 1 / area
     on_size = f"on a mask of {100 * area:.3g} % of the view no lift is above {ceiling:.4g}"
@@ -70,9 +70,9 @@ def lift_within_reach(direction: Direction, times: float, area: float) -> float:
 
 
 def share(direction: Direction, value: Any, *, what: str, or_else: str = "") -> float:
-    """The share as a plain number. Raises HeatmapError for one that every figure keeps, or none can.
+    """The share as a plain number. Raises HeatmapError for one that holds for every figure, or for none.
 
-    `what` says which check measures what, and `or_else` what it takes besides shares.
+    `what` says which check measures what, and `or_else` which bounds it takes besides shares.
     """
     _refuse_lift(direction, value, what)
     if direction == "at_least":
@@ -92,16 +92,6 @@ def distance(name: str, value: Any, *, what: str) -> float:
 def argument(measure: str, direction: Direction) -> str:
     """What an assertion calls the bound on this measure."""
     return "tolerance" if measure == DISTANCE else direction
-
-
-def settled(record: Record) -> Record:
-    """The record with its bound, a share, and its parameters as plain numbers.
-
-    Raises HeatmapError for a bound that every heatmap keeps, or none can.
-    """
-    parameters = {name: number(name, value, "a finite number") for name, value in record.parameters.items()}
-    what = f"{record.check} measures the {record.measure}"
-    return replace(record, parameters=parameters, bound=share(record.direction, record.bound, what=what))
 
 
 def _refuse_lift(name: str, value: Any, what: str) -> None:

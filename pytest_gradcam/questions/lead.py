@@ -37,12 +37,12 @@ class Lead:
 
 
 def lead_of(target: Target, row: NDArray[np.floating], names: ClassNames) -> Lead:
-    """The lead that a target asks for, of one image's scores (classes,); by default that of the predicted class.
+    """The lead that a target asks for, given one image's scores (classes,); by default that of the predicted class.
 
-    Raises HeatmapError for a target that is no class.
+    Raises HeatmapError for a target that is not a class.
     """
     if isinstance(target, Contrast):
-        own, other = (index_within(class_index(one, names), len(row)) for one in (target.target, target.rather_than))
+        own, other = (index_within(class_index(each, names), len(row)) for each in (target.target, target.rather_than))
         return Lead(own, other)
     if isinstance(target, (Box, Region)) or callable(target):
         raise HeatmapError(

@@ -1,9 +1,9 @@
-"""What becomes of a test that names a class where the model predicts another."""
+"""What happens to a test that names a class where the model predicts another."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from pytest_gradcam import overlay
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.evidence import messages, settle
+from pytest_gradcam.evidence.check import Check
 from pytest_gradcam.evidence.current_test import current
 from pytest_gradcam.evidence.record import Record, Subject
 
@@ -18,6 +19,24 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 is_mispredicted = messages.is_mispredicted
+
+
+@dataclass(frozen=True)
+class Prediction(Check):
+    """The class that is explained comes first in the model's ranking."""
+
+    bound: float = 1.0
+
+    name, measure, direction = "prediction", "rank of the class", "at_most"
+
+    def plain_bound(self) -> float:
+        return self.bound
+
+    def finding(self, record: Record, figure: float, bound: float) -> str:
+        return f"{_what(record)}; expected {record.target!r} to come first"
+
+    def advice(self, record: Record) -> str:
+        return "look at the image and its label, or explain the class anyway with gradcam_mispredicted = label"
 
 
 def chosen(subject: Subject, policy: str, draw: Callable[[], Image]) -> Sequence[int]:
@@ -32,23 +51,14 @@ def chosen(subject: Subject, policy: str, draw: Callable[[], Image]) -> Sequence
     if policy == "skip":
         _skip(subject)
     if policy == "fail":
-        settle.settle(verdict(subject), lambda record: draw())
+        settle.settle(failed(subject), lambda record: draw())
     return {"prediction": [predicted], "both": [label, predicted]}.get(policy, [label])
 
 
-def verdict(subject: Subject) -> Record:
-    """The failed check of the prediction."""
-    return Record(
-        check="prediction",
-        measure="rank of the class",
-        outcome="failed",
-        figure=float(subject.rank or 0),
-        bound=1.0,
-        direction="at_most",
-        finding=f"{_what(subject)}; expected {subject.target!r} to come first",
-        advice="look at the image and its label, or explain the class anyway with gradcam_mispredicted = label",
-        **asdict(subject),
-    )
+def failed(subject: Subject) -> Record:
+    """The failed check of the prediction; the rank may be unknown, or 1 where another class scores the same."""
+    check = Prediction()
+    return replace(check.decided(check.record(subject), float(subject.rank or 0)), outcome="failed")
 
 
 def no_picture() -> Image:

@@ -1,1 +1,1 @@
-"""What masked pixels are replaced by, and where else as a control: NumPy and SciPy alone."""
+"""What masked pixels are replaced by, and the regions that serve as controls: NumPy and SciPy alone."""

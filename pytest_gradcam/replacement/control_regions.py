@@ -1,4 +1,4 @@
-"""Regions to compare a masked place with: of its size and shape elsewhere, and right around it."""
+"""Regions to compare a masked region with: of the same size and shape elsewhere, and right around it."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ Bools = NDArray[np.bool_]
 
 
 def elsewhere(mask: Bools, forbidden: Bools, *, count: int = 2) -> list[Bools]:
-    """Up to `count` copies of the mask moved to where nothing is forbidden, as far as can be from it and each other.
+    """Up to `count` copies of the mask, moved off what is forbidden, as far as possible from it and from each other.
 
-    None where the shape fits nowhere else. The choice hangs on the mask and on what is forbidden alone.
+    Empty if the shape fits nowhere else. The choice depends only on the mask and on what is forbidden.
     """
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     home = np.array([rows[0], columns[0]])
     shape = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     overlap = signal.correlate((mask | forbidden).astype(np.float64), shape.astype(np.float64), "valid", "fft")
-    free = np.argwhere(overlap < 0.5)  # counts, but for the rounding of the transform
+    free = np.argwhere(overlap < 0.5)  # counts, up to the rounding of the transform
     taken: list[NDArray[np.intp]] = [home]
     found: list[Bools] = []
     while len(free) and len(found) < count:
@@ -34,15 +34,15 @@ def elsewhere(mask: Bools, forbidden: Bools, *, count: int = 2) -> list[Bools]:
 
 
 def around(mask: Bools, forbidden: Bools) -> Bools:
-    """The pixels right around the mask that are not forbidden: about as many as in it, and half of those at the most."""
+    """The pixels right around the mask that are not forbidden: about as many as in it, but at most half of them."""
     outside = ~(mask | forbidden)
     return _nearest(outside, mask, min(int(mask.sum()), int(outside.sum()) // 2))
 
 
 def core(mask: Bools, forbidden: Bools) -> Bools:
-    """The mask without its outline: without about as many pixels next to the rest as are `around` it.
+    """The mask without its outline, which has about as many pixels as lie `around` the mask.
 
-    Empty where the mask is no more than half of what is not forbidden: then the surroundings suffice to compare with.
+    Empty if the mask is at most half of what is not forbidden: then the surroundings are enough to compare with.
     """
     outside = ~(mask | forbidden)
     if mask.sum() <= outside.sum() or not outside.any():
@@ -51,7 +51,7 @@ def core(mask: Bools, forbidden: Bools) -> Bools:
 
 
 def _nearest(pixels: Bools, place: Bools, wanted: int) -> Bools:
-    """Those of the pixels that lie the nearest to the place, the wanted number or all that are as near as the last."""
+    """The `wanted` pixels nearest to the place, and all that are as near as the last of them."""
     distance = np.where(pixels, ndimage.distance_transform_edt(~place), np.inf)
     reach = float(np.partition(distance.ravel(), max(1, wanted) - 1)[max(1, wanted) - 1])
     return np.asarray(distance <= max(1.0, reach))

@@ -1,9 +1,9 @@
-"""What masked pixels are replaced by: each fill is unlike natural pixels in a way of its own.
+"""What masked pixels are replaced by: each fill differs from natural pixels in its own way.
 
 An image is float (C, H, W) in the units of the model's input, a mask bool (H, W) in its pixels. A fill returns a new
-image: every pixel outside the mask is the caller's own, but for a soft edge of `edge(H, W)` pixels around it, which is
-none below 112 px. Pixels of `padding` are never touched. The values stay within the range of the image, or, for a
-colour or an image that is passed in, of the two together.
+image that differs only in the mask and in a soft edge of `edge(H, W)` pixels around it, 0 below 112 px. Pixels of
+`padding` never change. The values stay within the range of the image, or of the image together with the colour or image
+that is passed in.
 """
 
 from __future__ import annotations
@@ -21,16 +21,14 @@ from pytest_gradcam.errors import HeatmapError
 Floats = NDArray[np.float32]
 Bools = NDArray[np.bool_]
 
-_EDGE = (
-    112  # one pixel of soft edge for so many of the shorter side: two at 224, where hard edges are cues of their own
-)
-_BLUR = 12  # the blur's standard deviation is the shorter side over this: what the mask holds can't be made out
-_PULL = 1e-6  # how weakly inpainting holds to the mean colour, for what no pixel outside the mask borders on
-_SOLVERS = 8  # factorised masks that are kept: a set of images often shares its mask
+_EDGE = 112  # pixels of the shorter side per pixel of soft edge: two at 224, where hard edges are cues of their own
+_BLUR = 12  # the blur's standard deviation is the shorter side over this: the content can't be recognised
+_PULL = 1e-6  # weight of the mean colour in inpainting, for masked pixels that no pixel outside the mask borders on
+_SOLVERS = 8  # factorised masks in the cache: a set of images often shares its mask
 
 
 def edge(height: int, width: int) -> int:
-    """How many pixels around a mask a fill may blend in, at this size of the image."""
+    """The width in pixels of the soft edge around a mask, at this size of the image."""
     return min(height, width) // _EDGE
 
 
@@ -45,7 +43,7 @@ def soft(mask: Bools, padding: Bools | None = None) -> Floats:
 
 
 def colour(image: Floats, mask: Bools, *, level: Floats, padding: Bools | None = None) -> Floats:
-    """One colour, `level` (C,): the mean of a set of images is the most neutral, `middle` where there is no set."""
+    """One colour, `level` (C,): the mean of a set of images is the most neutral, or `middle` for a single image."""
     return _blend(image, np.broadcast_to(level[:, None, None], image.shape), soft(mask, padding))
 
 
@@ -55,14 +53,14 @@ def middle(image: Floats) -> Floats:
 
 
 def paste(image: Floats, mask: Bools, *, other: Floats, padding: Bools | None = None) -> Floats:
-    """The same place's pixels of another image of the same shape."""
+    """The same pixels of another image of the same shape."""
     if other.shape != image.shape:
         raise HeatmapError(f"pixels of an image {other.shape} cannot be pasted into one {image.shape}; pass one size")
     return _blend(image, other, soft(mask, padding))
 
 
 def blur(image: Floats, mask: Bools, *, padding: Bools | None = None) -> Floats:
-    """The place's own pixels, out of focus: its colours survive."""
+    """The masked pixels out of focus: their colours survive."""
     height, width = mask.shape
     sigma = max(1.0, min(height, width) / _BLUR)
     return _blend(image, ndimage.gaussian_filter(image, (0, sigma, sigma), mode="nearest"), soft(mask, padding))
@@ -81,10 +79,10 @@ def noise(image: Floats, mask: Bools, *, seed: int = 0, padding: Bools | None = 
 def inpaint(image: Floats, mask: Bools, *, padding: Bools | None = None) -> Floats:
     """The smoothest continuation of the pixels around the mask: each pixel is the mean of its neighbours (Laplace).
 
-    Nothing of the mask's own pixels, nor of its soft edge, goes into it. It paints a cue back that surrounds the mask.
+    The masked pixels and their soft edge are not used. A cue that surrounds the mask is painted back.
     """
-    # Why not scikit-image's inpaint_biharmonic: it overshoots, into spots brighter and darker than all around the mask; it
-    # would fill from the padding; and it solves for the mask anew with each image, 10 times as long for a shared mask.
+    # Why not scikit-image's inpaint_biharmonic: it overshoots into spots brighter and darker than anything around the mask,
+    # it would fill from the padding, and it solves the system again for each image: 10 times as slow for a shared mask.
     weight = soft(mask, padding)
     hole, outside = weight > 0, np.zeros_like(mask) if padding is None else padding
     if not hole.any():
@@ -100,7 +98,7 @@ def inpaint(image: Floats, mask: Bools, *, padding: Bools | None = None) -> Floa
 
 def _blend(image: Floats, replacement: Floats, weight: Floats) -> Floats:
     mixed = image + weight * (replacement - image)
-    # Exact where nothing, and where everything, is replaced: sums of floats are neither.
+    # Where nothing or everything is replaced the result is exact, which a weighted sum of floats is not.
     return np.where(weight == 0, image, np.where(weight == 1, replacement, mixed)).astype(np.float32)
 
 
@@ -108,20 +106,20 @@ def _blend(image: Floats, replacement: Floats, weight: Floats) -> Floats:
 def _solver(
     hole_bytes: bytes, padding_bytes: bytes, shape: tuple[int, int]
 ) -> Callable[[NDArray[np.float64], NDArray[np.float64]], Floats]:
-    """From an image and its mean colour to the image with the hole filled; the factorisation is shared."""
+    """Fills the hole of an image, given its mean colour; the factorisation is shared."""
     hole = np.frombuffer(hole_bytes, bool).reshape(shape)
     padding = np.frombuffer(padding_bytes, bool).reshape(shape)
     number = np.full(shape, -1)
     number[hole] = np.arange(hole.sum())
     inner, outer, degree = [], [], np.zeros(int(hole.sum()))
     for here, there in _neighbours():
-        for one, two in ((here, there), (there, here)):
-            touches = hole[one] & ~padding[two]
-            own = number[one][touches]
+        for pixel, neighbour in ((here, there), (there, here)):
+            touches = hole[pixel] & ~padding[neighbour]
+            own = number[pixel][touches]
             np.add.at(degree, own, 1)
-            within = hole[two][touches]
-            inner.append((own[within], number[two][touches][within]))
-            outer.append((own[~within], np.flatnonzero(_framed(touches & ~hole[two], two, shape))))
+            within = hole[neighbour][touches]
+            inner.append((own[within], number[neighbour][touches][within]))
+            outer.append((own[~within], np.flatnonzero(_framed(touches & ~hole[neighbour], neighbour, shape))))
     rows, columns = (np.concatenate([pair[k] for pair in inner]) for k in (0, 1))
     size = len(degree)
     laplacian = sparse.coo_matrix((-np.ones(len(rows)), (rows, columns)), (size, size)) + sparse.diags(degree + _PULL)
@@ -140,7 +138,7 @@ def _solver(
 
 
 def _neighbours() -> tuple[tuple[tuple[slice, slice], tuple[slice, slice]], ...]:
-    """Slices of all pairs of pixels that lie side by side, and one above the other."""
+    """Slices of all pairs of neighbouring pixels, side by side and one above the other."""
     everything, first, last = slice(None), slice(None, -1), slice(1, None)
     return ((everything, first), (everything, last)), ((first, everything), (last, everything))
 

@@ -14,13 +14,7 @@ from pytest_gradcam.cam.cache import HeatmapCache
 from pytest_gradcam.cam.guard import parts_of
 from pytest_gradcam.evidence import current_test
 from pytest_gradcam.evidence.current_test import begin, running
-
-
-class Kept:
-    """A test, as far as the explainer asks."""
-
-    def __init__(self):
-        self.marker = {}
+from tests.conftest import RecordingTest
 
 
 @pytest.fixture
@@ -39,7 +33,7 @@ def hashed(monkeypatch):
 
 
 def explained(explainer, image="square.png"):
-    with running(Kept()):
+    with running(RecordingTest()):
         return explainer(image, lambda output: output.sum()).subject
 
 
@@ -143,7 +137,7 @@ def test_from_one_test_to_the_next_every_write_to_the_weights_is_noticed(model, 
 @pytest.mark.parametrize("write", COUNTED)
 def test_within_a_test_every_write_that_pytorch_counts_is_noticed(model, image, write):
     explainer = Explainer(model, preprocess=preprocess)
-    with running(Kept()):
+    with running(RecordingTest()):
         before = explainer(str(image), lambda output: output.sum()).subject.weights
         write(model)
         after = explainer(str(image), lambda output: output.sum()).subject.weights
@@ -152,7 +146,7 @@ def test_within_a_test_every_write_that_pytorch_counts_is_noticed(model, image, 
 
 def test_a_test_that_begins_again_reads_the_weights_again(model, image):
     explainer = Explainer(model, preprocess=preprocess)
-    with running(Kept()):
+    with running(RecordingTest()):
         before = explainer(str(image), lambda output: output.sum()).subject.weights
         through_data(model)
         begin()
@@ -164,7 +158,7 @@ def test_weights_that_pytorch_does_not_count_writes_of_are_read_each_time(image)
     with torch.inference_mode():
         model = nn.Sequential(nn.Conv2d(3, 2, 8, stride=8), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
     parts, subject = parts_of(model), identity.Identity(model)
-    with running(Kept()):
+    with running(RecordingTest()):
         before = subject.model(parts).weights
         with torch.inference_mode():
             model[0].weight[0, 0, 0, 0] += 1
@@ -173,7 +167,7 @@ def test_weights_that_pytorch_does_not_count_writes_of_are_read_each_time(image)
 
 def test_within_a_test_the_weights_are_read_once(model, image, hashed):
     explainer = Explainer(model, preprocess=preprocess)
-    with running(Kept()):
+    with running(RecordingTest()):
         for _ in range(3):
             explainer(str(image), lambda output: output.sum())
     assert len(hashed) == 1

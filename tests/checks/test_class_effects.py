@@ -63,7 +63,7 @@ def test_one_image_has_no_interval():
 
 def test_a_place_like_its_surroundings_is_no_answer():
     flat = [torch.full((3, *SHAPE), 0.5)]
-    with pytest.raises(HeatmapError, match="moves no score of any class"):
+    with pytest.raises(HeatmapError, match="changes no class.s score"):
         Explainer(Regions()).fed_by(flat, CORNER)
 
 

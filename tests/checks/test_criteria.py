@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pytest_gradcam import Heatmap, HeatmapError, NoEvidenceError
-from pytest_gradcam.checks.criteria import LiftAtLeast, MassAtLeast, SameClass, ScoreWithin, SimilarityAtLeast, criteria
+from pytest_gradcam.checks.criteria import Bounds, LiftAtLeast, MassAtLeast, SameClass, ScoreWithin, SimilarityAtLeast
 from pytest_gradcam.checks.perturbed import PerturbedImage
 from pytest_gradcam.evidence.bounds import Lift
 from pytest_gradcam.evidence.record import Subject
@@ -170,7 +170,7 @@ def test_the_heatmap_stays_like_itself():
 
 def made(**asked):
     nothing = {"same_class": False, "score_within": None, "mass_at_least": None, "similarity_at_least": None}
-    return criteria(**{**nothing, **asked})
+    return Bounds(**{**nothing, **asked}).criteria(MASK)
 
 
 def test_criteria_are_those_that_were_made():

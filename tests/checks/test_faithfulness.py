@@ -12,26 +12,18 @@ from torch import nn
 from pytest_gradcam import Explainer, FocusError, HeatmapError, NoEvidenceError
 from pytest_gradcam.cam.engine import Engine
 from pytest_gradcam.checks import faithfulness
-from pytest_gradcam.checks.faithfulness import DeletionInsertion, rearranged
-from pytest_gradcam.evidence.current_test import running
-from tests.evidence.test_bounds import Keeper
+from pytest_gradcam.checks.faithfulness import DeletionInsertion, Faithful, Faithfulness, rearranged
+from pytest_gradcam.evidence.record import Subject
 from tests.sanity_models import Corner, Drawn, Empty, Red, Turned, explained_by, network, noise, red_square
 from tests.states import same, state_of
 
 
-@pytest.fixture
-def kept():
-    keeper = Keeper()
-    with running(keeper):
-        yield keeper.records
-
-
-def test_a_map_of_the_evidence_passes(kept):
+def test_a_map_of_the_evidence_passes(records):
     Explainer(Red(), layer="features").assert_faithful(red_square(), target=0)
-    assert (kept[0].outcome, kept[0].figure, kept[0].bound) == ("passed", 1.0, 0.9)
-    assert kept[0].seed == 0
-    assert kept[0].parameters == {"orders": 20}
-    assert [label for label, _ in kept[0].details] == ["deletion", "insertion", "ROAD"]
+    assert (records[0].outcome, records[0].figure, records[0].bound) == ("passed", 1.0, 0.9)
+    assert records[0].seed == 0
+    assert records[0].parameters == {"orders": 20}
+    assert [label for label, _ in records[0].details] == ["deletion", "insertion", "ROAD"]
 
 
 def test_a_map_of_other_places_fails_with_figures_and_advice():
@@ -54,14 +46,14 @@ def test_the_class_that_is_predicted_stays_the_one_that_is_scored():
     Explainer(Red(), layer="features").assert_faithful(red_square(), orders=9)
 
 
-def test_a_callable_and_a_seed(kept):
+def test_a_callable_and_a_seed(records):
     explainer = Explainer(Red(), layer="features")
     for seed in (3, 3, 4):
         with pytest.raises(FocusError):
             explained_by(Turned(Red(), layer="features")).assert_faithful(
                 red_square(), target=lambda out: out[0], seed=seed
             )
-    assert kept[0].details == kept[1].details != kept[2].details
+    assert records[0].details == records[1].details != records[2].details
     explainer.assert_faithful(red_square(), target=lambda out: out[0], at_least=1)
 
 
@@ -80,13 +72,13 @@ class TestUndecided:
             explainer.assert_faithful(red_square() if image is None else image, **arguments)
         assert not isinstance(caught.value, AssertionError)
 
-    def test_a_heatmap_of_zeros(self, kept):
+    def test_a_heatmap_of_zeros(self, records):
         self.refused(
             "no positive evidence .* explain another target",
             explained_by(Empty(Red(), layer="features")),
             NoEvidenceError,
         )
-        assert [record.outcome for record in kept] == ["no evidence"]
+        assert [record.outcome for record in records] == ["no evidence"]
 
     def test_an_image_that_scores_no_higher_than_its_mean_colour(self):
         class Mean(Red):
@@ -208,3 +200,78 @@ def test_the_random_orders_are_the_cells_in_other_places():
         assert not np.array_equal(other, grid)
     again = list(rearranged(grid, 12, np.random.default_rng(0)))
     np.testing.assert_array_equal(made, again)
+
+
+SUBJECT = Subject(target="red")
+
+
+def judged(own, others, subject=SUBJECT):
+    """The verdict on the figures, as if these others had been asked for."""
+    check = Faithful(0.9, len(others))
+    return check.judged(check.record(subject), own, others)
+
+
+def faith(total):
+    return Faithfulness(deletion=0.5, insertion=0.5 + 3 * total, road=0.0)
+
+
+def parts(record):
+    return record.outcome, record.figure, record.bound, record.finding, record.details, record.advice
+
+
+class TestVerdict:
+    def test_the_bound_itself_passes_and_below_it_fails(self):
+        others = [faith(0.1)] * 18 + [faith(0.3)] * 2
+        assert judged(faith(0.2), others).outcome == "passed"
+        others[0] = faith(0.3)
+        failed = judged(faith(0.2), others)
+        assert (failed.outcome, failed.figure) == ("failed", 0.85)
+
+    def test_a_tie_counts_half(self):
+        assert judged(faith(0.2), [faith(0.2)] * 20).figure == 0.5
+        assert judged(faith(0.2), [faith(0.2)] * 2 + [faith(0.1)] * 18).figure == 0.95
+
+    def test_each_figure_counts_in_its_own_direction(self):
+        assert Faithfulness(0.2, 0.8, 0.3).total == pytest.approx(0.3)
+        for better, worse in [((0.1, 0.5, 0), (0.2, 0.5, 0)), ((0, 0.6, 0), (0, 0.5, 0)), ((0, 0, 0.2), (0, 0, 0.1))]:
+            assert Faithfulness(*better).total > Faithfulness(*worse).total
+
+    def test_details_give_the_median_of_the_others(self):
+        record = judged(Faithfulness(0.1, 0.9, 0.2), [Faithfulness(x, x, x) for x in (0.3, 0.4, 0.9)])
+        assert record.details == (
+            ("deletion", "0.100, random orders 0.400 (lower is better)"),
+            ("insertion", "0.900, random orders 0.400 (higher is better)"),
+            ("ROAD", "0.200, random orders 0.400 (higher is better)"),
+        )
+
+
+def test_the_whole_of_a_verdict_on_faithfulness():
+    """To the letter: the sentence is what a user reads first, the advice what they do next."""
+    own, others = Faithfulness(0.1, 0.9, 0.2), [Faithfulness(0.3, 0.4, 0.1)] * 12 + [own_better()] * 8
+    assert parts(judged(own, others)) == (
+        "failed",
+        0.6,
+        0.9,
+        "the heatmap's order of pixels moves the score of 'red' more than 12 of 20 random orders do, 60.0 %; "
+        "expected at least 90.0 %",
+        (
+            ("deletion", "0.100, random orders 0.300 (lower is better)"),
+            ("insertion", "0.900, random orders 0.400 (higher is better)"),
+            ("ROAD", "0.200, random orders 0.100 (higher is better)"),
+        ),
+        "look at the picture; the map does not say what this score depends on: choose another layer or method "
+        "(hirescam, layercam), and base no verdict on this one",
+    )
+
+
+def own_better():
+    return Faithfulness(0.0, 1.0, 0.5)
+
+
+def test_a_target_without_a_name_is_left_out_and_a_near_miss_reads_as_one():
+    others = [faith(0.1)] * 17999 + [faith(0.3)] * 2001
+    record = judged(faith(0.2), others, Subject())
+    assert record.finding == (
+        "the heatmap's order of pixels moves the score more than 17999 of 20000 random orders do, 89.995 %; "
+        "expected at least 90.000 %"
+    )

@@ -12,26 +12,19 @@ from torch import nn
 from pytest_gradcam import Explainer, FocusError, HeatmapError, NoEvidenceError
 from pytest_gradcam.cam import redraw as redrawing
 from pytest_gradcam.cam.redraw import copied, parts, redraw
-from pytest_gradcam.evidence.current_test import running
-from tests.evidence.test_bounds import Keeper
+from pytest_gradcam.checks.randomisation import DependsOnWeights
+from pytest_gradcam.evidence.record import Subject
 from tests.sanity_models import Blob, Edges, Empty, explained_by, network, noise
 from tests.states import same, state_of
 
 
-@pytest.fixture
-def kept():
-    keeper = Keeper()
-    with running(keeper):
-        yield keeper.records
-
-
 @pytest.mark.parametrize("norm", [False, True], ids=["plain", "batch norm"])
 @pytest.mark.parametrize("cascade", [False, True])
-def test_a_map_of_what_was_learnt_passes(kept, norm, cascade):
+def test_a_map_of_what_was_learnt_passes(records, norm, cascade):
     Explainer(network(norm=norm)).assert_depends_on_weights(noise(), target=2, cascade=cascade, draws=3, at_most=0.6)
-    assert kept[0].outcome == "passed"
-    assert -1 <= kept[0].figure < 0.6
-    assert ("stages" in dict(kept[0].details)) == cascade
+    assert records[0].outcome == "passed"
+    assert -1 <= records[0].figure < 0.6
+    assert ("stages" in dict(records[0].details)) == cascade
 
 
 @pytest.mark.parametrize("drawn", [Blob, Edges])
@@ -59,12 +52,12 @@ def test_a_cascade_finds_a_method_that_does_not_look_at_the_head():
     assert similar == [1.0, 1.0]
 
 
-def test_the_same_seed_gives_the_same_figure(kept):
+def test_the_same_seed_gives_the_same_figure(records):
     explainer = Explainer(network())
     for seed in (0, 0, 1):
         explainer.assert_depends_on_weights(noise(), target=2, draws=2, at_most=0.99, seed=seed)
-    assert kept[0].figure == kept[1].figure != kept[2].figure
-    assert [record.seed for record in kept] == [0, 0, 1]
+    assert records[0].figure == records[1].figure != records[2].figure
+    assert [record.seed for record in records] == [0, 0, 1]
 
 
 @pytest.mark.parametrize("mode", ["eval", "train and frozen"])
@@ -105,7 +98,7 @@ class TestUndecided:
             NoEvidenceError,
         )
 
-    def test_some_draws_without_evidence_are_drawn_again(self, kept):
+    def test_some_draws_without_evidence_are_drawn_again(self, records):
         class Sometimes(Blob):
             calls: ClassVar = []
 
@@ -115,7 +108,7 @@ class TestUndecided:
 
         with pytest.raises(FocusError):
             explained_by(Sometimes(network())).assert_depends_on_weights(noise(), target=2, draws=4)
-        assert dict(kept[0].details)["draws"].startswith("4, ")
+        assert dict(records[0].details)["draws"].startswith("4, ")
 
     def test_a_model_that_cannot_be_copied(self):
         model = network()
@@ -207,3 +200,56 @@ def test_batch_statistics_follow_the_redrawn_weights():
     seen = model[:2](torch.stack([noise(), noise().flip(2), noise().flip(1), noise().flip(1, 2)]))
     assert not model.training
     torch.testing.assert_close(seen.mean((0, 2, 3)), model[1].bias.detach(), atol=1e-4, rtol=0)
+
+
+def judged(similarities, bound=0.5):
+    check = DependsOnWeights(bound, len(similarities))
+    return check.judged(check.record(Subject()), similarities)
+
+
+def fields_of(record):
+    return record.outcome, record.figure, record.bound, record.finding, record.details, record.advice
+
+
+class TestVerdict:
+    def test_it_is_the_mean_over_draws_and_stages(self):
+        record = judged([[0.9, 0.1], [0.5, 0.3]])
+        assert (record.figure, record.outcome) == (pytest.approx(0.45), "passed")
+        assert dict(record.details) == {"draws": "2, from 0.40 to 0.50", "stages": "0.70, 0.20"}
+
+    def test_the_bound_itself_passes_and_above_it_fails(self):
+        assert judged([[0.5], [0.5]]).outcome == "passed"
+        assert judged([[0.5], [0.5 + 1e-9]]).outcome == "failed"
+
+    def test_opposite_maps_are_not_alike(self):
+        assert judged([[-1.0], [-0.9]]).outcome == "passed"
+
+
+def test_the_whole_of_a_verdict_on_weights():
+    assert fields_of(judged([[0.5], [0.75]])) == (
+        "failed",
+        0.625,
+        0.5,
+        "with the weights redrawn the heatmap still has a rank correlation of 0.625 with what it was; expected at most 0.5",
+        (("draws", "2, from 0.50 to 0.75"),),
+        "look at the picture; this map shows the picture rather than what the model learnt from it: use another "
+        "method (gradcam, hirescam) or layer, and base no verdict on this one",
+    )
+
+
+def test_the_whole_of_a_verdict_on_weights_in_stages():
+    record = judged([[0.5, 1.0, 0.0], [0.75, 1.0, 0.25]])
+    assert fields_of(record)[3:5] == (
+        "with the weights redrawn after each of 3 stages from the top the heatmap still has a rank correlation of 0.583 "
+        "with what it was; expected at most 0.5",
+        (("draws", "2, from 0.50 to 0.67"), ("stages", "0.62, 1.00, 0.12")),
+    )
+
+
+def test_a_figure_just_over_the_bound_on_weights_reads_as_over_it():
+    assert "correlation of 0.5001 with" in judged([[0.5001]]).finding
+
+
+def test_a_bound_reads_with_as_many_digits_as_it_takes_to_tell_it_from_the_figure():
+    finding = judged([[0.50016]], bound=0.50014).finding
+    assert finding.endswith("correlation of 0.5002 with what it was; expected at most 0.5001")

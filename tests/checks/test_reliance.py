@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from pytest_gradcam import Explainer, FocusError, HeatmapError, NoEvidenceError, masks
+from pytest_gradcam import Explainer, FocusError, HeatmapError, NoEvidenceError, masks, overlay
 from pytest_gradcam.checks.donors import arrange
 from pytest_gradcam.checks.masked_image import read_masked_images
 from tests.states import same, state_of
@@ -107,7 +107,7 @@ def test_one_class_that_is_also_the_answer_to_nothing_is_no_ground_for_a_no():
 def test_the_same_on_all_images_leaves_the_mean_colour():
     found = Explainer(Reads(CORNER)).reliance(scenes(24)[::2], CORNER)
     assert (found.relies, found.intervention) == (True, "colour")
-    assert "the place holds the same on the images" in found.why
+    assert "these pixels are the same in all images" in found.why
     constant = [scene(i, i % 2, 0) for i in range(12)]
     for image in constant:
         image[:, CORNER] = constant[0][:, CORNER]
@@ -139,7 +139,7 @@ def test_one_image_shows_reliance_where_it_is_clear_and_never_that_there_is_none
     assert (found.relies, found.intervention, found.p_value, found.images) == (True, "colour", None, 1)
     found = Explainer(Reads(DISC)).reliance([scene(0, 1, 0)], CORNER)
     assert (found.relies, found.effect, found.images) == (None, 0, 1)
-    assert "one image cannot show that a model ignores a place" in found.reason
+    assert "one image cannot show that a model ignores these pixels" in found.reason
 
 
 def test_masks_one_each_follow_an_artefact_that_moves():
@@ -236,7 +236,7 @@ def test_what_the_core_costs_without_the_artefact_is_taken_off():
 def test_images_without_the_artefact_show_what_their_place_is_worth():
     marked = [scene(i, i % 2, i % 2) for i in range(16)]
     plain = [scene(100 + i, i % 2, None) for i in range(16)]
-    # The wide mask cuts into the disc, marked or not: what that costs is taken off.
+    # The wide mask cuts into the disc, marked or not: what that costs is subtracted.
     assert Explainer(Reads(DISC)).reliance(marked, WIDE).relies is None
     found = Explainer(Reads(DISC)).reliance(marked, WIDE, without=plain)
     assert (found.relies, found.intervention) == (False, "inpaint")
@@ -250,8 +250,8 @@ def test_images_without_the_artefact_show_what_their_place_is_worth():
 @pytest.mark.parametrize(
     ("without", "masks_", "reason"),
     [
-        ([scene(0, 0, 0)], CORNER, "without= holds one image; expected two at least, to see"),
-        ([scene(0, 0, 0)] * 2, [CORNER] * 3 + [DISC], "without= needs the same place in all images"),
+        ([scene(0, 0, 0)], CORNER, "without= is one image; expected at least two, to see"),
+        ([scene(0, 0, 0)] * 2, [CORNER] * 3 + [DISC], "without= needs the same mask in all images"),
         ([torch.rand(3, 40, 40)] * 2, CORNER, r"has shape \(32, 32\), the image has \(40, 40\)"),
     ],
 )
@@ -306,7 +306,7 @@ def test_models_that_bear_no_verdict_are_refused():
         Explainer(dead).assert_no_reliance(images[:1], CORNER)
     with pytest.raises(HeatmapError, match="scores its best two classes the same"):
         Explainer(Reads(CORNER, scale=0.0)).assert_no_reliance(images, CORNER)
-    with pytest.raises(HeatmapError, match="hold NaN or infinite values"):
+    with pytest.raises(HeatmapError, match="contain NaN or infinite values"):
         Explainer(Reads(CORNER, bias=(float("nan"), 0.0, 0.0))).assert_no_reliance(images, CORNER)
 
 
@@ -336,7 +336,7 @@ def test_a_model_without_a_layer_for_heatmaps_is_judged_all_the_same():
     assert found.picture.size[0] > 100
 
 
-def test_images_of_several_sizes_lend_within_their_size():
+def test_images_of_several_sizes_donate_within_their_size():
     small = scenes(8)
     large = [nn.functional.interpolate(image[None], scale_factor=2)[0] for image in scenes(8)]
 
@@ -363,6 +363,13 @@ def test_the_picture_shows_up_to_three_images():
     assert found.picture.mode == "RGB"
 
 
+def test_the_picture_shows_none_of_the_images_without_the_artefact(monkeypatch):
+    shown, images = [], scenes(4)
+    monkeypatch.setattr(overlay, "draw_panels", lambda panels, **_: shown.append(panels))
+    _ = Explainer(Reads(CORNER)).reliance(images[:2], CORNER, without=images[2:]).picture
+    assert len(shown[0]) == 3 * 2
+
+
 def test_the_verdict_is_the_same_each_time_and_in_batches_of_any_size():
     first = Explainer(Reads(CORNER)).reliance(scenes(), CORNER)
     assert Explainer(Reads(CORNER)).reliance(scenes(), CORNER) == first
@@ -378,3 +385,58 @@ def test_the_model_is_given_back():
     with pytest.raises(HeatmapError):
         Explainer(model).reliance(scenes(), np.zeros((SIDE, SIDE), bool))
     assert same(before, state_of(model))
+
+
+WIDTH, PATCH = 16, 4
+
+
+def bars(count, seed, *, tied):
+    """Bars across or upright in faint grey, and a patch in the corner that is red or blue."""
+    draw = torch.Generator().manual_seed(seed)
+    labels, free = (torch.randint(2, (count,), generator=draw) for _ in range(2))
+    images = 0.3 * torch.randn(count, 3, WIDTH, WIDTH, generator=draw)
+    for image, label in zip(images, labels, strict=True):
+        at = int(torch.randint(6, 12, (), generator=draw))
+        (image[:, at : at + 2, 5:13] if label else image[:, 5:13, at : at + 2]).add_(1)
+    return painted(images, labels if tied else free), labels
+
+
+def painted(images, colours):
+    images = images.clone()
+    images[:, :, :PATCH, :PATCH] = 0
+    images[torch.arange(len(images)), 2 * colours, :PATCH, :PATCH] = 2
+    return images
+
+
+def trained(*, tied):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = nn.Sequential(
+            nn.Conv2d(3, 12, 5, 2, 2), nn.ReLU(), nn.Conv2d(12, 24, 3, 1, 1), nn.ReLU(),
+            nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(24, 2),
+        )  # fmt: skip
+        images, labels = bars(512, 1, tied=tied)
+        optimiser = torch.optim.Adam(model.parameters(), 0.01)
+        for batch in torch.arange(512).repeat(12).split(64):
+            optimiser.zero_grad()
+            nn.functional.cross_entropy(model(images[batch]), labels[batch]).backward()
+            optimiser.step()
+    return model.eval()
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_what_training_left_in_the_model_is_told(tied):
+    model = trained(tied=tied)
+    images, labels = bars(50, 2, tied=tied)
+    mask = np.zeros((WIDTH, WIDTH), bool)
+    mask[:PATCH, :PATCH] = True
+
+    found = Explainer(model).reliance(list(images), mask)
+
+    with torch.no_grad():
+        right = [
+            float((model(seen).argmax(1) == labels).float().mean()) for seen in (images, painted(images, 1 - labels))
+        ]
+    assert right[0] >= 0.9
+    assert (right[0] - right[1] >= 0.3) is tied  # the truth, from flipped colours
+    assert found.relies is tied

@@ -1,5 +1,7 @@
 """The verdict on reliance from figures alone: each way to decide it, and each way not to."""
 
+from __future__ import annotations
+
 from dataclasses import replace
 
 import numpy as np
@@ -8,7 +10,7 @@ from PIL import Image
 
 from pytest_gradcam import HeatmapError, Reliance
 from pytest_gradcam.checks import margins
-from pytest_gradcam.checks.reliance_rule import Falls, judged, kept
+from pytest_gradcam.checks.reliance_rule import Falls, finite, judged
 
 
 def falls(mean, count=20, spread=0.2):
@@ -48,7 +50,7 @@ def test_a_loss_that_no_other_class_brought_about_may_be_more_than_it_seems(inte
 def test_the_mean_colour_alone_does_not_clear_images_that_are_all_of_one_class():
     found = judged(figures(0.05, intervention="colour", alike=True))
     assert found.relies is None
-    assert "all images are of one class, and none brings other pixels in" in found.reason
+    assert "all images are of one class, and none brings in other pixels" in found.reason
     assert judged(figures(0.05, intervention="colour")).relies is False
     assert judged(figures(0.05, intervention="paste", alike=True)).relies is False
     assert judged(figures(0.9, intervention="colour", alike=True)).relies is True
@@ -63,7 +65,7 @@ def test_another_bound():
 def test_too_few_images_say_so():
     found = judged(figures(0.7, count=2))
     assert found.relies is None
-    assert "which holds the bound of 0.5: 2 images are too few" in found.reason
+    assert "which contains the bound of 0.5: 2 images are too few" in found.reason
     assert found.verdict.startswith(
         "undecided whether the model relies on the masked pixels: without the masked pixels"
     )
@@ -112,13 +114,13 @@ def test_the_core_alone_bears_no_verdict():
     assert judged(figures(1.0, core=falls(0.0))).relies is True
 
 
-def test_the_core_is_held_to_the_bound_that_was_asked_for_and_to_the_lenders():
+def test_the_core_is_held_to_the_bound_that_was_asked_for_and_to_the_donors():
     assert judged(figures(1.0, 0.9, core=falls(0.7)), 0.5).relies is True
     assert judged(figures(1.0, 0.9, core=falls(0.7)), 0.7).relies is None
     assert judged(figures(1.0, 0.9, core=falls(0.6), worth=5)).relies is None
 
 
-def test_few_lenders_leave_it_open_what_the_mask_costs_beyond_the_pixels_around_it():
+def test_few_donors_leave_it_open_what_the_mask_costs_beyond_the_pixels_around_it():
     assert judged(figures(1.4, 1.05, worth=12)).relies is True
     assert judged(figures(1.4, 1.05, worth=4)).relies is None
 
@@ -136,7 +138,7 @@ def test_pixels_around_that_matter_make_it_doubtful_that_a_little_is_nothing(mai
     found = judged(figures(main, around))
     assert found.relies is expected
     if expected is None:
-        assert "it may hold only a part of the artefact" in found.reason
+        assert "it may contain only a part of the artefact" in found.reason
 
 
 @pytest.mark.parametrize("intervention", ["swap", "paste"])
@@ -165,7 +167,7 @@ def test_inpainting_speaks_against_the_mean_colour_both_ways():
     for main, other in ((1.0, 0.0), (0.0, 1.0)):
         found = judged(figures(main, intervention="colour", removed={"inpaint": falls(other)}))
         assert found.relies is None
-        assert "the one may bring the cue back, or the other look unnatural" in found.reason
+        assert "one may bring the cue back, or the other may look unnatural" in found.reason
     assert judged(figures(1.0, intervention="colour", removed={"inpaint": falls(0.4)})).relies is True
 
 
@@ -180,7 +182,7 @@ def test_one_image_needs_a_clear_figure_both_ways_and_never_shows_a_no(main, oth
     assert found.p_value is None
     assert found.images == 1
     if main == 0:
-        assert "a class may be told by what is missing in a place" in found.reason
+        assert "a class may be recognised by what is missing there" in found.reason
     if main > 2:
         assert "surer of another class than it was of this one" in found.reason
 
@@ -189,7 +191,7 @@ def test_only_of_one_image_does_a_fall_of_more_than_its_lead_twice_say_nothing()
     assert judged(figures(2.1, intervention="colour", count=2, removed={"inpaint": falls(2.1, 2)})).relies is True
 
 
-def test_few_lenders_widen_the_interval():
+def test_few_donors_widen_the_interval():
     assert judged(figures(0.7)).relies is True
     assert judged(figures(0.7, worth=3)).relies is None
 
@@ -244,7 +246,7 @@ def test_it_says_itself():
 def test_a_picture_needs_an_explainer():
     found = judged(figures(1.0))
     assert isinstance(found, Reliance)
-    with pytest.raises(HeatmapError, match="no explainer made this Reliance"):
+    with pytest.raises(HeatmapError, match="this Reliance was not made by an explainer"):
         _ = found.picture
     said = []
     drawn = replace(found, draw=lambda title, lines: said.append((title, lines)) or Image.new("RGB", (4, 4)))
@@ -254,4 +256,126 @@ def test_a_picture_needs_an_explainer():
 
 
 def test_images_to_which_nothing_was_done_do_not_count():
-    np.testing.assert_array_equal(kept(np.array([0.5, np.nan, 1.0])), [0.5, 1.0])
+    np.testing.assert_array_equal(finite(np.array([0.5, np.nan, 1.0])), [0.5, 1.0])
+
+
+OTHERS = {"colour": "with the mean colour", "inpaint": "with what surrounds them, inpainted"}
+
+
+def level_figures(main, around=0.0, intervention="swap", count=20, removed=None, **more):
+    """Falls that are all alike: their interval is that of the least spread that counts."""
+    others = {name: np.full(count, fall) for name, fall in (removed or {}).items()}
+    return Falls(intervention, "why", np.full(count, main), np.full(count, around), others, **more)
+
+
+class TestDoubts:
+    def test_a_model_that_gives_every_image_the_same_scores(self):
+        assert judged(level_figures(0.0, alive=False)).reason == (
+            "the model gives every image the same scores, so it ignores them altogether; check the weights"
+        )
+
+    def test_too_few_images(self):
+        assert judged(level_figures(0.5, count=1, intervention="colour")).reason == (
+            "without the masked pixels the model loses 0.50 of its margin, but with 95 % confidence a side that may be 0.10 to "
+            "0.90, which contains the bound of 0.45: one image is too few; pass more images"
+        )
+        assert judged(level_figures(0.7, count=2)).reason == (
+            "without the masked pixels the model loses 0.70 of its margin, but with 95 % confidence a side that may be 0.25 to "
+            "1.15, which contains the bound of 0.5: 2 images are too few, or differ too much; pass more images"
+        )
+
+    def test_pixels_around_that_move_it_as_well(self):
+        assert judged(level_figures(1.0, 0.75)).reason == (
+            "without the masked pixels the model loses 1.00 of its margin, and 0.75 without those right around the mask: it "
+            "touches the object, or the artefact reaches beyond it; correct its outline, or pass more images"
+        )
+
+    def test_a_mask_that_may_hold_a_part(self):
+        assert judged(level_figures(0.375, 0.25)).reason == (
+            "without the masked pixels the model loses 0.38 of its margin, and 0.25 without those right around the mask: it "
+            "may contain only a part of the artefact, or touch the object; correct its outline"
+        )
+
+    def test_both_together_up_to_the_bound_are_no_part_of_more(self):
+        assert judged(level_figures(0.375, 0.125)).relies is False
+        assert judged(level_figures(0.375, 0.126)).relies is None
+
+    def test_a_class_that_needs_no_evidence(self):
+        assert judged(level_figures(0.0, intervention="colour", fallback=1.0)).reason == (
+            "the images' class is also what the model answers where there is nothing to see, so it would not fall when its "
+            "evidence is taken away, wherever that lies; pass images that are predicted as other classes as well"
+        )
+
+    def test_one_image_that_loses_nothing(self):
+        assert judged(level_figures(0.0, intervention="colour", count=1)).reason == (
+            "one image cannot show that a model ignores these pixels, since a class may be recognised by what is missing there; "
+            "pass images that are predicted as other classes as well"
+        )
+
+    def test_one_image_that_was_in_the_balance(self):
+        assert judged(level_figures(2.5, intervention="colour", count=1)).reason == (
+            "without the masked pixels the model loses 2.50 of its margin, so it is surer of another class than it was of this "
+            "one, which any change may have caused; pass more images"
+        )
+
+    def test_a_little_that_is_taken_away(self):
+        assert judged(level_figures(0.25, intervention="paste")).reason == (
+            "removing the masked pixels costs up to 0.29 of the margin, and what another class shows there, which these "
+            "images did not bring in, may cost more; pass images that are predicted as other classes, or more images"
+        )
+
+    def test_another_way_to_replace_that_says_the_opposite(self):
+        assert judged(level_figures(1.0, intervention="colour", removed={"inpaint": 0.0})).reason == (
+            "replaced with the mean colour the masked pixels cost 1.00 of the margin, but 0.00 with what surrounds them, "
+            "inpainted: one may bring the cue back, or the other may look unnatural; pass images that differ in these "
+            "pixels, or look at the picture"
+        )
+
+    @pytest.mark.parametrize("order", [("colour", "inpaint"), ("inpaint", "colour")])
+    def test_every_other_way_is_asked(self, order):
+        falls = dict(zip(order, (0.0, 1.0), strict=True))
+        found = judged(level_figures(0.0, removed=falls))
+        assert found.relies is None
+        assert f"but 1.00 {OTHERS[order[1]]}" in found.reason
+
+    def test_what_is_unsure_by_itself_speaks_against_nothing_from_two_images_on(self):
+        assert judged(level_figures(-0.2, count=2, removed={"colour": 0.45})).relies is False
+        assert judged(level_figures(-0.2, count=1, removed={"colour": 0.45})).relies is None
+
+
+class TestWords:
+    def test_of_a_verdict_against(self):
+        found = judged(level_figures(-0.004, 0.0, mean_heat=0.7))
+        assert found.verdict == (
+            "the model does not rely on the masked pixels: without them it loses 0.00 of its margin (-0.04 to 0.03; "
+            "above 0.5 is reliance)"
+        )
+        assert dict(found.rows())["mean heat"] == "0.70 of the heatmaps' maxima in the mask: does not agree"
+
+    def test_of_a_single_image(self):
+        found = judged(level_figures(1.0, intervention="colour", count=1, removed={"inpaint": 1.0}))
+        assert dict(found.rows()) == {
+            "effect": "1.00 of the model's mean margin, 0.60 to 1.40 at 95 % a side, bound 0.45",
+            "replaced": "with the mean colour: why",
+            "around": "0.00 for the pixels right around the mask",
+            "otherwise": "1.00 with what surrounds them, inpainted",
+            "images": "1",
+        }
+        assert repr(found) == (
+            "Reliance(relies=True, effect=1.000 (0.60 to 1.40), bound=0.45, p_value=none, intervention='colour', images=1)"
+        )
+
+    def test_of_images_without_the_artefact(self):
+        found = judged(level_figures(1.25, intervention="paste", without=np.full(20, 0.25)))
+        assert found.effect == 1
+        assert ("without", "0.25 for the same pixels of images without the artefact, subtracted") in found.rows()
+        assert "without" not in dict(judged(level_figures(1.0, intervention="paste")).rows())
+
+    def test_of_heat_where_there_is_no_verdict(self):
+        found = judged(level_figures(0.5, mean_heat=0.7))
+        assert dict(found.rows())["mean heat"] == "0.70 of the heatmaps' maxima in the mask"
+        assert "mean heat" not in dict(judged(level_figures(0.5)).rows())
+
+    def test_heat_at_its_bound_does_not_speak_for_reliance(self):
+        assert judged(level_figures(0.0, mean_heat=margins.MEAN_HEAT)).agreement is True
+        assert judged(level_figures(1.0, mean_heat=margins.MEAN_HEAT)).agreement is False

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pytest_gradcam import Explainer, HeatmapError, Robustness, masks
-from pytest_gradcam.checks.robustness_curve import Step
+from pytest_gradcam.checks.robustness import Step
 from pytest_gradcam.perturbations import brightness, fog, shift
 from tests.checks.test_stability import IMAGE, SQUARE, Colour, Counting, preprocess, square
 from tests.sanity_models import explained_by
@@ -105,16 +105,16 @@ def test_a_geometric_kind_moves_mask_and_heatmap(explainer):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"kind": "frog"}, "'frog' is no kind of perturbation; did you mean 'fog'"),
-        ({"kind": fog(0.3)}, "is no kind of perturbation; expected a name, a class"),
-        ({"kind": 3}, "is no kind of perturbation"),
+        ({"kind": "frog"}, "'frog' is not a kind of perturbation; did you mean 'fog'"),
+        ({"kind": fog(0.3)}, "is not a kind of perturbation; expected a name, a class"),
+        ({"kind": 3}, "is not a kind of perturbation"),
         ({"kind": lambda severity: severity}, "is a float; expected a perturbation"),
         ({"severities": []}, "do not rise; expected at least one"),
         ({"severities": [0.5, 0.1]}, "do not rise"),
         ({"severities": [0.1, 0.1]}, "do not rise"),
         ({"severities": [0, 1.5]}, "severity=1.5 of fog is not usable"),
         ({"severities": [0, float("nan")]}, "severity=nan of fog is not usable"),
-        ({"mass_at_least": 0.5}, "there is none; pass mask="),
+        ({"mass_at_least": 0.5}, "no mask was passed; pass mask="),
         ({"similarity_at_least": 2}, "cannot decide anything"),
         ({"mask": np.ones((3, 3), bool)}, "shape"),
     ],

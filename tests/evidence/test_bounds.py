@@ -4,7 +4,6 @@ import json
 import math
 import warnings
 from contextlib import suppress
-from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -12,26 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_gradcam import FocusError, Heatmap, HeatmapError, masks
+from pytest_gradcam.checks.focus import Overlap
 from pytest_gradcam.evidence import messages
-from pytest_gradcam.evidence.bounds import DISTANCE, Lift, argument, lift_within_reach, settled
+from pytest_gradcam.evidence.bounds import DISTANCE, Lift, argument, lift_within_reach
 from pytest_gradcam.evidence.current_test import running
-from pytest_gradcam.evidence.record import Record
+from pytest_gradcam.evidence.record import Subject
+from tests.conftest import RecordingTest
 
 HAND = np.arange(9, dtype=np.float32).reshape(3, 3)
 CORNER = np.array([[0, 0, 0], [0, 1, 1], [0, 1, 1]])  # mass 24/36 on 4/9 of the view: lift 1.5, and 2.25 at the most
-
-
-class Keeper:
-    """A test that keeps its records."""
-
-    marker: ClassVar = {}
-
-    def __init__(self):
-        self.records = []
-
-    def keep(self, record, _draw):
-        self.records.append(record)
-        return record
 
 
 @pytest.fixture
@@ -39,25 +27,18 @@ def hand():
     return Heatmap.from_array(HAND)
 
 
-@pytest.fixture
-def kept():
-    keeper = Keeper()
-    with running(keeper):
-        yield keeper.records
-
-
 def test_a_lift_says_itself():
     assert repr(masks.lift(2)) == "masks.lift(2)"
     assert masks.lift(2) == Lift(2)
 
 
-def test_a_lift_that_is_kept(hand, kept):
+def test_a_lift_that_is_kept(hand, records):
     hand.assert_focus_within(CORNER, at_least=masks.lift(1.5))
     hand.assert_focus_avoids(CORNER, at_most=masks.lift(1.5))
-    assert [record.outcome for record in kept] == ["passed", "passed"]
+    assert [record.outcome for record in records] == ["passed", "passed"]
 
 
-def test_a_lift_that_is_broken_says_both_the_lift_and_the_share(hand, kept):
+def test_a_lift_that_is_broken_says_both_the_lift_and_the_share(hand, records):
     with pytest.raises(FocusError) as caught:
         hand.assert_focus_within(CORNER, at_least=masks.lift(2))
     assert str(caught.value).splitlines()[:2] == [
@@ -72,10 +53,10 @@ def test_a_lift_to_avoid_that_is_broken(hand):
         hand.assert_focus_avoids(CORNER, at_most=masks.lift(1.4))
 
 
-def test_the_record_keeps_both_and_says_which_the_bound_was_in(hand, kept):
+def test_the_record_keeps_both_and_says_which_the_bound_was_in(hand, records):
     hand.assert_focus_within(CORNER, at_least=masks.lift(1.2))
     hand.assert_focus_within(CORNER, at_least=0.4)
-    in_lift, in_share = kept
+    in_lift, in_share = records
     assert (in_lift.measure, in_lift.bound, in_lift.figure) == ("lift", 1.2, pytest.approx(1.5))
     assert (in_share.measure, in_share.bound, in_share.figure) == ("relevance mass", 0.4, pytest.approx(24 / 36))
     assert in_lift.mass == in_share.mass == pytest.approx(24 / 36)
@@ -102,10 +83,10 @@ def test_a_lift_and_the_share_that_it_stands_for_come_to_the_same_verdict(area, 
 
 
 def outcome(values, mask, at_least):
-    keeper = Keeper()
-    with running(keeper), warnings.catch_warnings(action="ignore"), suppress(FocusError):
+    test = RecordingTest(draws=False)
+    with running(test), warnings.catch_warnings(action="ignore"), suppress(FocusError):
         Heatmap.from_array(values).assert_focus_within(mask, at_least=at_least)
-    return keeper.records[0].outcome
+    return test.records[0].outcome
 
 
 class TestRefused:
@@ -114,21 +95,21 @@ class TestRefused:
     @pytest.mark.parametrize(
         "times", [0, -1, math.nan, math.inf, True, "2", None, np.nan, np.float32(-2)], ids=lambda value: repr(value)
     )
-    def test_what_is_no_lift(self, hand, kept, times):
+    def test_what_is_no_lift(self, hand, records, times):
         with pytest.raises(
             HeatmapError, match=r"at_least=masks\.lift\(.*cannot decide anything; expected a lift above 0"
         ):
             hand.assert_focus_within(CORNER, at_least=masks.lift(times))
-        json.dumps(kept[0].to_plain(), allow_nan=False)  # whatever was passed, the record can travel
+        json.dumps(records[0].to_plain(), allow_nan=False)  # whatever was passed, the record can travel
 
-    def test_a_lift_that_no_mask_of_this_size_can_reach(self, hand, kept):
+    def test_a_lift_that_no_mask_of_this_size_can_reach(self, hand, records):
         words = (
             r"at_least=masks\.lift\(2\.3\) can never hold: on a mask of 44\.4 % of the view no lift is above 2\.25; "
             "pass a lower lift, a share, or a smaller mask"
         )
         with pytest.raises(HeatmapError, match=words):
             hand.assert_focus_within(CORNER, at_least=masks.lift(2.3))
-        assert (kept[0].outcome, kept[0].measure, kept[0].bound) == ("invalid", "lift", 2.3)
+        assert (records[0].outcome, records[0].measure, records[0].bound) == ("invalid", "lift", 2.3)
 
     def test_a_lift_that_every_heatmap_keeps(self, hand):
         with pytest.raises(
@@ -159,31 +140,31 @@ class TestRefused:
     @pytest.mark.parametrize(
         "bound", [0, -0.1, 1.01, 50, math.nan, math.inf, True, "0.5", None, [0.5], np.array([0.5])]
     )
-    def test_what_is_no_share(self, hand, kept, bound):
+    def test_what_is_no_share(self, hand, records, bound):
         with pytest.raises(
             HeatmapError, match=r"at_least=.* cannot decide anything; expected a share .* or masks\.lift"
         ):
             hand.assert_focus_within(CORNER, at_least=bound)
-        json.dumps(kept[0].to_plain(), allow_nan=False)
+        json.dumps(records[0].to_plain(), allow_nan=False)
 
     @pytest.mark.parametrize("threshold", [None, "0.5", math.nan, True, [0.5]])
-    def test_what_is_no_threshold(self, hand, kept, threshold):
+    def test_what_is_no_threshold(self, hand, records, threshold):
         with pytest.raises(HeatmapError, match="threshold=.* cannot be used; expected a finite number, such as 0.5"):
             hand.assert_overlap(CORNER, threshold=threshold)
-        json.dumps(kept[0].to_plain(), allow_nan=False)
+        json.dumps(records[0].to_plain(), allow_nan=False)
 
     @pytest.mark.parametrize("bound", [np.float32(0.5), np.float64(0.5), np.int64(1)])
-    def test_numbers_of_numpy_are_numbers(self, hand, kept, bound):
+    def test_numbers_of_numpy_are_numbers(self, hand, records, bound):
         mask = np.where(np.arange(9).reshape(3, 3) > 0, 1, 0)  # all of the heat
         hand.assert_focus_within(mask, at_least=bound)
-        json.dumps(kept[0].to_plain(), allow_nan=False)
+        json.dumps(records[0].to_plain(), allow_nan=False)
 
 
-def test_a_lift_never_reads_like_the_bound_it_missed(hand, kept):
+def test_a_lift_never_reads_like_the_bound_it_missed(hand, records):
     lift = hand.lift(CORNER)
     with pytest.raises(FocusError):
         hand.assert_focus_within(CORNER, at_least=masks.lift(lift + 1e-6))
-    assert messages.headline(kept[0]).startswith(
+    assert messages.headline(records[0]).startswith(
         "the attention has a lift of 1.5 on the mask, 66.66667 % of it; expected at least 1.500001, 66.66671 %"
     )
 
@@ -233,9 +214,9 @@ def test_a_lift_of_any_size_above_zero_is_one(hand):
     hand.assert_focus_within(CORNER, at_least=masks.lift(1e-20))
 
 
-def test_settling_makes_plain_numbers_of_numpys():
-    record = Record(check="overlap", measure="IoU", bound=np.float32(0.5), parameters={"threshold": np.float32(0.25)})
-    found = settled(record)
+def test_checking_makes_plain_numbers_of_numpys():
+    check = Overlap(np.float32(0.5), np.float32(0.25))
+    found = check.checked(check.record(Subject()))
     assert (type(found.bound), found.bound) == (float, 0.5)
     assert {name: type(value) for name, value in found.parameters.items()} == {"threshold": float}
 

@@ -7,9 +7,9 @@ import pytest
 
 import pytest_gradcam
 import pytest_gradcam.heatmap  # with the checks that are objects
-from pytest_gradcam.checks.check import Check
 from pytest_gradcam.errors import SettingsError
 from pytest_gradcam.evidence import requirements
+from pytest_gradcam.evidence.check import Check
 
 PACKAGE = Path(pytest_gradcam.__file__).parent
 

@@ -8,26 +8,9 @@ import pytest
 
 from pytest_gradcam import FocusError, Heatmap, HeatmapError, NoEvidenceError, masks
 from pytest_gradcam.evidence import settle
-from pytest_gradcam.evidence.current_test import running
 from pytest_gradcam.evidence.record import Record, Subject
-from tests.evidence.test_bounds import Keeper
 
 CHECK = Record(check="overlap", measure="IoU", bound=0.5)
-
-
-class Drawing(Keeper):
-    """A test that has its records drawn."""
-
-    def keep(self, record, draw):
-        self.drawn = draw(record)
-        return super().keep(record, draw)
-
-
-@pytest.fixture
-def test():
-    keeper = Drawing()
-    with running(keeper):
-        yield keeper
 
 
 def draw(record):
@@ -42,28 +25,28 @@ def measured(outcome):
     return measure
 
 
-def test_a_check_that_holds_is_kept_drawn_and_handed_on(test):
+def test_a_check_that_holds_is_kept_drawn_and_handed_on(recording):
     record = settle.judge(CHECK, measured("passed"), draw)
     assert (record.check, record.outcome, record.figure) == ("overlap", "passed", 0.6)
-    assert [kept.outcome for kept in test.records] == ["passed"]
-    assert test.drawn == "a picture of overlap passed"
+    assert [kept.outcome for kept in recording.records] == ["passed"]
+    assert recording.pictures[0] == "a picture of overlap passed"
 
 
-def test_a_check_that_does_not_hold_raises_after_it_was_kept(test):
+def test_a_check_that_does_not_hold_raises_after_it_was_kept(recording):
     with pytest.raises(FocusError):
         settle.judge(CHECK, measured("failed"), draw)
-    assert [kept.outcome for kept in test.records] == ["failed"]
+    assert [kept.outcome for kept in recording.records] == ["failed"]
 
 
 @pytest.mark.parametrize(("error", "outcome"), [(HeatmapError, "invalid"), (NoEvidenceError, "no evidence")])
-def test_what_keeps_a_check_from_being_decided_is_its_reason(test, error, outcome):
+def test_what_keeps_a_check_from_being_decided_is_its_reason(recording, error, outcome):
     def measure(_check):
         raise error("there is nothing; look elsewhere")
 
     with pytest.raises(error, match="no verdict on overlap: there is nothing; look elsewhere") as caught:
         settle.judge(CHECK, measure, draw)
     assert type(caught.value) is error
-    kept = test.records[0]
+    kept = recording.records[0]
     assert (kept.outcome, kept.figure, kept.bound) == (outcome, None, 0.5)
     assert kept.reason == "there is nothing; look elsewhere"
 

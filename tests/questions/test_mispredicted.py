@@ -6,6 +6,7 @@ from pytest_gradcam import FocusError, HeatmapError
 from pytest_gradcam.evidence.current_test import running
 from pytest_gradcam.evidence.record import Subject
 from pytest_gradcam.questions import mispredicted
+from tests.conftest import RecordingTest
 
 WRONG = {"target": "cat", "target_index": 3, "predicted": "dog", "predicted_index": 5, "image": "cat.png"}
 RANKED = {"rank": 2, "classes": 10, **WRONG}
@@ -15,15 +16,8 @@ class Skipped(Exception):
     pass
 
 
-class Notes:
-    """A test that keeps its records, and can be skipped."""
-
-    def __init__(self):
-        self.records = []
-
-    def keep(self, record, draw):
-        self.records.append(record)
-        return record
+class Notes(RecordingTest):
+    """A test that can be skipped."""
 
     def skip(self, reason):
         raise Skipped(reason)
@@ -31,7 +25,7 @@ class Notes:
 
 @pytest.fixture
 def test():
-    notes = Notes()
+    notes = Notes(draws=False)
     with running(notes):
         yield notes
 
