@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import chain
@@ -82,19 +82,22 @@ class Parts:
 def parts_of(model: nn.Module) -> Parts:
     """The parts of a model and of all modules in it."""
     modules = list(model.modules())
-    parameters = {id(each): each for module in modules for _, each in _own(module, "_parameters")}
-    buffers = [(module, name, each) for module in modules for name, each in _own(module, "_buffers")]
-    return Parts(modules, list(parameters.values()), buffers)
+    parameters = dict.fromkeys(each for module in modules for _, each in _own(module, "_parameters"))
+    parameters.pop(None, None)
+    buffers = [
+        (module, name, each) for module in modules for name, each in _own(module, "_buffers") if each is not None
+    ]
+    return Parts(modules, list(parameters), buffers)
 
 
-def _own(module: nn.Module, table: str) -> list[tuple[str, Any]]:
+def _own(module: nn.Module, table: str) -> Iterable[tuple[str, Any]]:
     """What the module itself holds; read from its tables, since `named_parameters` takes ten times as long."""
     found = vars(module).get(table)
     if isinstance(found, dict):
-        return [pair for pair in found.items() if pair[1] is not None]
+        return found.items()
     if table == "_parameters":
-        return list(module.named_parameters(recurse=False))
-    return list(module.named_buffers(recurse=False, remove_duplicate=False))
+        return module.named_parameters(recurse=False)
+    return module.named_buffers(recurse=False, remove_duplicate=False)
 
 
 def _check_initialised(parts: Parts) -> None:
@@ -153,13 +156,21 @@ def _written(parts: Parts, parameter: nn.Parameter) -> str:
 def _keep_values(parts: Parts) -> None:
     """The values of the buffers, and of tensors that the user's own modules hold as plain attributes."""
     plain = [
-        tensor
+        (held, name, tensor)
         for module in parts.modules
         if not type(module).__module__.startswith("torch.nn.")
-        for tensor in vars(module).values()
+        for held in [vars(module)]
+        for name, tensor in held.items()
         if isinstance(tensor, Tensor)
     ]
-    later(Values([*(buffer for _, _, buffer in parts.buffers), *plain]).restore)
+    later(Values([*(buffer for _, _, buffer in parts.buffers), *(tensor for _, _, tensor in plain)]).restore)
+
+    def restore() -> None:
+        for held, name, tensor in plain:
+            if held.get(name) is not tensor:
+                held[name] = tensor
+
+    later(restore)
 
 
 def _keep_tables(parts: Parts) -> None:

@@ -16,7 +16,7 @@ from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
 from pytest_gradcam.cam.guard import forward
-from pytest_gradcam.cam.surroundings import eager, random_states_kept
+from pytest_gradcam.cam.surroundings import eager, random_states_kept, without_gradients
 from pytest_gradcam.errors import HeatmapError
 
 _STEPS = 50  # of a power iteration: by then a spectral norm is known to a percent
@@ -61,7 +61,7 @@ def copied(network: nn.Module) -> nn.Module:
 
 def redraw(modules: Sequence[nn.Module], generator: torch.Generator) -> None:
     """Every parameter tensor of the modules takes its own values in random order, so that its scale stays."""
-    with torch.no_grad():
+    with without_gradients():
         scales = [(name, effective, _scale(effective())) for name, effective in _parametrised(modules)]
         for parameter in (parameter for module in modules for parameter in module.parameters(recurse=False)):
             flat = parameter.detach().reshape(-1)
@@ -152,6 +152,6 @@ def _recalibrate(model: nn.Module, redrawn: Sequence[nn.Module], inputs: Tensor)
         norm.reset_running_stats()
         norm.momentum = None
         norm.train()
-    with random_states_kept(), torch.no_grad(), eager():
+    with random_states_kept(), without_gradients(), eager():
         forward(model, views)
     model.eval()

@@ -29,6 +29,16 @@ def eager() -> undoing[None]:
     return undoing(run_eagerly)
 
 
+def without_gradients() -> undoing[None]:
+    """A `with` block: as torch.no_grad, and its end may be interrupted."""
+
+    def begin() -> None:
+        later(partial(_set_grad, torch.is_grad_enabled()))
+        _set_grad(False)
+
+    return undoing(begin)
+
+
 def seed_all(seed: int) -> None:
     """The global random states of Python, NumPy and PyTorch begin at this seed."""
     random.seed(seed)
@@ -51,8 +61,7 @@ def keep_random_states() -> None:
 
 def take_gradients() -> None:
     """For `undoing`: gradients can be taken, also inside of no_grad and inference_mode."""
-    grad = torch.is_grad_enabled()
-    later(lambda: _set_grad(grad))
+    later(partial(_set_grad, torch.is_grad_enabled()))
     if torch.is_inference_mode_enabled():
         left = torch.inference_mode(False)
         later(lambda: _leave(left))

@@ -1,8 +1,8 @@
 """What a call changes in a model or in the process is undone at its end, wherever an interrupt hits it.
 
 Ctrl-C and the alarm of a timeout can come between any two lines, also while things are being undone. So each undoing is
-registered before its change and can be done twice, and there are two levels that see to it: the `with` block of
-`undoing`, and `finished` around the whole call, for an interrupt that hits the end of the block.
+registered before its change and can be done twice, and whatever the end of the `with` block of `undoing` left undone,
+since an interrupt hit it, `finished` does at the end of the whole call.
 """
 
 from __future__ import annotations
@@ -76,8 +76,11 @@ def finished(call: Callable[_Arguments, _Result]) -> Callable[_Arguments, _Resul
     def run(*arguments: _Arguments.args, **options: _Arguments.kwargs) -> _Result:
         mark = len(_thread.undos)
         try:
-            return call(*arguments, **options)
-        finally:
+            try:
+                return call(*arguments, **options)
+            finally:
+                _undo_to(mark)
+        finally:  # an interrupt may have hit the line above
             _undo_to(mark)
 
     return run

@@ -42,7 +42,7 @@ class Values:
 
 
 def _joined(group: Sequence[Tensor]) -> Tensor:
-    return torch.cat([tensor.detach().reshape(-1) for tensor in group])
+    return torch.cat([(each.detach() if each.requires_grad else each).reshape(-1) for each in group])
 
 
 def _size(shape: torch.Size) -> int:
