@@ -11,6 +11,7 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast
 
 from pytest_gradcam.cam.engine import Engine
+from pytest_gradcam.cam.undo import finished
 from pytest_gradcam.checks import (
     class_effects,
     determinism,
@@ -45,6 +46,7 @@ def _asks(
 ) -> Callable[Concatenate[Explainer, _Arguments], _Result]:
     """A check as a method: its signature and docstring are those of the function."""
 
+    @finished
     @wraps(check)
     def method(self: Explainer, /, *arguments: _Arguments.args, **options: _Arguments.kwargs) -> _Result:
         return check(self._source(), *arguments, **options)

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from pytest_gradcam.cam.guard import forward
-from pytest_gradcam.cam.layers import Site
+from pytest_gradcam.cam.sites import Site
+from pytest_gradcam.cam.undo import later, undoing
 from pytest_gradcam.errors import HeatmapError
 
 #: From a sum of scores and the leaf to the gradient there, or what a method takes in its place.
@@ -90,7 +91,7 @@ class Captured:
     def _multiplication(self) -> AbstractContextManager[object]:
         """How the backward pass multiplies: without the rows of zeros, where there may be many."""
         faster = _rows_of_zeros_skipped() if self.site.prefix and self.leaf.device.type == "cpu" else None
-        return faster() if faster else nullcontext()
+        return undoing(partial(_enter, faster())) if faster else nullcontext()
 
 
 @cache
@@ -113,6 +114,18 @@ def _rows_of_zeros_skipped() -> Callable[[], AbstractContextManager[object]] | N
         return Skipped if _is_right(Skipped) else None
     except Exception:
         return None
+
+
+def _enter(mode: Any) -> None:
+    """For `undoing`: the mode holds until its end."""
+    from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
+
+    def leave() -> None:
+        if mode in _get_current_dispatch_mode_stack():
+            mode.__exit__(None, None, None)
+
+    later(leave)
+    mode.__enter__()
 
 
 def _is_right(multiplication: Callable[[], AbstractContextManager[object]]) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass, replace
 from functools import partial
@@ -16,19 +15,23 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pytest_gradcam import masks
+from pytest_gradcam.cam import model_methods
 from pytest_gradcam.cam.cache import HeatmapCache, model_key
 from pytest_gradcam.cam.cache import key as cache_key
 from pytest_gradcam.cam.compute import make
 from pytest_gradcam.cam.detection import explain_box
-from pytest_gradcam.cam.guard import forward, random_states_kept, seed_all, untouched
+from pytest_gradcam.cam.guard import forward, untouched
 from pytest_gradcam.cam.identity import Identity, about, describe
 from pytest_gradcam.cam.inputs import Input, Reader, batches, stack
 from pytest_gradcam.cam.layers import Candidate, Choice, choose
+from pytest_gradcam.cam.mixing import Mixing
 from pytest_gradcam.cam.outputs import Goal, class_scores, per_image, resolve
 from pytest_gradcam.cam.preprocess import Preprocess
 from pytest_gradcam.cam.redraw import copied, redrawn
 from pytest_gradcam.cam.segmentation import explain_region
 from pytest_gradcam.cam.structure import anatomy
+from pytest_gradcam.cam.surroundings import keep_random_states, seed_all
+from pytest_gradcam.cam.undo import in_turn, undoing
 from pytest_gradcam.cam.wrappers import unwrap
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.evidence.record import Subject
@@ -83,10 +86,12 @@ class Engine:
         self._cache = cache
         self._identity = Identity(self._network)
         self._choices: OrderedDict[Any, _Chosen] = OrderedDict()
+        self._mixing: Mixing | None = Mixing()
         self._asked: tuple[Input, Goal, str | None] | None = None
         if device != "auto":
             _move(model, device)
 
+    @in_turn
     def read(self, image: Any) -> Input:
         """The image ready for the model; what is ready already comes back as it is.
 
@@ -98,6 +103,7 @@ class Engine:
     def __repr__(self) -> str:
         return describe(self._network)
 
+    @in_turn
     def identified(self, subject: _Subject, image: Any = None) -> _Subject:
         """The subject, or record, with all that is said of the model, and of the image if it is about one."""
         return about(subject, self._identity.model(), None if image is None else self.read(image))
@@ -108,10 +114,12 @@ class Engine:
         return self._names
 
     @property
+    @in_turn
     def layer(self) -> str:
         """The target layer in use, by its dotted name. Raises HeatmapError before the first image if it is not set."""
         return self._layer or self._chosen().choice.site.name
 
+    @in_turn
     def layers(self) -> tuple[Candidate, ...]:
         """The places where a heatmap could be read in the last image explained, deepest first.
 
@@ -120,6 +128,7 @@ class Engine:
         """
         return self._chosen().choice.candidates
 
+    @in_turn
     def heatmaps(
         self, images: Sequence[Any], targets: Sequence[Target], *, layer: str | None = None, method: str | None = None
     ) -> list[Heatmap]:
@@ -132,6 +141,7 @@ class Engine:
             return [self._explain_dense(one, target, layer, method) for one, target in zip(ready, goals, strict=True)]
         return self._heatmaps(ready, [resolve(target, self._names) for target in goals], layer, method)
 
+    @in_turn
     def compare(
         self, image: Any, targets: Sequence[Target], *, layer: str | None = None, method: str | None = None
     ) -> list[Heatmap]:
@@ -140,6 +150,7 @@ class Engine:
         ready = [self.read(image)] * len(goals)
         return self._heatmaps(ready, goals, layer, method, shared=True)
 
+    @in_turn
     def predict(self, images: Sequence[Any]) -> NDArray[np.float32]:
         """The model's scores (N, classes) for N images, not scaled; for a model with one logit its negative and it."""
         ready = [self.read(image) for image in images]
@@ -148,6 +159,7 @@ class Engine:
             rows[place] = class_scores(output).row.float().cpu().numpy()
         return np.stack([rows[place] for place in range(len(ready))]) if ready else np.zeros((0, 0), np.float32)
 
+    @in_turn
     def scores(self, images: Sequence[Any], target: Target = None) -> NDArray[np.float64]:
         """The score (N,) that a heatmap would explain, in each of N images of one size.
 
@@ -165,15 +177,19 @@ class Engine:
         return all(parameter.device.type == "cpu" for parameter in self._network.parameters())
 
     def fresh(self) -> Engine:
-        """The same engine, which computes every heatmap anew."""
-        return self._of(self._network)
+        """The same engine, which computes every heatmap anew, and several in a batch whatever that does to them."""
+        other = self._of(self._network)
+        other._mixing = None
+        return other
 
-    @contextmanager
-    def seeded(self, seed: int) -> Iterator[None]:
-        """Inside, all random states begin at this seed; afterwards they are what they were."""
-        with random_states_kept():
+    def seeded(self, seed: int) -> undoing[None]:
+        """A `with` block: all random states begin at this seed; afterwards they are what they were."""
+
+        def begin() -> None:
+            keep_random_states()
             seed_all(seed)
-            yield
+
+        return undoing(begin)
 
     def redraw(self) -> Redraw:
         """A copy of the model to redraw the weights of. Raises HeatmapError if the model cannot be copied."""
@@ -189,10 +205,21 @@ class Engine:
 
     def _outputs(self, ready: Sequence[Input]) -> Iterator[tuple[int, Any]]:
         """The place of each input, and the model's output for it."""
-        for places in batches(ready, self._batch_size):
+        for places in batches(ready, self._together(ready)):
             with untouched(self._network), torch.no_grad():
                 output = forward(self._network, stack([ready[place] for place in places], self._network))
             yield from ((place, per_image(output, i, len(places))) for i, place in enumerate(places))
+
+    def _together(self, ready: Sequence[Input]) -> int:
+        """How many images may share a forward pass: one where they would change each other's output."""
+        group = next((group for group in batches(ready, self._batch_size) if len(group) > 1), None)
+        if group is None or self._mixing is None:
+            return self._batch_size
+        with untouched(self._network):
+            return 1 if self._mix(stack([ready[group[0]]], self._network)) else self._batch_size
+
+    def _mix(self, inputs: Tensor) -> bool:
+        return self._mixing is not None and self._mixing.of(self._network, inputs)
 
     def _explain_dense(self, one: Input, target: Any, layer: str | None, method: str | None) -> Heatmap:
         """The heatmap of one object of a detector, or of one class of a segmenter."""
@@ -239,7 +266,8 @@ class Engine:
         keys = self._keys(ready, goals, named, how)
         made = {place: found for place, key in enumerate(keys) if (found := self._kept(key, ready[place]))}
         missing = [place for place in range(len(ready)) if place not in made]
-        for places in self._groups(missing, ready, goals, len(missing) if shared else self._batch_size):
+        size = len(missing) if shared else self._together([ready[place] for place in missing])
+        for places in self._groups(missing, ready, goals, size):
             group, asked = [ready[place] for place in places], [goals[place] for place in places]
             new, steady = self._explain_batch(group, asked, named, how, shared=shared)
             made.update(zip(places, new, strict=True))
@@ -283,7 +311,10 @@ class Engine:
             who = self._identity.model(parts)
             inputs = stack(group[:1] if shared else group, self._network)
             chosen = self._site(inputs, goals[0], layer)
-            maps = make(self._network, inputs, chosen.choice.site, goals, how, batch_size=self._batch_size)
+            size = self._batch_size
+            if how in model_methods.METHODS and self._mix(inputs):
+                size = 1  # these methods make many variants of an image
+            maps = make(self._network, inputs, chosen.choice.site, goals, how, batch_size=size)
         made = []
         for one, goal, output, score, grid in zip(group, goals, maps.outputs, maps.scores, maps.grids, strict=True):
             subject = replace(goal.subject(output, score, self._names), layer=chosen.choice.site.name, method=how)

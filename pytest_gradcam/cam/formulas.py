@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.backends import cuda
 
-from pytest_gradcam.cam.guard import random_states_kept
+from pytest_gradcam.cam.surroundings import random_states_kept
+from pytest_gradcam.cam.undo import later, undoing
 from pytest_gradcam.errors import HeatmapError
 
 FloatArray = NDArray[np.float32]
@@ -42,6 +41,7 @@ NEEDS_GRADIENTS = frozenset(METHODS) - {"eigencam", "kpcacam", "fem", "randomcam
 
 # They draw from NumPy's global generator: the weights of RandomCAM, the start vector of kernel PCA's eigensolver.
 _RANDOM = ("randomcam", "kpcacam")
+_ATTENTION = ("math", "flash", "mem_efficient", "cudnn")  # the ways to compute it, by PyTorch's names of their switches
 _UNDECIDED = 0.05  # a correlation that tells no sign
 # Sums over channels that are smaller than these shares of the summands are rounding: measured, 1e-6 (bfloat16: 1e-3)
 # where the summands cancel, and 1e-2 or more (their range: 5e-4) in networks where they do not.
@@ -135,11 +135,16 @@ def finer(row: Tensor, index: int) -> Tensor:
     return score
 
 
-@contextmanager
-def differentiable_twice() -> Iterator[None]:
-    """Inside, attention runs in the one way whose backward pass can itself be differentiated."""
-    with sdpa_kernel(SDPBackend.MATH):
-        yield
+def differentiable_twice() -> undoing[None]:
+    """A `with` block: attention runs in the one way whose backward pass can itself be differentiated."""
+    return undoing(_attend_plainly)
+
+
+def _attend_plainly() -> None:
+    for kind in _ATTENTION:
+        later(partial(getattr(cuda, f"enable_{kind}_sdp"), getattr(cuda, f"{kind}_sdp_enabled")()))
+    for kind in _ATTENTION:
+        getattr(cuda, f"enable_{kind}_sdp")(kind == "math")
 
 
 def shapley_gradient(total: Tensor, leaf: Tensor) -> Tensor | None:

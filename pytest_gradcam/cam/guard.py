@@ -2,45 +2,54 @@
 
 from __future__ import annotations
 
-import random
-import sys
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property, partial
+from itertools import chain
+from operator import is_
 from typing import Any
 
 import torch
-from torch import nn
-from torch.utils import checkpoint
+from torch import Tensor, nn
+from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
+from pytest_gradcam.cam.surroundings import keep_random_states, run_eagerly, take_gradients
+from pytest_gradcam.cam.undo import later, undoing
+from pytest_gradcam.cam.values import Values
 from pytest_gradcam.errors import HeatmapError
 
-Restore = Callable[[], None]
-
-# The two ways of torch.utils.checkpoint.checkpoint, by the names in its module that it looks up at each call. A version
-# of torch that names them otherwise recomputes, and says so with a CheckpointError rather than with another map.
-_REENTRANT = "CheckpointFunction"
-_GENERATORS = ("_checkpoint_without_reentrant_generator", "_checkpoint_without_reentrant_generator_impl")
 _COUNTER = "_version"  # where PyTorch counts the writes into a tensor
+_PARTS = ("_parameters", "_buffers", "_modules")
+_NOT_SAVED = "_non_persistent_buffers_set"
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
-@contextmanager
-def untouched(model: nn.Module) -> Iterator[Parts]:
-    """Inside, the model is in eval mode, its parameters are frozen and gradients can be taken. Gives the model's parts.
+def untouched(model: nn.Module) -> undoing[Parts]:
+    """A `with` block: inside, the model is in eval mode, its parameters are frozen and gradients can be taken.
 
-    Afterwards, also after an exception, its training flags, requires_grad flags, grads and buffers and the global
-    random states are what they were.
+    Gives the model's parts. Afterwards, also after an exception or an interrupt, its training flags, requires_grad flags,
+    grads, buffers and hooks and the global random states are what they were. Other threads wait for their turn.
+    Raises HeatmapError for a model whose lazy modules have no weights yet, and for one that changes its parameters.
     """
+    return undoing(partial(_begin, model))
+
+
+def _begin(model: nn.Module) -> Parts:
     parts = parts_of(model)
-    with ExitStack() as stack:
-        stack.enter_context(random_states_kept())
-        for freeze in (_flags, _parameters, _buffers):
-            stack.callback(freeze(parts))
-        stack.enter_context(torch.inference_mode(False))
-        stack.enter_context(torch.compiler.set_stance("force_eager"))  # hooks do not reach into compiled code
-        stack.enter_context(torch.enable_grad())
-        stack.enter_context(_nothing_recomputed())
-        yield parts
+    _check_initialised(parts)
+    take_gradients()  # undone last: until then nothing depends on the caller's modes
+    keep_random_states()
+    for keep in (_keep_tables, _keep_values, _keep_parameters, _keep_flags):
+        keep(parts)
+    for module in parts.modules:
+        # Not model.eval(): a user's override of train() may do more than set flags.
+        if module.training:
+            module.training = False
+    for parameter in parts.parameters:
+        if parameter.requires_grad:
+            parameter.requires_grad_(False)
+    run_eagerly()
+    return parts
 
 
 def forward(model: nn.Module, inputs: torch.Tensor) -> Any:
@@ -56,59 +65,6 @@ def forward(model: nn.Module, inputs: torch.Tensor) -> Any:
         ) from error
 
 
-@contextmanager
-def random_states_kept() -> Iterator[None]:
-    """The global random states of Python, NumPy and PyTorch are afterwards what they were before."""
-    python, cpu = random.getstate(), torch.get_rng_state()
-    numpy: Any = sys.modules.get("numpy")
-    legacy = numpy.random.get_state() if numpy else None
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
-    mps = torch.mps.get_rng_state() if torch.backends.mps.is_available() else None
-    try:
-        yield
-    finally:
-        random.setstate(python)
-        torch.set_rng_state(cpu)
-        if legacy is not None:
-            numpy.random.set_state(legacy)
-        if cuda is not None:
-            torch.cuda.set_rng_state_all(cuda)
-        if mps is not None:
-            torch.mps.set_rng_state(mps)
-
-
-def seed_all(seed: int) -> None:
-    """The global random states of Python, NumPy and PyTorch begin at this seed."""
-    random.seed(seed)
-    torch.manual_seed(seed)
-    if numpy := sys.modules.get("numpy"):
-        numpy.random.seed(seed)
-
-
-@contextmanager
-def _nothing_recomputed() -> Iterator[None]:
-    """Gradient checkpointing is off: what is recomputed in the backward pass would not go through our leaf."""
-    kept = {name: getattr(checkpoint, name) for name in (_REENTRANT, *_GENERATORS) if hasattr(checkpoint, name)}
-    for name in kept:
-        setattr(checkpoint, name, _PlainCall if name == _REENTRANT else _bare)
-    try:
-        yield
-    finally:
-        for name, original in kept.items():
-            setattr(checkpoint, name, original)
-
-
-class _PlainCall:
-    @staticmethod
-    def apply(function: Callable[..., Any], _preserve: bool, *arguments: Any) -> Any:
-        return function(*arguments)
-
-
-def _bare(*_arguments: Any, **_options: Any) -> Iterator[None]:
-    """In place of what sets up a recomputation before its one yield, and finishes it after."""
-    yield
-
-
 @dataclass(frozen=True)
 class Parts:
     """What a model is made of: its modules and parameters, each once, and its buffers with their modules and names."""
@@ -117,72 +73,158 @@ class Parts:
     parameters: list[nn.Parameter]
     buffers: list[tuple[nn.Module, str, torch.Tensor]]
 
-    @property
+    @cached_property
     def count(self) -> int:
-        """The number of values of the parameters."""
-        return sum(parameter.numel() for parameter in self.parameters)
+        """The number of values of the parameters; those of lazy modules that have none yet do not count."""
+        return sum(parameter.numel() for parameter in self.parameters if not _is_lazy(parameter))
 
 
 def parts_of(model: nn.Module) -> Parts:
     """The parts of a model and of all modules in it."""
     modules = list(model.modules())
+    parameters = dict.fromkeys(each for module in modules for _, each in _own(module, "_parameters"))
+    parameters.pop(None, None)
     buffers = [
-        (module, name, buffer)
-        for module in modules
-        for name, buffer in module.named_buffers(recurse=False, remove_duplicate=False)
+        (module, name, each) for module in modules for name, each in _own(module, "_buffers") if each is not None
     ]
-    return Parts(modules, list(model.parameters()), buffers)
+    return Parts(modules, list(parameters), buffers)
 
 
-def _flags(parts: Parts) -> Restore:
+def _own(module: nn.Module, table: str) -> Iterable[tuple[str, Any]]:
+    """What the module itself holds; read from its tables, since `named_parameters` takes ten times as long."""
+    found = vars(module).get(table)
+    if isinstance(found, dict):
+        return found.items()
+    if table == "_parameters":
+        return module.named_parameters(recurse=False)
+    return module.named_buffers(recurse=False, remove_duplicate=False)
+
+
+def _check_initialised(parts: Parts) -> None:
+    if any(map(_is_lazy, chain(parts.parameters, (buffer for _, _, buffer in parts.buffers)))):
+        named = chain(parts.modules[0].named_parameters(), parts.modules[0].named_buffers())
+        name = next(name for name, tensor in named if _is_lazy(tensor))
+        raise HeatmapError(
+            f"{name} has no values yet, so the model computes nothing; expected a model whose lazy modules have their "
+            "weights. Load a state dict, or run the model once on an input of the right size"
+        )
+
+
+def _is_lazy(tensor: Tensor) -> bool:
+    return type(tensor) in (UninitializedParameter, UninitializedBuffer)
+
+
+def _keep_flags(parts: Parts) -> None:
     kept = [(module, module.training) for module in parts.modules]
-    # Not model.eval(): a user's override of train() may do more than set flags.
-    _set_flags((module, False) for module in parts.modules)
-    return lambda: _set_flags(kept)
-
-
-def _set_flags(flags: Iterable[tuple[nn.Module, bool]]) -> None:
-    for module, training in flags:
-        if module.training != training:
-            module.training = training
-
-
-def _parameters(parts: Parts) -> Restore:
-    kept = [(parameter, parameter.requires_grad, parameter.grad) for parameter in parts.parameters]
-    for parameter, requires_grad, _ in kept:
-        if requires_grad:
-            parameter.requires_grad_(False)
 
     def restore() -> None:
-        for parameter, requires_grad, grad in kept:
+        for module, training in kept:
+            if module.training != training:
+                module.training = training
+
+    later(restore)
+
+
+def _keep_parameters(parts: Parts) -> None:
+    kept = [(each, each.requires_grad, each.grad, each.detach(), _writes(each)) for each in parts.parameters]
+
+    def restore() -> None:
+        written = []
+        for parameter, requires_grad, grad, memory, writes in kept:
+            if _address(parameter) != _address(memory):
+                parameter.data = memory
             if parameter.requires_grad != requires_grad:
                 parameter.requires_grad_(requires_grad)
             if parameter.grad is not grad:
                 parameter.grad = grad
+            if _writes(parameter) != writes:
+                written.append(parameter)
+        if written:
+            raise HeatmapError(_written(parts, written[0]))
 
-    return restore
+    later(restore)
 
 
-def _buffers(parts: Parts) -> Restore:
-    with torch.no_grad():
-        kept = [(module, name, buffer, buffer.clone(), _changes(buffer)) for module, name, buffer in parts.buffers]
+def _written(parts: Parts, parameter: nn.Parameter) -> str:
+    names = (name for name, each in parts.modules[0].named_parameters() if each is parameter)
+    return (
+        f"the model writes to its parameter {next(names, 'of a removed module')} in a forward pass, so that it is not the "
+        "same model afterwards; expected weights that stay in eval mode. Compute them into a new tensor"
+    )
+
+
+def _keep_values(parts: Parts) -> None:
+    """The values of the buffers, and of tensors that the user's own modules hold as plain attributes."""
+    plain = [
+        (held, name, tensor)
+        for module in parts.modules
+        if not type(module).__module__.startswith("torch.nn.")
+        for held in [vars(module)]
+        for name, tensor in held.items()
+        if isinstance(tensor, Tensor)
+    ]
+    later(Values([*(buffer for _, _, buffer in parts.buffers), *(tensor for _, _, tensor in plain)]).restore)
 
     def restore() -> None:
-        for module, name, buffer, value, changes in kept:
-            if not hasattr(module, name):
-                module.register_buffer(name, buffer)
-            elif getattr(module, name) is not buffer:
-                setattr(module, name, buffer)
-            if _changes(buffer) != changes:
-                with torch.no_grad():
-                    buffer.copy_(value)
+        for held, name, tensor in plain:
+            if held.get(name) is not tensor:
+                held[name] = tensor
 
-    return restore
+    later(restore)
 
 
-def _changes(tensor: torch.Tensor) -> object:
-    """How often the tensor was written to; tensors made in inference mode do not count, and cannot be written here.
+def _keep_tables(parts: Parts) -> None:
+    """Which parameters, buffers, modules and hooks there are, and under which names."""
+    holders = [vars(module) for module in parts.modules]
+    tables = [table for held in holders for name in _PARTS if isinstance(table := held.get(name), dict)]
+    hooks = [table for held in holders for name in _HOOKS if isinstance(table := held.get(name), dict)]
+    kept = [(table, dict(table)) for table in tables]
+    persistence = [(names, set(names)) for held in holders if isinstance(names := held.get(_NOT_SAVED), set)]
+    entries = list(_entries(tables))
+    hooked = {id(table): dict(table) for table in hooks if table}
 
-    Without PyTorch's counter it is never equal to what it was, so that every buffer gets its value back.
-    """
-    return 0 if tensor.is_inference() else getattr(tensor, _COUNTER, object())
+    def restore() -> None:
+        for table in hooks:
+            _put_back(table, hooked.get(id(table), {}))
+        if _same(entries, list(_entries(tables))):
+            return
+        for held in holders:  # a plain attribute would hide what is put back
+            for name in chain.from_iterable(held.get(part) or () for part in _PARTS):
+                held.pop(name, None)
+        for table, before in kept:
+            _put_back(table, before)
+        for names, non_persistent in persistence:
+            names.update(non_persistent)
+            names.intersection_update(non_persistent)
+
+    later(restore)
+
+
+def _entries(tables: list[dict[str, Any]]) -> Iterator[Any]:
+    """Names and values, in order."""
+    return chain(chain.from_iterable(tables), chain.from_iterable(table.values() for table in tables))
+
+
+def _same(before: list[Any], now: list[Any]) -> bool:
+    return len(before) == len(now) and all(map(is_, before, now))
+
+
+def _put_back(table: dict[Any, Any], before: dict[Any, Any]) -> None:
+    if (table or before) and not _same(list(_entries([table])), list(_entries([before]))):
+        table.update(before)
+        for name in [name for name in table if name not in before]:
+            del table[name]
+        for name in before:  # in their order
+            table[name] = table.pop(name)
+
+
+def _address(tensor: Tensor) -> int:
+    try:
+        return tensor.data_ptr()
+    except (RuntimeError, NotImplementedError):  # sparse tensors and the like have no memory of their own
+        return 0
+
+
+def _writes(tensor: Tensor) -> object:
+    """How often the tensor was written to; tensors made in inference mode do not count, and cannot be written here."""
+    return 0 if tensor.is_inference() else getattr(tensor, _COUNTER, 0)

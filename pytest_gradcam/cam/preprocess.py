@@ -20,7 +20,7 @@ from scipy.ndimage import binary_erosion
 from torch import Tensor
 
 from pytest_gradcam import masks
-from pytest_gradcam.cam.guard import random_states_kept
+from pytest_gradcam.cam.surroundings import random_states_kept
 from pytest_gradcam.cam.tensors import all_finite
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.images import Picture

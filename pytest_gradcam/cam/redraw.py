@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
+from functools import partial
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
+from torch.nn.utils.spectral_norm import SpectralNorm
+from torch.nn.utils.weight_norm import WeightNorm
 
-from pytest_gradcam.cam.guard import forward, random_states_kept
+from pytest_gradcam.cam.guard import forward
+from pytest_gradcam.cam.surroundings import eager, random_states_kept, without_gradients
 from pytest_gradcam.errors import HeatmapError
 
+_STEPS = 50  # of a power iteration: by then a spectral norm is known to a percent
+_CHANGED = 4.0  # times larger or smaller than before: the weights are not those of the same layer in random order
 _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 
@@ -53,11 +61,62 @@ def copied(network: nn.Module) -> nn.Module:
 
 def redraw(modules: Sequence[nn.Module], generator: torch.Generator) -> None:
     """Every parameter tensor of the modules takes its own values in random order, so that its scale stays."""
-    with torch.no_grad():
+    with without_gradients():
+        scales = [(name, effective, _scale(effective())) for name, effective in _parametrised(modules)]
         for parameter in (parameter for module in modules for parameter in module.parameters(recurse=False)):
             flat = parameter.detach().reshape(-1)
             order = torch.randperm(flat.numel(), generator=generator).to(flat.device)
             parameter.copy_(flat[order].reshape(parameter.shape))
+        for module in modules:
+            _estimate_anew(module)
+        for name, effective, before in scales:
+            _check_scale(name, before, _scale(effective()))
+
+
+def _parametrised(modules: Sequence[nn.Module]) -> list[tuple[str, Callable[[], Tensor]]]:
+    """The effective weights that the model computes from the parameters of these modules, each with a name."""
+    found: list[tuple[str, Callable[[], Tensor]]] = []
+    for module in modules:
+        if isinstance(module, parametrize.ParametrizationList):
+            found.append((" and ".join(type(each).__name__ for each in module), module))
+        for hook in _weight_hooks(module):
+            found.append((type(hook).__name__, partial(_computed, hook, module)))
+    return found
+
+
+def _weight_hooks(module: nn.Module) -> list[Any]:
+    """The hooks that older parametrisations of PyTorch compute a weight with before each forward pass."""
+    return [hook for hook in module._forward_pre_hooks.values() if isinstance(hook, (SpectralNorm, WeightNorm))]
+
+
+def _computed(hook: Any, module: nn.Module) -> Tensor:
+    hook(module, None)
+    weight: Tensor = getattr(module, hook.name)
+    return weight
+
+
+def _estimate_anew(module: nn.Module) -> None:
+    """In training, a spectral norm is estimated in steps: those of the redrawn weights are taken here."""
+    spectral = [hook for hook in _weight_hooks(module) if isinstance(hook, SpectralNorm)]
+    for _ in range(_STEPS):
+        for hook in spectral:
+            hook.compute_weight(module, do_power_iteration=True)
+        if isinstance(module, parametrize.ParametrizationList) and list(module.buffers()):
+            module.train()
+            module()
+            module.eval()
+
+
+def _scale(weight: Tensor) -> float:
+    return float(weight.double().norm())
+
+
+def _check_scale(name: str, before: float, after: float) -> None:
+    if not before / _CHANGED <= after <= before * _CHANGED:
+        raise HeatmapError(
+            f"a weight that is parametrised by {name} has the norm {after:.3g} after redrawing, and had {before:.3g}; expected "
+            "a scale that redrawing keeps. Remove the parametrisation with torch.nn.utils.parametrize.remove_parametrizations"
+        )
 
 
 def parts(model: nn.Module, stages: int) -> list[list[nn.Module]]:
@@ -93,6 +152,6 @@ def _recalibrate(model: nn.Module, redrawn: Sequence[nn.Module], inputs: Tensor)
         norm.reset_running_stats()
         norm.momentum = None
         norm.train()
-    with random_states_kept(), torch.no_grad(), torch.compiler.set_stance("force_eager"):
+    with random_states_kept(), without_gradients(), eager():
         forward(model, views)
     model.eval()

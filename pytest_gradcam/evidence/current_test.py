@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from threading import get_ident
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Protocol
+
+from pytest_gradcam.errors import HeatmapError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,32 +55,57 @@ class CurrentTest(Protocol):
 
 
 # Not a context variable: the threads that a test starts have its markers, and their checks are its own.
-_running: list[CurrentTest] = []
-_starts: list[object] = []
+_running: list[_Running] = []
+
+
+class _Running:
+    """A test that runs, the thread that runs it, and an object of its own for each of its starts."""
+
+    def __init__(self, test: CurrentTest) -> None:
+        self.test, self.thread, self.start = test, get_ident(), object()
 
 
 @contextmanager
 def running(test: CurrentTest) -> Iterator[None]:
     """Inside the block, checks and markers are those of this test, in every thread."""
-    _running.append(test)
-    _starts.append(object())
+    entry = _Running(test)
     try:
+        _running.append(entry)
         yield
     finally:
-        _running.pop()
-        _starts.pop()
+        if entry in _running:
+            _running.remove(entry)
 
 
 def current() -> CurrentTest | None:
-    """The test that runs now; the innermost one where a test runs pytest itself."""
-    return _running[-1] if _running else None
+    """The test that runs now; the innermost one where a test runs pytest itself.
+
+    Raises HeatmapError in a thread of none of several tests that run at once.
+    """
+    entry = _current()
+    return None if entry is None else entry.test
 
 
 def begin() -> None:
     """The current test begins, for the first time or again."""
-    _starts[-1] = object()
+    if (entry := _current()) is not None:
+        entry.start = object()
 
 
 def started() -> object:
     """An object of its own for each start of a test; None outside of tests."""
-    return _starts[-1] if _running else None
+    entry = _current()
+    return None if entry is None else entry.start
+
+
+def _current() -> _Running | None:
+    if not _running:
+        return None
+    entries = list(_running)
+    own = [entry for entry in entries if entry.thread == get_ident()]
+    if not own and len({entry.thread for entry in entries}) > 1:
+        raise HeatmapError(
+            "several tests run at once, and which of them started this thread cannot be told; expected checks in the thread "
+            "of their test. Run the tests in processes (pytest-xdist), or check in the test itself"
+        )
+    return (own or entries)[-1]

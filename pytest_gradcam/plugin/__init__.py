@@ -16,9 +16,9 @@ from pytest_gradcam import settings as options
 from pytest_gradcam.errors import FocusError, HeatmapError, SettingsError
 from pytest_gradcam.evidence import baseline_paths
 from pytest_gradcam.evidence.current_test import begin, current, running
-from pytest_gradcam.plugin.controller import ORPHAN, Controller
+from pytest_gradcam.plugin.controller import ORPHAN, TEST_NAME, Controller
 from pytest_gradcam.plugin.fixtures import gradcam, gradcam_classes, gradcam_model, gradcam_preprocess
-from pytest_gradcam.plugin.item import MARKER, REQUIREMENTS, SETTINGS, TEST, TestItem, name_in_file
+from pytest_gradcam.plugin.item import MARKER, REQUIREMENTS, SETTINGS, TEST, TEST_ID, TestItem, name_in_file, test_id
 
 _PACKAGE = Path(__file__).parents[1]
 __all__ = ["gradcam", "gradcam_classes", "gradcam_model", "gradcam_preprocess"]  # pytest finds the fixtures here
@@ -90,6 +90,8 @@ def _from_ini(config: pytest.Config, option: options.Option) -> Any:
 
 @pytest.hookimpl(tryfirst=True)  # before any test is deselected
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        item.stash[TEST_ID] = item.nodeid
     config.stash[_ORPHANS] = _orphans(config, items)
     for item in items:
         markers = list(item.iter_markers("gradcam"))
@@ -132,6 +134,8 @@ def _requirements(item: pytest.Item) -> tuple[str, ...]:
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     for path in item.config.stash.get(_ORPHANS, {}).pop(item.path, ()):  # with the first test of the file that runs
         item.user_properties.append((ORPHAN, baseline_paths.shown(path)))
+    if (name := test_id(item)) != item.nodeid:
+        item.user_properties.append((TEST_NAME, name))
     test = item.stash[TEST] = TestItem(item)
     with running(test):
         return (yield)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 PROPERTY = "gradcam"  # the name under which records travel in item.user_properties, each as JSON
 WRITTEN, ORPHAN = "gradcam_baseline_written", "gradcam_baseline_orphan"  # and the paths of baselines
+TEST_NAME = "gradcam_test"  # and the test's id, where its reports have another
 _SEEDS = ("randomly_seed", "hypothesis_seed")  # options of other plugins
 
 
@@ -53,9 +54,10 @@ class Controller:
 
         records = tuple(_records(report)) if report.when == "teardown" else ()  # by then there are all of them
         xfail = hasattr(report, "wasxfail")
-        self._collector.add(Phase(report.nodeid, report.when or "", report.outcome, xfail, records))
+        test = dict(report.user_properties).get(TEST_NAME, report.nodeid)
+        self._collector.add(Phase(str(test), report.when or "", report.outcome, xfail, records))
         if kept and report.location[1] is not None:
-            self._places[report.nodeid] = report.location[0], report.location[1] + 1
+            self._places[str(test)] = report.location[0], report.location[1] + 1
 
     @pytest.hookimpl(trylast=True)  # gates set the exit status before
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:

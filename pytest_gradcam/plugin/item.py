@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 SETTINGS = pytest.StashKey[Settings]()
 MARKER = pytest.StashKey[Mapping[str, Any]]()
+TEST_ID = pytest.StashKey[str]()
 REQUIREMENTS = pytest.StashKey[tuple[str, ...]]()
 
 
@@ -40,6 +42,7 @@ class TestItem:
         self.tries: Tries | None = None  # under Hypothesis' @given
         self.pictures: list[str] = []  # of the phase that runs
         self._item = item
+        self._lock = threading.RLock()  # a test may check in several threads
         self._checks = 0
         self._failed = False
         self._since = time.perf_counter()
@@ -56,11 +59,15 @@ class TestItem:
         self._item.user_properties.append((WRITTEN, baseline_paths.shown(path)))
 
     def keep(self, record: Record, draw: Callable[[Record], Image]) -> Record:
+        with self._lock:
+            return self._keep_one_of_many(record, draw)
+
+    def _keep_one_of_many(self, record: Record, draw: Callable[[Record], Image]) -> Record:
         if "hypothesis" in sys.modules:
             from pytest_gradcam.plugin import hypothesis_support
 
             if (example := hypothesis_support.example()) is not None:
-                self.tries = self.tries or hypothesis_support.Tries(self._keep, self._item.nodeid)
+                self.tries = self.tries or hypothesis_support.Tries(self._keep, test_id(self._item))
                 return self.tries.add(example, record, draw)
         return self._keep(record, draw)
 
@@ -72,7 +79,7 @@ class TestItem:
         kept = session.keep(
             record,
             draw,
-            test_id=self._item.nodeid,
+            test_id=test_id(self._item),
             check=self._checks,
             settings=config.stash[SETTINGS],
             root=config.rootpath,
@@ -91,6 +98,10 @@ class TestItem:
         return kept
 
     def objects(self) -> Objects:
+        with self._lock:
+            return self._found_objects()
+
+    def _found_objects(self) -> Objects:
         if self._objects is None:
             self._objects = Objects(*map(self._fixture, ("gradcam_model", "gradcam_preprocess", "gradcam_classes")))
         return self._objects
@@ -121,7 +132,7 @@ class TestItem:
         self._checks += 1
         record = session.broken(
             error,
-            test_id=self._item.nodeid,
+            test_id=test_id(self._item),
             check=self._checks,
             requirements=self._item.stash.get(REQUIREMENTS, ()),
         )
@@ -131,6 +142,11 @@ class TestItem:
 TEST = pytest.StashKey[TestItem]()
 
 
+def test_id(item: pytest.Item) -> str:
+    """The test's id, however tests are spread: under --dist loadgroup pytest-xdist appends its group later."""
+    return item.stash.get(TEST_ID, item.nodeid)
+
+
 def name_in_file(item: pytest.Item) -> str:
     """The test's id within its file."""
-    return item.nodeid.partition("::")[2]
+    return test_id(item).partition("::")[2]

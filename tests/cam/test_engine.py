@@ -9,7 +9,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from pytest_gradcam import Contrast, Explainer, HeatmapError
-from pytest_gradcam.cam import guard
+from pytest_gradcam.cam import surroundings
 from tests.states import same, state_of
 
 
@@ -278,8 +278,8 @@ class TestWrappings:
         self, reentrant, monkeypatch
     ):
         plain = Explainer(Checkpointed(None), layer="body.2")(picture(), 3)
-        monkeypatch.setattr(guard, "_REENTRANT", "_Renamed")
-        monkeypatch.setattr(guard, "_GENERATORS", ("_renamed",))
+        monkeypatch.setattr(surroundings, "_REENTRANT", "_Renamed")
+        monkeypatch.setattr(surroundings, "_GENERATORS", ("_renamed",))
         try:
             found = Explainer(Checkpointed(reentrant), layer="body.2")(picture(), 3)
         except (HeatmapError, RuntimeError):

@@ -7,8 +7,10 @@ import pytest
 import torch
 from torch import nn
 
+from pytest_gradcam import Explainer
 from pytest_gradcam.cam import guard
 from pytest_gradcam.cam.guard import parts_of, untouched
+from pytest_gradcam.errors import HeatmapError
 from tests.states import same, state_of
 
 
@@ -107,3 +109,137 @@ def test_shared_modules_and_parameters_count_once_and_buffers_with_each_of_their
     assert len(parts.modules) == 4
     assert parts.count == 3 * 4 * 9 + 4 + 4 + 4 + 4 * 2 + 2
     assert [name for module, name, _ in parts.buffers if module is model] == ["calls", "same"]
+
+
+class Writes(nn.Module):
+    """A forward pass that writes where PyTorch does not count it, or changes which tensors there are."""
+
+    def __init__(self, how):
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv = nn.Conv2d(3, 8, 3, 2, 1)
+        self.head = nn.Linear(8, 3)
+        self.norm = nn.BatchNorm2d(8)
+        self.register_buffer("state", torch.zeros(8))
+        self.register_buffer("none", None)
+        self.register_buffer("nan", torch.full((2,), torch.nan), persistent=False)
+        self.plain = torch.zeros(8)
+        self.how = how
+
+    def forward(self, x):
+        x = torch.relu(self.conv(x))
+        x = getattr(self, self.how)(x, x.detach().mean((0, 2, 3)))
+        return self.head(x.mean((2, 3)))
+
+    def statistics_of_the_batch(self, x, _means):
+        norm = self.norm
+        return nn.functional.batch_norm(x, norm.running_mean, norm.running_var, norm.weight, norm.bias, training=True)
+
+    def norm_in_training(self, x, _means):
+        self.norm.train()
+        return self.norm(x)
+
+    def data(self, x, means):
+        self.state.data.mul_(0.9).add_(means)
+        return x
+
+    def numpy(self, x, _means):
+        self.state.numpy()[0] += 1
+        return x
+
+    def new_memory(self, x, means):
+        self.state.data = self.state + means
+        return x
+
+    def new_shape(self, x, _means):
+        self.state.data = torch.ones(3)
+        return x
+
+    def was_none(self, x, means):
+        self.none = means.mean()
+        return x
+
+    def made_in_forward(self, x, means):
+        if "grid" not in self._buffers:
+            self.register_buffer("grid", means, persistent=False)
+        return x
+
+    def deleted(self, x, means):
+        del self.state
+        self.state = means
+        return x
+
+    def made_and_named_in_another_order(self, x, _means):
+        self._buffers["state"] = self._buffers.pop("state")
+        return x
+
+    def plain_attribute(self, x, means):
+        self.plain.data.add_(means)
+        self.plain = means
+        return x
+
+    def parameter_replaced(self, x, means):
+        self.head.weight = nn.Parameter(self.head.weight + means)
+        return x
+
+    def parameter_in_new_memory(self, x, _means):
+        self.head.weight.data = 2 * self.head.weight.data
+        return x
+
+    def module_added(self, x, _means):
+        self.more = nn.ReLU()
+        return self.more(x)
+
+    def hook_added(self, x, _means):
+        self.head.register_forward_hook(lambda *_: None)
+        return x
+
+
+@pytest.mark.parametrize(
+    "how", [name for name in vars(Writes) if name not in ("__init__", "forward") and name[0] != "_"]
+)
+def test_what_a_forward_pass_writes_is_given_back(how):
+    model = Writes(how).eval()
+    image = torch.rand(3, 32, 32)
+    before, plain = state_of(model), model.plain
+    weights = {name: value.clone() for name, value in {**model.state_dict(), "plain": plain}.items()}
+    names, unsaved = [*model._buffers], set(model._non_persistent_buffers_set)
+    Explainer(model)(image, 0)
+    now = state_of(model)
+    for state in (before, now):  # NaN is not equal to itself
+        state["buffers"] = [(name, i, value.nan_to_num(9)) for name, i, value in state["buffers"]]
+    assert same(before, now)
+    assert same(weights, {**model.state_dict(), "plain": model.plain})
+    assert model.plain is plain
+    assert [*model._buffers] == names
+    assert model._non_persistent_buffers_set == unsaved
+
+
+def test_no_write_is_counted_where_none_is_needed():
+    model = Odd()
+    before = [tensor._version for tensor in (*model.buffers(), *model.parameters())]
+    with untouched(model):
+        model.conv(torch.rand(1, 3, 8, 8))
+    assert [tensor._version for tensor in (*model.buffers(), *model.parameters())] == before
+
+
+def test_a_model_that_writes_to_its_parameters_is_refused_by_the_parameters_name():
+    class Drifts(nn.Sequential):
+        def forward(self, x):
+            with torch.no_grad():
+                self[0].weight.mul_(0.99)
+            return super().forward(x).mean((2, 3))
+
+    with pytest.raises(HeatmapError, match=r"writes to its parameter 0\.weight in a forward pass"):
+        Explainer(Drifts(nn.Conv2d(3, 4, 3), nn.ReLU()))(torch.rand(3, 8, 8), 0)
+
+
+def test_a_lazy_model_without_weights_is_refused_and_left_lazy():
+    model = nn.Sequential(nn.LazyConv2d(4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.LazyLinear(3))
+    explainer = Explainer(model)
+    for call in (explainer, lambda image: explainer.predict([image])):
+        with pytest.raises(HeatmapError, match=r"0\.weight has no values yet.*run the model once"):
+            call(torch.rand(3, 8, 8))
+    assert isinstance(model[0], nn.LazyConv2d)
+    model(torch.rand(1, 3, 8, 8))
+    assert explainer(torch.rand(3, 8, 8), 0).grid.max() >= 0
