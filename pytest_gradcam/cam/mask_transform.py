@@ -27,6 +27,7 @@ from pytest_gradcam.cam.tensors import all_finite
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.images import Picture
 from pytest_gradcam.perturbations.movement import Placement
+from pytest_gradcam.questions import padding
 from pytest_gradcam.questions.protocols import MaskInView
 
 BoolArray = NDArray[np.bool_]
@@ -139,6 +140,7 @@ class SeenPicture:
 
     def carry(self, mask: Any) -> MaskInView:
         """The mask, given in the image's coordinates, in those of the view."""
+        padding.refuse(mask)
         pixels = masks.as_mask(mask, shape=self._picture.shape)
         key = np.packbits(pixels).tobytes()
         found = _remembered(self._regions, key, _MASKS, lambda: self._region(pixels))

@@ -26,8 +26,14 @@ from pytest_gradcam.errors import GradcamWarning, HeatmapError
 
 _REPEATS = 8  # a preprocess that flips half of the images agrees with itself this often once in 256 tries
 _BUDGET = 0.25  # seconds for repetitions of a slow preprocess
-_STATE, _SET = 624, 64  # the words of a Mersenne Twister, and how many of them are set: the rest end loops that wait for others
-_LEAST, _GREATEST = 0x02004408, 0x12DD9BB3  # words that it gives out as 1024, since 0 would meet p = 0, and as 2**32 - 1
+_STATE, _SET = (
+    624,
+    64,
+)  # the words of a Mersenne Twister, and how many of them are set: the rest end loops that wait for others
+_LEAST, _GREATEST = (
+    0x02004408,
+    0x12DD9BB3,
+)  # words that it gives out as 1024, since 0 would meet p = 0, and as 2**32 - 1
 
 
 class Steadiness:

@@ -248,7 +248,9 @@ class TestPlacement:
         assert np.abs((placed.to_image - expected) @ corners).max() < 0.5 * max(x, y)  # half a pixel of the view
 
     def test_padding_does_not_mislead_it(self):
-        placed = seen(letterbox, np.zeros((60, 160), np.uint8), grey=True).placement()  # scaled by 0.8 into 128 x 48 at y 24
+        placed = seen(
+            letterbox, np.zeros((60, 160), np.uint8), grey=True
+        ).placement()  # scaled by 0.8 into 128 x 48 at y 24
         assert np.abs(placed.to_image - [[1.25, 0, 0.125], [0, 1.25, 1.25 * -23.5 - 0.5]]).max() < 1
 
     def test_a_flip_and_a_turn_are_followed(self):
