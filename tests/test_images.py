@@ -84,7 +84,10 @@ def _sixteen_bit(pixels):
         (_transparent, "transparent pixels"),
         (_sixteen_bit, "16-bit or deeper"),
         (lambda p: Image.fromarray(p[..., 0].astype(np.float32)), "float image"),
-        (lambda p: p.astype(np.float64), r"float64 is no image; expected uint8.*its values run from 0 to 255; choose the window from lo to hi"),
+        (
+            lambda p: p.astype(np.float64),
+            r"float64 is no image; expected uint8.*its values run from 0 to 255; choose the window",
+        ),
         (lambda p: p.astype(np.uint16), "uint16"),
         (lambda p: p.transpose(2, 0, 1), "move the channels last"),
         (lambda p: p[..., :1], "drop the last axis"),

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, TypeVar
 
 import numpy as np
@@ -21,6 +22,7 @@ from scipy.ndimage import binary_erosion
 from torch import Tensor
 
 from pytest_gradcam import masks
+from pytest_gradcam.cam.known_transforms import description
 from pytest_gradcam.cam.preprocess import Pipeline, Preprocess
 from pytest_gradcam.cam.preprocess_checks import Steadiness, equal
 from pytest_gradcam.cam.tensors import all_finite
@@ -48,16 +50,26 @@ _FAINT = 0.01  # a mask and its negative differ by this much at least, in any pi
 
 @dataclass(frozen=True)
 class Probe:
-    """What the preprocess makes of black and of white at one image size: `black` and `span` are (C, H, W)."""
+    """What the preprocess makes of black at one image size (C, H, W), the range up to white, and the padding (H, W)."""
 
     black: FloatArray
     span: FloatArray
     padding: BoolArray
 
+    @cached_property
+    def _scale(self) -> FloatArray:
+        blank = self.padding | (self.span == 0)
+        return np.asarray(np.where(blank, 0, 1 / np.where(blank, 1, self.span)), np.float32)
+
     def share(self, out: FloatArray) -> FloatArray:
         """The 0-1 image (C, H, W) that `out` was made of; 0.5 in the padding."""
-        safe = np.where(self.padding, 1, self.span)
-        return np.where(self.padding, 0.5, (out - self.black) / np.where(safe == 0, 1, safe)).astype(np.float32)
+        share = self.difference(out, self.black)
+        share[:, self.padding] = 0.5
+        return share
+
+    def difference(self, a: FloatArray, b: FloatArray) -> FloatArray:
+        """The first minus the second (C, H, W), in shares of the range; 0 in the padding."""
+        return (a - b) * self._scale
 
 
 class TracedPreprocess:
@@ -67,6 +79,13 @@ class TracedPreprocess:
         self._pipeline = Pipeline(preprocess, grey=grey)
         self._steadiness = Steadiness(self._pipeline)
         self._probes: OrderedDict[tuple[int, int], Probe] = OrderedDict()
+        self._preprocess = preprocess
+        self._regions: OrderedDict[tuple[str, tuple[int, int], bytes], MaskInView] = OrderedDict()
+
+    def region(self, shape: tuple[int, int], mask: bytes, make: Callable[[], MaskInView]) -> MaskInView:
+        """A mask of an image of this size in the view: remembered where the pipeline treats all images alike."""
+        known = description(self._preprocess)
+        return _remembered(self._regions, (known, shape, mask), _MASKS, make) if known else make()
 
     def read(self, picture: Picture) -> SeenPicture:
         """The picture as the model sees it. Raises HeatmapError if the preprocess is random, or its output not finite."""
@@ -143,7 +162,7 @@ class SeenPicture:
         padding.refuse(mask)
         pixels = masks.as_mask(mask, shape=self._picture.shape)
         key = np.packbits(pixels).tobytes()
-        found = _remembered(self._regions, key, _MASKS, lambda: self._region(pixels))
+        found = _remembered(self._regions, key, _MASKS, lambda: self._known_region(pixels, key))
         return replace(found, pixels=found.pixels.copy())
 
     def placement(self) -> Placement:
@@ -152,21 +171,23 @@ class SeenPicture:
             self._placement = self._placed()
         return self._placement
 
+    def _known_region(self, pixels: BoolArray, key: bytes) -> MaskInView:
+        return self._source.region(self._picture.shape, key, lambda: self._region(pixels))
+
     def _region(self, pixels: BoolArray) -> MaskInView:
         if not pixels.any() or pixels.all():  # decided without the preprocess: nothing, or nothing but the mask
             return MaskInView(np.full(tuple(self.tensor.shape[-2:]), pixels.any()))
-        lead = self._carried(np.where(pixels, 255, 0).astype(np.uint8))
+        lead = self._carried(pixels.view(np.uint8) * np.uint8(255))
         inside = (lead > 0) & ~self._probe().padding
         return MaskInView(inside, "" if inside.any() else self._extent())
 
-    def _carried(self, painted: NDArray[np.uint8]) -> FloatArray:
+    def _carried(self, painted: NDArray[np.uint8], *, two_valued: bool = True) -> FloatArray:
         """A painted field (H, W), 0-255, as (H, W) in the view, -0.5 to 0.5; 0 in the padding.
 
         Raises HeatmapError where the preprocess treats the image on which it is painted differently from the image.
         """
         ground, field = self._picture.pil.convert("RGB"), _painted(painted).convert("RGB")
         pair = [self._source.run(Image.blend(ground, each, 0.5)) for each in (field, ImageOps.invert(field))]
-        two_valued = bool(np.isin(painted, (0, 255)).all())
         symptom = self._symptom(pair, two_valued)
         if symptom:  # of a preprocess that was changed since its probes were made?
             self._source.forget(self._picture.shape)
@@ -226,28 +247,31 @@ class SeenPicture:
         across = np.linspace(0, 255, width).round().astype(np.uint8)[None, :]
         down = np.linspace(0, 255, height).round().astype(np.uint8)[:, None]
         ramps = ((np.broadcast_to(across, shape), width), (np.broadcast_to(down, shape), height))
-        return [(self._carried(ramp) + 0.5) * (length - 1) for ramp, length in ramps]
+        return [(self._carried(ramp, two_valued=False) + 0.5) * (length - 1) for ramp, length in ramps]
 
 
 def _lead(probe: Probe, pair: Sequence[FloatArray]) -> FloatArray:
     """By how much the first of two outputs is the brighter one (H, W), in shares of the range."""
-    lead: FloatArray = (probe.share(pair[0]) - probe.share(pair[1])).mean(axis=0)
+    lead: FloatArray = probe.difference(*pair).mean(axis=0)
     return lead
 
 
 def _blurred(probe: Probe, pair: Sequence[FloatArray]) -> bool:
     """Whether a mask and its negative come out the same in more than the outline and the padding."""
     faint = np.abs(pair[0] - pair[1]).max(axis=0) < _FAINT * np.abs(probe.span).max()
-    return bool(binary_erosion(faint != probe.padding, _BLOCK).any())
+    odd = faint != probe.padding
+    return bool(odd.sum() >= _BLOCK.sum() and binary_erosion(odd, _BLOCK).any())
 
 
 def _still(probe: Probe, out: FloatArray, pair: Sequence[FloatArray]) -> bool:
     """Whether the image lies in a painted pair where it lies on its own."""
-    own, rest = probe.share(out), probe.share(pair[0]) + probe.share(pair[1]) - 0.5
+    # The image, and what is left of it with the mask taken off, in shares of the range; both are 0 in the padding.
+    own, rest = probe.difference(out, probe.black), probe.difference(pair[0] + pair[1], 2 * probe.black)
+    off = np.abs(rest - own - 0.5)
     seen = ~probe.padding
-    x, y = own[:, seen].ravel(), rest[:, seen].ravel()
-    if np.abs(y - x).mean() <= _AFFINE:
+    if (off.mean() if seen.all() else off[:, seen].mean()) <= _AFFINE:
         return True
+    x, y = own[:, seen].ravel(), rest[:, seen].ravel()
     if x.std() < _AFFINE:  # a blank image
         return bool(np.abs(y - y.mean()).mean() <= _CURVED)
     slope, shift = np.polyfit(x, y, 1)

@@ -17,7 +17,7 @@ from torchvision import transforms as v1
 from torchvision.transforms import v2
 from transformers import ViTImageProcessor
 
-from pytest_gradcam import HeatmapError, masks
+from pytest_gradcam import GradcamWarning, HeatmapError, masks
 from pytest_gradcam.cam.mask_transform import TracedPreprocess
 from pytest_gradcam.images import read
 
@@ -100,8 +100,11 @@ def own_generator(chance, change):
     return lambda image: to_tensor(change(image) if generator.random() < chance else image)
 
 
-def noisy(image, generator=np.random.default_rng(3)):
-    return to_tensor(image) + torch.from_numpy(generator.normal(0, 0.1, (3, HEIGHT, WIDTH)).astype(np.float32))
+NOISE = np.random.default_rng(3)
+
+
+def noisy(image):
+    return to_tensor(image) + torch.from_numpy(NOISE.normal(0, 0.1, (3, HEIGHT, WIDTH)).astype(np.float32))
 
 
 def clahe(image):
@@ -162,7 +165,10 @@ CARRIED = {
     "JPEG 90": (jpeg(90), resized(120, 160)),
     "JPEG 30": (jpeg(30), resized(120, 160)),
     "changes its argument": (lambda image: image.thumbnail((160, 160)) or to_tensor(image), resized(120, 160)),
-    "draws without effect": (v1.Compose([v1.RandomHorizontalFlip(0), v1.RandomVerticalFlip(1), *TAIL]), lambda m: m[::-1]),
+    "draws without effect": (
+        v1.Compose([v1.RandomHorizontalFlip(0), v1.RandomVerticalFlip(1), *TAIL]),
+        lambda m: m[::-1],
+    ),
     "crop around the brightest place": (brightest, None),
     "trims bars": (trimmed, None),
 }
@@ -174,7 +180,10 @@ REFUSED = {
     "RandomResizedCrop": (v1.Compose([v1.RandomResizedCrop(112), *TAIL]), "is random"),
     "flip, p = 0.5": (v1.Compose([v1.RandomHorizontalFlip(), *TAIL]), "is random"),
     "flip, p = 0.02": (v1.Compose([v1.RandomHorizontalFlip(0.02), *TAIL]), "is random"),
-    "flip, p = 0.98": (v2.Compose([v2.RandomHorizontalFlip(0.98), v2.ToImage(), v2.ToDtype(torch.float32)]), "is random"),
+    "flip, p = 0.98": (
+        v2.Compose([v2.RandomHorizontalFlip(0.98), v2.ToImage(), v2.ToDtype(torch.float32)]),
+        "is random",
+    ),
     "flip by Python's random, p = 0.01": (
         lambda image: to_tensor(ImageOps.mirror(image) if random.random() < 0.01 else image),
         "is random",
@@ -191,7 +200,10 @@ REFUSED = {
     "noise of its own generator": (noisy, "is random"),
     "flip of its own generator, p = 0.5": (own_generator(0.5, ImageOps.mirror), "is random"),
     "albumentations, flip of p = 0.5": (Albumented(flip=0.5), "is random"),
-    "ten crops": (v1.Compose([v1.TenCrop(96), v1.Lambda(lambda crops: torch.stack([to_tensor(c) for c in crops]))]), "crops"),
+    "ten crops": (
+        v1.Compose([v1.TenCrop(96), v1.Lambda(lambda crops: torch.stack([to_tensor(c) for c in crops]))]),
+        "crops",
+    ),
     "uint8": (v1.PILToTensor(), "scale it"),
     "channels last": (lambda image: to_tensor(image).permute(1, 2, 0), "channels are last"),
     "channels last, NumPy": (lambda image: np.asarray(image, np.float32), "channels are last"),
@@ -256,3 +268,79 @@ def _place_of(out, pixels):
     boxes += [(x, y, x + 160, y + 120) for x in range(0, WIDTH - 159, 20) for y in range(0, HEIGHT - 119, 20)]
     parts = [np.asarray(Image.fromarray(pixels).crop(box).resize((160, 120))).transpose(2, 0, 1) / 255 for box in boxes]
     return boxes[int(np.argmin([np.abs(part - out).mean() for part in parts]))]
+
+
+class Changeable:
+    """A preprocess whose settings a suite changes between its tests."""
+
+    def __init__(self):
+        self.size, self.flip, self.top, self.level = 96, False, 0, 1.0
+
+    def __call__(self, image):
+        small = (ImageOps.mirror(image) if self.flip else image).resize((self.size, self.size))
+        canvas = Image.new("RGB", (self.size, self.size + 32), (114, 114, 114))
+        canvas.paste(small, (0, self.top))
+        return to_tensor(canvas) / self.level
+
+    def truth(self, mask):
+        out = np.zeros((self.size + 32, self.size), bool)
+        out[self.top : self.top + self.size] = resized(self.size, self.size)(mask[:, ::-1] if self.flip else mask)
+        return out
+
+
+@pytest.mark.parametrize("change", [{"size": 64}, {"flip": True}, {"top": 32}, {"level": 3.0}])
+def test_a_preprocess_that_is_changed_in_place_carries_masks_as_it_does_now(change):
+    preprocess = Changeable()
+    source, picture = TracedPreprocess(preprocess, grey=False), read(photograph())
+    before = source.read(picture)
+    assert agrees(before.carry(MASK).pixels, preprocess.truth(MASK))
+    vars(preprocess).update(change)
+    now = source.read(picture)
+    assert agrees(now.carry(MASK).pixels, preprocess.truth(MASK))
+    padding = now.view(now.tensor)[1]
+    assert padding.sum() == 32 * preprocess.size
+    assert not padding[preprocess.top + 2].any()
+
+
+def test_a_changed_part_of_a_known_pipeline_is_noticed():
+    pipeline = v1.Compose([v1.Resize((120, 160)), v1.ToTensor()])
+    source, picture = TracedPreprocess(pipeline, grey=False), read(photograph())
+    assert source.read(picture).carry(MASK).pixels.shape == (120, 160)
+    pipeline.transforms[0].size = (60, 80)
+    assert agrees(source.read(picture).carry(MASK).pixels, resized(60, 80)(MASK))
+
+
+def test_an_image_that_was_read_before_a_change_is_refused():
+    preprocess = Changeable()
+    seen_before = seen(preprocess, photograph())
+    preprocess.flip = True
+    with pytest.raises(HeatmapError, match="was changed after the image was read"):
+        seen_before.carry(MASK)
+
+
+def test_a_mask_is_shared_by_images_of_a_known_pipeline_alone():
+    runs = []
+    known = v1.Compose([v1.Resize(60), v1.ToTensor()])
+    unknown = v1.Compose([v1.Resize(60), v1.Lambda(lambda image: runs.append(1) or to_tensor(image))])
+    for pipeline, shared in ((known, True), (unknown, False)):
+        source = TracedPreprocess(pipeline, grey=False)
+        first, second = source.read(read(photograph())), source.read(read(photograph(60)))
+        first.carry(MASK)
+        before = len(runs)
+        second.carry(MASK)
+        assert (len(runs) == before) == shared
+
+
+def test_a_random_preprocess_that_is_found_late_voids_what_was_before():
+    flips = []
+    source = TracedPreprocess(
+        lambda image: to_tensor(ImageOps.mirror(image) if flips and flips.pop() else image), grey=False
+    )
+    source.read(read(photograph())).carry(MASK)
+    flips += [True, False] * 40  # a generator of its own, which strikes from here on
+    late = source.read(read(photograph(60)))
+    words = "preprocess is random.*went through it before in this run: what was decided on them is void"
+    with pytest.warns(GradcamWarning, match=words), pytest.raises(HeatmapError, match=words):
+        late.carry(MASK)
+    with pytest.raises(HeatmapError, match=words):
+        source.read(read(photograph()))
