@@ -18,6 +18,7 @@ from pytest_gradcam.evidence.bounds import Lift
 from pytest_gradcam.evidence.record import Subject
 from pytest_gradcam.grids import require_evidence, resize
 from pytest_gradcam.metrics import Similarity
+from pytest_gradcam.questions.padding import PaddingMask
 from pytest_gradcam.questions.protocols import Bools, HeatmapLike, Mask, MaskInView
 
 if TYPE_CHECKING:
@@ -96,7 +97,8 @@ class Heatmap:
     @cached_property
     def padding(self) -> Bools:
         padding = self._seen[1]
-        return np.zeros(self._shape, bool) if padding is None else padding
+        found = np.zeros(self._shape, bool) if padding is None else padding
+        return found.view(PaddingMask)
 
     @cached_property
     def _seen(self) -> View:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import io
 import os
+import stat
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
@@ -18,6 +21,13 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from pytest_gradcam.errors import HeatmapError
 
 _ORIENTATION = 0x0112  # the EXIF tag
+_BITS_PER_SAMPLE = 258  # the TIFF tag
+#: The formats of image files that are read, by Pillow's names.
+FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP", "GIF", "PPM")
+_WINDOW = (
+    "; choose the window from lo to hi that your training uses, and pass "
+    "numpy.uint8(255 * numpy.clip((a.astype(float) - lo) / (hi - lo), 0, 1)), a the array of its values"
+)
 _DEEP = {"I", "I;16", "I;16L", "I;16B", "I;16N", "F"}  # Pillow would clip these at 255 without a word
 
 
@@ -76,25 +86,76 @@ def png(image: Image.Image) -> bytes:
     return out.getvalue()
 
 
-def _read_file(path: Path) -> Picture:
+def file_content(path: str | os.PathLike[str], name: str) -> bytes:
+    """The bytes of a regular file. Raises HeatmapError, naming `name`, for a pipe or device, on which reading may never end."""
     try:
-        content = path.read_bytes()
-        with Image.open(io.BytesIO(content)) as opened:
-            _refuse(opened, str(path))
-            opened.load()
-            turned = ImageOps.exif_transpose(opened)
+        mode = os.stat(path).st_mode
+        if stat.S_ISDIR(mode):
+            raise HeatmapError(f"{name} is a directory; pass one of its files")
+        if not stat.S_ISREG(mode):
+            raise HeatmapError(f"{name} is a pipe, socket or device; expected a regular file; copy its content to one")
+        return Path(path).read_bytes()
+    except HeatmapError:
+        raise
     except FileNotFoundError:
-        raise HeatmapError(f"there is no image file {path} (looked from {Path.cwd()}); check the path") from None
+        raise HeatmapError(f"there is no {name} (looked from {Path.cwd()}); check the path") from None
+    except (OSError, ValueError) as error:
+        raise HeatmapError(f"{name} cannot be read ({error}); check the path") from None
+
+
+@contextmanager
+def open_image(content: bytes, name: str) -> Iterator[Image.Image]:
+    """The image in a file's bytes, not decoded yet.
+
+    Raises HeatmapError, naming `name`, for other formats than `FORMATS`, for colours deeper than 8 bits, and where decoding
+    it inside the block fails. Pillow knows more formats; some of them start other programs, or describe pages and not pixels.
+    """
+    try:
+        with Image.open(io.BytesIO(content), formats=FORMATS) as opened:
+            _refuse_deep_colour(opened, name)
+            yield opened
+    except HeatmapError:
+        raise
     except UnidentifiedImageError:
-        raise HeatmapError(f"{path} is not an image file that Pillow can read; pass a PNG or JPEG file") from None
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise HeatmapError(f"the image file {path} cannot be read ({error}); check that it is whole") from None
+        raise HeatmapError(
+            f"{name} is not an image file that is read here; expected {', '.join(FORMATS)}; convert it to PNG"
+        ) from None
+    except (OSError, SyntaxError, EOFError, ValueError, Image.DecompressionBombError) as error:
+        raise HeatmapError(f"{name} cannot be read ({error}); check that it is whole, and its size") from None
+
+
+def _refuse_deep_colour(image: Image.Image, name: str) -> None:
+    if image.mode not in _DEEP and (depth := _bits(image)) > 8:
+        raise HeatmapError(
+            f"{name} has {depth} bits per channel, of which Pillow would keep the upper 8 without a word{_WINDOW}"
+        )
+
+
+def _bits(image: Image.Image) -> int:
+    """The bits of a channel in the file that an image was opened from, as far as that is known: else 8."""
+    if image.format == "TIFF":
+        return max(image.tag_v2.get(_BITS_PER_SAMPLE, (8,)))  # type: ignore[attr-defined]
+    tiles = getattr(image, "tile", ())
+    arguments = tiles[0][3] if tiles else ""
+    if image.format == "PPM":
+        highest = [one for one in arguments if isinstance(one, int)] if isinstance(arguments, tuple) else []
+        return 16 if max(highest, default=0) > 255 else 8
+    return 16 if image.format == "PNG" and ";16" in str(arguments) else 8
+
+
+def _read_file(path: Path) -> Picture:
+    name = f"image file {path}"
+    content = file_content(path, name)
+    with open_image(content, name) as opened:
+        _refuse(opened, str(path))
+        turned = ImageOps.exif_transpose(opened)
     return Picture(_eight_bit(turned, str(path)), str(path), f"sha256 {sha256(content).hexdigest()}")
 
 
 def _read_pil(image: Image.Image) -> Picture:
     name = str(getattr(image, "filename", "") or f"PIL image {image.width}x{image.height}")
     _refuse(image, name)
+    _refuse_deep_colour(image, name)
     if image.getexif().get(_ORIENTATION, 1) != 1:
         raise HeatmapError(
             f"{name} has an EXIF orientation that was not applied, so it is not clear which way its mask lies; "
@@ -124,15 +185,23 @@ def _array_hint(array: NDArray[Any]) -> str:
     if array.ndim == 3 and array.shape[2] == 1:
         return "; drop the last axis"
     if array.ndim in (2, 3) and array.dtype != np.uint8:
-        return "; scale it to 0-255 and convert it (skimage.util.img_as_ubyte)"
+        return f"; its values run from {_ends(array)}{_WINDOW}"
     return ""
+
+
+def _ends(array: NDArray[Any]) -> str:
+    """'0 to 4095', NaN left out."""
+    if array.dtype.kind not in "iufb" or not array.size or not np.isfinite(array).any():
+        return "no number to another"
+    finite = array[np.isfinite(array)]
+    return f"{finite.min():g} to {finite.max():g}"
 
 
 def _refuse(image: Image.Image, name: str) -> None:
     if image.mode in _DEEP:
         raise HeatmapError(
             f"{name} is a {'float' if image.mode == 'F' else '16-bit or deeper'} image (mode {image.mode}), which "
-            "would be clipped at 255; scale it to 8 bits the way your training does, or pass the model's input tensor"
+            f"would be clipped at 255{_WINDOW}, or pass the model's input tensor"
         )
     # MPO is a JPEG with a preview behind it, as many cameras write: its first frame is the photograph.
     if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":

@@ -1,10 +1,14 @@
 """Images as users have them are read as they are displayed, or refused by name."""
 
+import os
+import struct
+import zlib
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from pytest_gradcam import images
+from pytest_gradcam import images, masks
 from pytest_gradcam.errors import HeatmapError
 
 
@@ -80,7 +84,10 @@ def _sixteen_bit(pixels):
         (_transparent, "transparent pixels"),
         (_sixteen_bit, "16-bit or deeper"),
         (lambda p: Image.fromarray(p[..., 0].astype(np.float32)), "float image"),
-        (lambda p: p.astype(np.float64), r"float64 is no image; expected uint8.*img_as_ubyte"),
+        (
+            lambda p: p.astype(np.float64),
+            r"float64 is no image; expected uint8.*its values run from 0 to 255; choose the window",
+        ),
         (lambda p: p.astype(np.uint16), "uint16"),
         (lambda p: p.transpose(2, 0, 1), "move the channels last"),
         (lambda p: p[..., :1], "drop the last axis"),
@@ -114,3 +121,95 @@ def test_files_that_are_missing_not_images_or_cut_short(tmp_path, pixels):
     ):
         with pytest.raises(HeatmapError, match=words):
             images.read(tmp_path / name)
+
+
+def test_the_window_of_the_advice_keeps_what_the_levels_show():
+    a = np.random.default_rng(0).integers(0, 4096, (32, 32)).astype(np.uint16)
+    with pytest.raises(HeatmapError) as caught:
+        images.read(a)
+    formula = str(caught.value).split("and pass ")[1].split(", a the array")[0]
+    shown = eval(formula, {"numpy": np, "a": a, "lo": 0, "hi": 4095})
+    assert images.read(shown).shape == (32, 32)
+    assert np.abs(shown - 255 * a.astype(float) / 4095).max() < 1  # levels below lo do not wrap around either
+    assert (eval(formula, {"numpy": np, "a": a, "lo": 4000, "hi": 4095})[a < 4000] == 0).all()
+
+
+def _png(path, pixels, depth, colour):
+    """A PNG written by hand, since Pillow writes no 16-bit colour (PNG specification, chapter 11)."""
+
+    def chunk(name, data):
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    height, width = pixels.shape[:2]
+    rows = b"".join(b"\0" + row.astype(">u2" if depth == 16 else "u1").tobytes() for row in pixels)
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0))
+    signature = bytes([0x89]) + b"PNG\r\n" + bytes([0x1A]) + b"\n"
+    path.write_bytes(signature + header + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))
+    return path
+
+
+class TestDeepColour:
+    """Pillow keeps the upper 8 of 16 bits of a colour without a word: a picture that uses 10 of them turns black."""
+
+    @pytest.mark.parametrize(("colour", "channels"), [(2, 3), (4, 2), (6, 4)])
+    def test_png(self, tmp_path, pixels, colour, channels):
+        deep = np.full((*pixels.shape[:2], channels), 65535, np.uint16)
+        deep[..., : min(channels, 3)] = pixels[..., : min(channels, 3)] * np.uint16(4)
+        path = _png(tmp_path / "deep.png", deep, 16, colour)
+        with pytest.raises(HeatmapError, match=r"16 bits per channel.*choose the window"):
+            images.read(path)
+        with Image.open(path) as opened, pytest.raises(HeatmapError, match="16 bits per channel"):
+            images.read(opened)
+        with pytest.raises(HeatmapError, match="16 bits per channel"):
+            masks.load(path)
+
+    def test_the_same_writer_at_8_bits_is_read(self, tmp_path, pixels):
+        read = images.read(_png(tmp_path / "plain.png", pixels, 8, 2)).pil
+        np.testing.assert_array_equal(np.asarray(read), pixels)
+
+    def test_ppm(self, tmp_path, pixels):
+        deep = (pixels * np.uint16(4)).astype(">u2").tobytes()
+        (tmp_path / "deep.ppm").write_bytes(b"P6 20 12 65535\n" + deep)
+        with pytest.raises(HeatmapError, match="16 bits per channel"):
+            images.read(tmp_path / "deep.ppm")
+        Image.fromarray(pixels).save(tmp_path / "plain.ppm")
+        np.testing.assert_array_equal(np.asarray(images.read(tmp_path / "plain.ppm").pil), pixels)
+
+    def test_tiff(self, tmp_path, pixels):
+        Image.fromarray(pixels).save(tmp_path / "plain.tif")
+        content = bytearray((tmp_path / "plain.tif").read_bytes())
+        np.testing.assert_array_equal(np.asarray(images.read(tmp_path / "plain.tif").pil), pixels)
+        at = content.index(struct.pack("<HHH", 8, 8, 8))
+        content[at : at + 6] = struct.pack("<HHH", 16, 16, 16)
+        (tmp_path / "deep.tif").write_bytes(bytes(content))
+        with pytest.raises(HeatmapError, match="16 bits per channel"):
+            images.read(tmp_path / "deep.tif")
+
+
+@pytest.mark.parametrize("kind", ["eps", "pcx", "tga", "ico", "icns", "dds"])
+def test_formats_beyond_the_list_are_refused(tmp_path, pixels, kind):
+    Image.fromarray(pixels).resize((32, 32)).save(tmp_path / f"image.{kind}")
+    (tmp_path / "renamed.png").write_bytes((tmp_path / f"image.{kind}").read_bytes())
+    for name in (f"image.{kind}", "renamed.png"):
+        with pytest.raises(HeatmapError, match="not an image file that is read here; expected PNG, JPEG"):
+            images.read(tmp_path / name)
+        with pytest.raises(HeatmapError, match="not an image file that is read here; expected PNG, JPEG"):
+            masks.load(tmp_path / name)
+
+
+@pytest.mark.parametrize("kind", ["png", "jpg", "tif", "webp", "bmp", "gif", "ppm"])
+def test_formats_of_the_list_are_read(tmp_path, kind):
+    Image.new("RGB", (20, 12), "white").save(tmp_path / f"image.{kind}")
+    assert np.asarray(images.read(tmp_path / f"image.{kind}").pil.convert("RGB")).min() > 250
+
+
+def test_what_is_no_regular_file_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    for path, words in (
+        (tmp_path / "pipe.png", "is a pipe, socket or device"),
+        ("/dev/zero", "is a pipe, socket or device"),
+        (tmp_path, "is a directory"),
+        ("nul\0byte.png", "cannot be read"),
+    ):
+        with pytest.raises(HeatmapError, match=words):
+            images.read(path)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pytest_gradcam import images, masks
-from pytest_gradcam.cam.preprocess import Preprocess, TracedPreprocess, display
+from pytest_gradcam.cam.mask_transform import TracedPreprocess, display
+from pytest_gradcam.cam.preprocess import Preprocess
 from pytest_gradcam.cam.tensors import all_finite, digest
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.heatmap import View
@@ -81,10 +81,16 @@ class Reader:
                 "no preprocess is set, so an image cannot become the model's input; pass preprocess= "
                 "(gradcam_preprocess in pytest), or a float tensor (C, H, W) that is ready for the model"
             )
-        tensor = preprocess.tensor(picture)
-        show, carry = partial(preprocess.view, picture), partial(preprocess.carry, picture)
-        place = partial(preprocess.placement, picture)
-        return Input(tensor, picture.name, show, carry, picture.shape, place, identify=lambda: picture.digest)
+        seen = preprocess.read(picture)
+        return Input(
+            seen.tensor,
+            picture.name,
+            seen.view,
+            seen.carry,
+            picture.shape,
+            seen.placement,
+            identify=lambda: picture.digest,
+        )
 
 
 def batches(inputs: Sequence[Input], size: int) -> list[list[int]]:

@@ -19,7 +19,8 @@ from pytest_gradcam.evidence.check import Check
 from pytest_gradcam.evidence.messages import attention, expected, number, percent
 from pytest_gradcam.evidence.record import Record
 from pytest_gradcam.grids import require_evidence
-from pytest_gradcam.questions.protocols import Bools, HeatmapLike, Mask, Values
+from pytest_gradcam.questions import padding
+from pytest_gradcam.questions.protocols import Bools, HeatmapLike, Mask, MaskInView, Values
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -224,17 +225,14 @@ def measured(heatmap: HeatmapLike, mask: Mask, metric: Callable[[Values, Bools],
 
 def in_view(heatmap: HeatmapLike, mask: Mask) -> Bools:
     """The mask in the view, bool (H, W). Raises HeatmapError if nothing of it, or nothing but it, is left there."""
-    padding, seen = mask is heatmap.padding, ""
-    if padding:
-        pixels = heatmap.padding
-    else:
-        carried = heatmap.carry(mask)
-        pixels, seen = carried.pixels, carried.seen
+    own = padding.in_view(mask, heatmap)
+    carried = heatmap.carry(mask) if own is None else MaskInView(own)
+    pixels, seen = carried.pixels, carried.seen
     if pixels.all():
         raise HeatmapError("the mask covers the whole view, so there is nothing to test; pass a smaller mask")
     if pixels.any():
         return pixels
-    if padding:
+    if own is not None:
         raise HeatmapError("the preprocess added no padding to this image; leave the check out where there is none")
     if seen:
         raise HeatmapError(

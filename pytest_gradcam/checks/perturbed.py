@@ -196,7 +196,7 @@ def _read(engine: Engine, image: Any) -> tuple[Picture, ModelInput]:
 
 def _content(image: Any) -> bytes | None:
     """The file's bytes; None for what is not a file that can be read."""
-    if not isinstance(image, (str, os.PathLike)):
+    if not isinstance(image, (str, os.PathLike)) or not os.path.isfile(image):
         return None
     try:
         return Path(image).read_bytes()

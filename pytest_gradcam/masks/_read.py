@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from pytest_gradcam import images
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.masks._arguments import Bools, size
 from pytest_gradcam.validation import is_whole
@@ -82,22 +84,21 @@ def _from_tensor(mask: Any, name: str) -> Array:
 
 
 def _from_file(path: str | os.PathLike[str], name: str, *, as_labels: bool = False) -> Array:
-    try:
-        if Path(path).suffix.lower() == ".npy":
-            array: Array = np.load(path, allow_pickle=False)
-            return array
-        with Image.open(path) as image:
-            image.load()
-            return _from_image(image, name, as_labels=as_labels)
-    except HeatmapError:
-        raise
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
-        raise HeatmapError(f"{name} cannot be read ({error}); expected an image file or an NPY file") from error
+    content = images.file_content(path, name)
+    if Path(path).suffix.lower() == ".npy":
+        try:
+            array: Array = np.load(io.BytesIO(content), allow_pickle=False)
+        except (OSError, ValueError, EOFError, SyntaxError) as error:
+            raise HeatmapError(f"{name} cannot be read ({error}); expected an array in an NPY file") from None
+        return array
+    with images.open_image(content, name) as image:
+        return _from_image(image, name, as_labels=as_labels)
 
 
 def _from_image(image: Image.Image, name: str, *, as_labels: bool = False) -> Array:
     if image.getexif().get(_ORIENTATION, 1) != 1:
         raise HeatmapError(f"{name} is turned by an EXIF orientation, which not every reader applies; save it upright")
+    image.load()  # which turns a TIFF as its orientation says, without a word
     if getattr(image, "n_frames", 1) != 1:
         raise HeatmapError(f"{name} has {getattr(image, 'n_frames', 1)} frames; expected one; save the one you mean")
     if image.mode == "P":

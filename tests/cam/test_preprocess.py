@@ -12,9 +12,10 @@ from torchvision import transforms as v1
 from torchvision.transforms import v2
 
 from pytest_gradcam import HeatmapError, masks
-from pytest_gradcam.cam.preprocess import TracedPreprocess
+from pytest_gradcam.cam.mask_transform import TracedPreprocess
 from pytest_gradcam.images import read
 
+PIXELS = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 V1 = v1.Compose([v1.Resize(256), v1.CenterCrop(224), v1.ToTensor(), v1.Normalize(MEAN, STD)])
 V2 = v2.Compose(
@@ -79,8 +80,9 @@ PIPELINES = {
 }
 
 
-def frames_of(preprocess):
-    return TracedPreprocess(preprocess, grey=False)
+def seen(preprocess, pixels, *, grey=False):
+    """The picture of these pixels through a preprocess."""
+    return TracedPreprocess(preprocess, grey=grey).read(read(pixels))
 
 
 @pytest.mark.parametrize("name", PIPELINES)
@@ -88,7 +90,7 @@ def frames_of(preprocess):
 def test_the_mask_lands_where_arithmetic_puts_it(name, shape):
     preprocess, expected = PIPELINES[name]
     mask = masks.polygon(shape, [(shape[1] * 0.4, 5), (shape[1] * 0.8, shape[0] * 0.6), (shape[1] * 0.3, shape[0] - 4)])
-    region = frames_of(preprocess).carry(read(np.zeros((*shape, 3), np.uint8)), mask).pixels
+    region = seen(preprocess, np.zeros((*shape, 3), np.uint8)).carry(mask).pixels
     wanted = expected(mask)
     assert region.shape == wanted.shape
     assert 0 < wanted.sum() < wanted.size
@@ -107,9 +109,8 @@ def test_the_view_is_the_picture_that_the_model_saw(name):
     pixels = np.zeros((300, 451, 3), np.uint8)
     pixels[:, :] = (200, 30, 90)
     pixels[100:250, 150:300] = (10, 240, 60)
-    picture = read(pixels)
-    preprocess = frames_of(preprocess)
-    view, padding = preprocess.view(picture, preprocess.tensor(picture))
+    picture = seen(preprocess, pixels)
+    view, padding = picture.view(picture.tensor)
     inside = expected(pixels[..., 1] == 240)
     core = inside & np.roll(inside, 6, 0) & np.roll(inside, -6, 0) & np.roll(inside, 6, 1) & np.roll(inside, -6, 1)
     np.testing.assert_allclose(view[core], np.broadcast_to((10, 240, 60), view[core].shape), atol=1)
@@ -117,13 +118,12 @@ def test_the_view_is_the_picture_that_the_model_saw(name):
 
 
 def test_padding_is_what_the_preprocess_added():
-    picture = read(np.zeros((100, 400, 3), np.uint8))
-    preprocess = frames_of(letterbox)
-    _, padding = preprocess.view(picture, preprocess.tensor(picture))
+    picture = seen(letterbox, np.zeros((100, 400, 3), np.uint8))
+    _, padding = picture.view(picture.tensor)
     expected = np.ones((96, 128), bool)
     expected[32:64] = False  # 100 x 400 becomes 32 x 128
     np.testing.assert_array_equal(padding, expected)
-    everything = preprocess.carry(picture, masks.border((100, 400), 10)).pixels
+    everything = picture.carry(masks.border((100, 400), 10)).pixels
     assert not (everything & padding).any()
 
 
@@ -135,22 +135,20 @@ def test_without_resizing_the_mask_is_carried_bit_for_bit(height, width, data):
         (height, width), (x, y, data.draw(st.integers(x + 1, width)), data.draw(st.integers(y + 1, height)))
     )
     to_tensor = v1.Compose([v1.ToTensor(), v1.Normalize(MEAN, STD)])
-    region = frames_of(to_tensor).carry(read(np.zeros((height, width), np.uint8)), mask)
+    region = seen(to_tensor, np.zeros((height, width), np.uint8)).carry(mask)
     np.testing.assert_array_equal(region.pixels, mask)
 
 
 def test_greyscale_goes_to_a_model_of_one_channel_as_greyscale():
     to_tensor = v1.Compose([v1.Grayscale(), v1.ToTensor(), v1.Normalize(0.5, 0.5)])
-    preprocess = TracedPreprocess(to_tensor, grey=True)
     pixels = np.random.default_rng(0).integers(0, 256, (20, 30), np.uint8)
-    picture = read(pixels)
-    tensor = preprocess.tensor(picture)
-    assert tensor.shape == (1, 20, 30)
-    np.testing.assert_array_equal(preprocess.view(picture, tensor)[0], np.dstack([pixels] * 3))
+    picture = seen(to_tensor, pixels, grey=True)
+    assert picture.tensor.shape == (1, 20, 30)
+    np.testing.assert_array_equal(picture.view(picture.tensor)[0], np.dstack([pixels] * 3))
 
 
 def test_a_mask_that_the_crop_cut_away_says_what_the_view_shows():
-    region = frames_of(V1).carry(read(np.zeros((300, 900, 3), np.uint8)), masks.box((300, 900), (0, 0, 100, 300)))
+    region = seen(V1, np.zeros((300, 900, 3), np.uint8)).carry(masks.box((300, 900), (0, 0, 100, 300)))
     assert not region.pixels.any()
     # 256 / 300 scales 900 to 768; the crop keeps 224 of it, x 272 to 496, which is 319 to 581 of the image.
     first, last = (int(word) for word in region.seen.split("x ")[1].split(" and")[0].split(" to "))
@@ -174,9 +172,11 @@ def grown_to_content(image):
 
 @pytest.mark.parametrize("preprocess", [standardised, cropped_to_content, grown_to_content])
 def test_a_pipeline_that_is_not_affine_refuses_masks(preprocess):
+    pixels = np.zeros_like(PIXELS)
+    pixels[5:30, 10:50] = PIXELS[5:30, 10:50]
     mask = masks.box((40, 60), (10, 10, 30, 30))
     with pytest.raises(HeatmapError, match="cannot be carried through the preprocess.*pass the tensor"):
-        frames_of(preprocess).carry(read(np.zeros((40, 60, 3), np.uint8)), mask)
+        seen(preprocess, pixels).carry(mask)
 
 
 def test_a_pipeline_that_changes_colours_pixel_by_pixel_still_carries_masks():
@@ -184,14 +184,13 @@ def test_a_pipeline_that_changes_colours_pixel_by_pixel_still_carries_masks():
         return v2.Resize(30)(v1.functional.to_tensor(ImageOps.equalize(image)) ** 2.2)
 
     mask = masks.box((60, 90), (10, 10, 60, 40))
-    region = frames_of(gamma).carry(read(np.zeros((60, 90, 3), np.uint8)), mask).pixels
+    region = seen(gamma, np.zeros((60, 90, 3), np.uint8)).carry(mask).pixels
     np.testing.assert_array_equal(region, mask[::2, ::2])
 
 
 def test_the_view_of_a_pipeline_that_is_not_affine_is_still_shown():
-    picture = read(np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8))
-    preprocess = frames_of(standardised)
-    view, padding = preprocess.view(picture, preprocess.tensor(picture))
+    picture = seen(standardised, PIXELS)
+    view, padding = picture.view(picture.tensor)
     assert view.shape == (40, 60, 3)
     assert not padding.any()
 
@@ -206,15 +205,14 @@ def test_the_view_of_a_pipeline_that_is_not_affine_is_still_shown():
     ],
 )
 def test_a_random_preprocess_is_refused(preprocess):
-    pixels = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
     with pytest.raises(HeatmapError, match="preprocess is random"):
-        frames_of(preprocess).tensor(read(pixels))
+        seen(preprocess, PIXELS)
 
 
 def test_the_random_states_are_left_alone():
     before = torch.get_rng_state()
     jitter = v1.Compose([v1.ColorJitter(0), v1.RandomApply([v1.Grayscale()], p=0), v1.ToTensor()])
-    frames_of(jitter).tensor(read(np.zeros((4, 4, 3), np.uint8)))
+    seen(jitter, np.zeros((4, 4, 3), np.uint8))
     assert torch.equal(before, torch.get_rng_state())
 
 
@@ -222,15 +220,15 @@ def test_the_random_states_are_left_alone():
     ("preprocess", "words"),
     [
         (lambda image: image, "returned a Image; expected a float tensor"),
-        (lambda image: np.asarray(image), "returned a ndarray"),
+        (lambda image: np.asarray(image), "returned a uint8 array of shape.*; scale it as in training"),
         (v1.PILToTensor(), r"returned a torch\.uint8 tensor of shape \(3, 4, 5\)"),
-        (lambda image: v1.functional.to_tensor(image)[None], r"drop the batch axis with \[0\]"),
+        (lambda image: v1.functional.to_tensor(image).repeat(5, 1, 1, 1), "several crops"),
         (lambda image: v1.functional.to_tensor(image) / 0, "NaN or infinite values of array 5x4"),
     ],
 )
 def test_a_preprocess_that_returns_something_else(preprocess, words):
     with pytest.raises(HeatmapError, match=words):
-        frames_of(preprocess).tensor(read(np.full((4, 5, 3), 7, np.uint8)))
+        seen(preprocess, np.full((4, 5, 3), 7, np.uint8))
 
 
 class TestPlacement:
@@ -239,25 +237,25 @@ class TestPlacement:
     @pytest.mark.parametrize("size", [(300, 451), (640, 480), (2000, 1500)])
     @pytest.mark.parametrize(("pipeline", "height", "width", "crop"), [(V1, None, None, 224), (V2, 200, 300, 160)])
     def test_it_is_the_arithmetic_of_resize_and_crop(self, pipeline, height, width, crop, size):
-        picture = read(np.zeros((*size, 3), np.uint8))
         if height is None:
             height, width = (int(256 * side / min(size)) for side in size)
         left, top = round((width - crop) / 2), round((height - crop) / 2)
         x, y = size[1] / width, size[0] / height
         expected = [[x, 0, (left + 0.5) * x - 0.5], [0, y, (top + 0.5) * y - 0.5]]
-        placed = TracedPreprocess(pipeline, grey=False).placement(picture)
+        placed = seen(pipeline, np.zeros((*size, 3), np.uint8)).placement()
         assert placed.shape == size
         corners = np.array([[0, 0, 1], [crop - 1, 0, 1], [0, crop - 1, 1]]).T
         assert np.abs((placed.to_image - expected) @ corners).max() < 0.5 * max(x, y)  # half a pixel of the view
 
     def test_padding_does_not_mislead_it(self):
-        picture = read(np.zeros((60, 160), np.uint8))
-        placed = TracedPreprocess(letterbox, grey=True).placement(picture)  # scaled by 0.8 into 128 x 48 at y 24
+        placed = seen(
+            letterbox, np.zeros((60, 160), np.uint8), grey=True
+        ).placement()  # scaled by 0.8 into 128 x 48 at y 24
         assert np.abs(placed.to_image - [[1.25, 0, 0.125], [0, 1.25, 1.25 * -23.5 - 0.5]]).max() < 1
 
     def test_a_flip_and_a_turn_are_followed(self):
         turned = v1.Compose([lambda image: ImageOps.mirror(image).rotate(90, expand=True), v1.ToTensor()])
-        placed = TracedPreprocess(turned, grey=True).placement(read(np.zeros((50, 80), np.uint8)))
+        placed = seen(turned, np.zeros((50, 80), np.uint8), grey=True).placement()
         # The view's top left pixel is the mirrored image's top right one, which is the image's top left one.
         assert np.abs(placed.to_image - [[0, 1, 0], [1, 0, 0]]).max() < 0.3
 
@@ -267,7 +265,7 @@ class TestPlacement:
             return torch.from_numpy(np.concatenate([array[:30], array[10:50]]).copy())[None] / 255
 
         with pytest.raises(HeatmapError, match="cannot follow a geometric perturbation"):
-            TracedPreprocess(bent, grey=True).placement(read(np.zeros((60, 80), np.uint8)))
+            seen(bent, np.zeros((60, 80), np.uint8), grey=True).placement()
 
 
 def test_a_mask_is_carried_once():
@@ -277,11 +275,11 @@ def test_a_mask_is_carried_once():
         runs.append(image)
         return v1.functional.to_tensor(image)
 
-    preprocess, picture = TracedPreprocess(counted, grey=True), read(np.zeros((20, 30), np.uint8))
+    picture = seen(counted, np.zeros((20, 30), np.uint8), grey=True)
     mask = masks.box((20, 30), (2, 3, 9, 8))
-    first = preprocess.carry(picture, mask).pixels
+    first = picture.carry(mask).pixels
     count = len(runs)
     first[:] = False  # the caller's own copy
-    assert np.array_equal(preprocess.carry(picture, mask.copy()).pixels, mask)
+    assert np.array_equal(picture.carry(mask.copy()).pixels, mask)
     assert len(runs) == count
-    assert not np.array_equal(preprocess.carry(picture, ~mask).pixels, mask)
+    assert not np.array_equal(picture.carry(~mask).pixels, mask)

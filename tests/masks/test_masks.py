@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -372,14 +373,33 @@ class TestLoad:
             masks.load(tmp_path / "mask.png", value=value)
 
     def test_missing_file(self, tmp_path: Path) -> None:
-        with pytest.raises(HeatmapError, match=r"nowhere\.png' cannot be read .*No such file"):
+        with pytest.raises(HeatmapError, match=r"there is no mask '.*nowhere\.png'"):
             masks.load(tmp_path / "nowhere.png")
 
-    @pytest.mark.parametrize("name", ["text.png", "text.npy", "text.npz"])
-    def test_file_of_another_kind(self, tmp_path: Path, name: str) -> None:
+    @pytest.mark.parametrize(
+        ("name", "words"),
+        [
+            ("text.png", "is not an image file that is read here; expected PNG"),
+            ("text.npy", "cannot be read .*expected an array in an NPY file"),
+            ("text.npz", "is not an image file that is read here"),
+        ],
+    )
+    def test_file_of_another_kind(self, tmp_path: Path, name: str, words: str) -> None:
         (tmp_path / name).write_text("not a mask")
-        with pytest.raises(HeatmapError, match=rf"{name}' cannot be read .*expected an image file or an NPY file"):
+        with pytest.raises(HeatmapError, match=f"{name}' {words}"):
             masks.load(tmp_path / name)
+
+    @pytest.mark.parametrize("name", ["pipe.png", "pipe.npy"])
+    def test_a_pipe_is_refused_and_not_waited_for(self, tmp_path: Path, name: str) -> None:
+        os.mkfifo(tmp_path / name)
+        with pytest.raises(HeatmapError, match="is a pipe, socket or device"):
+            masks.load(tmp_path / name)
+
+    @pytest.mark.parametrize("orientation", range(2, 9))
+    def test_turned_tiff(self, tmp_path: Path, orientation: int) -> None:
+        Image.fromarray(BLOB.astype(np.uint8) * 255).save(tmp_path / "mask.tif", tiffinfo={0x0112: orientation})
+        with pytest.raises(HeatmapError, match="EXIF orientation"):
+            masks.load(tmp_path / "mask.tif")
 
     def test_pickled_array(self, tmp_path: Path) -> None:
         np.save(tmp_path / "mask.npy", np.array([[{}]]), allow_pickle=True)
