@@ -18,10 +18,8 @@ from pytest_gradcam.cam.undo import finished, later, undoing
 from tests.states import same, state_of
 
 _ROOM = Path(undo.__file__).parent
-_FILES = [
-    str(_ROOM / f"{name}.py") for name in ("undo", "guard", "surroundings", "values", "capture", "compute", "trace")
-]
-_FILES += [str(_ROOM / f"{name}.py") for name in ("model_methods", "formulas")]
+# Those that change something. The rest only reads, or hooks modules, which the guard takes back.
+_FILES = [str(_ROOM / f"{name}.py") for name in ("undo", "guard", "surroundings", "values", "capture", "model_methods")]
 
 
 class Interrupt(BaseException):
@@ -96,16 +94,16 @@ def test_an_interrupt_at_any_line_leaves_nothing(method):
     while hit := interrupted(lambda: explainer(image, 0), places):
         assert same(before, everything(model)), f"an interrupt in {hit} leaves something"
         places += 1
-    assert places > 300
+    assert places > 200
 
 
 def test_an_interrupt_while_the_layer_is_chosen_leaves_nothing():
     model, image = Busy(), torch.rand(3, 9, 9)
     before, places = everything(model), 0
-    while hit := interrupted(lambda: Explainer(model)(image, 0), 7 * places):
+    while hit := interrupted(lambda: Explainer(model)(image, 0), 11 * places):
         assert same(before, everything(model)), f"an interrupt in {hit} leaves something"
         places += 1
-    assert places > 50
+    assert places > 20
 
 
 class TestUndoing:
