@@ -7,6 +7,8 @@ import os
 import pytest
 from hypothesis import settings
 
+from pytest_gradcam.evidence.current_test import running
+
 pytest_plugins = ["pytester"]
 
 if "MUTANT_UNDER_TEST" in os.environ:  # mutmut: many short runs
@@ -55,6 +57,13 @@ def outside_of_a_pipeline():
     with pytest.MonkeyPatch.context() as patch:
         for name in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"):
             patch.delenv(name, raising=False)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def of_no_test():
+    """Checks that a test of this suite makes are what it tests, and no checks of the suite: nothing records them."""
+    with running(None):
         yield
 
 

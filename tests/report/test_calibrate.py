@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_gradcam.__main__ import main
+from pytest_gradcam.cli import main
 from pytest_gradcam.evidence.bounds import DISTANCE
 from pytest_gradcam.evidence.record import Record
 from pytest_gradcam.report import Report, Run, calibrate, write
@@ -95,12 +95,12 @@ def test_a_bound_that_chance_would_keep_says_so():
 
 
 def test_the_command(tmp_path, capsys):
-    run = Run(id="1", checks=tuple(record(0.8, test=f"test_a.py::test_x[{i}]") for i in range(10)))
+    run = Run(id="1", ended="2026", checks=tuple(record(0.8, test=f"test_a.py::test_x[{i}]") for i in range(10)))
     write.write(Report((run,)), tmp_path)
     assert main(["calibrate", str(tmp_path / "evidence.json")]) == 0
     assert "  focus_within       at_least=0.72            10 figures 0.8, margin 0.08\n" in capsys.readouterr().out
 
-    write.write(Report((Run(id="1", checks=(record(0.4, outcome="failed"), record(0.008))),)), tmp_path)
+    write.write(Report((Run(id="1", ended="2026", checks=(record(0.4, outcome="failed"), record(0.008))),)), tmp_path)
     assert main(["calibrate", str(tmp_path)]) == 2
     assert "1 of 2 checks did not pass" in capsys.readouterr().err
     assert main(["calibrate", str(tmp_path), "--despite-failures"]) == 1

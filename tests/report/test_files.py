@@ -23,25 +23,31 @@ def check(**changes):
 FAILED = check(outcome="failed", figure=0.1, test_outcome="failed")
 
 
+def report(*checks, **about):
+    return Report((Run(id="1", **{"ended": "2026-01-02T03:04:05+00:00", "checks": checks} | about),))
+
+
 class TestMarkdown:
     def test_it_counts_names_the_worst_and_lists_every_requirement(self):
-        text = markdown.summary([check(requirements=("transparency",)), FAILED])
+        text = markdown.summary(report(check(requirements=("transparency",)), FAILED))
         assert text.startswith("## Grad-CAM: 2 checks: 1 failed, 1 passed\n")
         assert "| failed | overlap | the IoU of the attention is 0.1; expected at least 0.3 | t.py::test |" in text
         assert all(f"| {name} |" in text for name in REQUIREMENTS)
         assert text.count("**no check covers this**") == len(REQUIREMENTS) - 1
 
     def test_nothing_failed_needs_no_table_of_failures(self):
-        assert "| outcome |" not in markdown.summary([check()])
+        assert "| outcome |" not in markdown.summary(report(check()))
 
     def test_many_failures_are_cut(self):
-        assert "... and 5 more." in markdown.summary([FAILED] * 25)
+        assert "... and 5 more." in markdown.summary(report(*[FAILED] * 25))
 
     @pytest.mark.parametrize(
         "sign", ["<img src=x>", "a|b", "`code`", "[a](b)", "@someone", "#12", "*b*", "http://x.y", "a\nb"]
     )
     def test_names_are_text(self, sign):
-        (row,) = [line for line in markdown.summary([replace(FAILED, test=sign)]).splitlines() if "overlap |" in line]
+        (row,) = [
+            line for line in markdown.summary(report(replace(FAILED, test=sign))).splitlines() if "overlap |" in line
+        ]
         assert row.count("|") == 5
         assert sign not in row
 
@@ -80,7 +86,7 @@ class TestGitHub:
         assert len(lines) == 1
 
     def test_a_summary_that_cannot_be_written_is_left_out(self, tmp_path):
-        github.write_summary([FAILED], {"GITHUB_STEP_SUMMARY": str(tmp_path)})
+        github.write_summary(Run(id="1", checks=(FAILED,)), {"GITHUB_STEP_SUMMARY": str(tmp_path)})
 
 
 class TestTerminal:

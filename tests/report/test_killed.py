@@ -7,7 +7,7 @@ import sys
 SCRIPT = """
 import os, random, signal, sys, time
 from pathlib import Path
-from pytest_gradcam.evidence import Record
+from pytest_gradcam.evidence.record import Record
 from pytest_gradcam.report import Run
 from pytest_gradcam.report.collect import Collector, Phase
 from pytest_gradcam.report.write import write
