@@ -29,6 +29,16 @@ LEFT[:, :2] = True
 """
 
 
+@pytest.fixture(scope="module", autouse=True)
+def loaded():
+    """What a check imports, which pytester would otherwise load anew for each run; no torch."""
+    import numpy as np
+
+    from pytest_gradcam import Heatmap
+
+    Heatmap.from_array(np.eye(4)).overlay(np.eye(4, dtype=bool))
+
+
 @pytest.fixture
 def project(pytester):
     pytester.makeconftest(CONFTEST)
@@ -74,8 +84,10 @@ def test_a_test_without_a_check_is_counted_and_the_run_passes(project, body):
     "body",
     [
         "def test_it(gradcam): gradcam.assert_focus_within(LEFT)",
-        "from hypothesis import given, strategies as st\n@given(st.just(1))\ndef test_it(gradcam, n): gradcam.assert_focus_within(LEFT)",
-        "def test_it(gradcam):\n    with pytest.raises(AssertionError): gradcam.assert_focus_within(LEFT, at_least=0.9)",
+        "from hypothesis import given, strategies as st\n@given(st.just(1))\n"
+        "def test_it(gradcam, n): gradcam.assert_focus_within(LEFT)",
+        "def test_it(gradcam):\n"
+        "    with pytest.raises(AssertionError): gradcam.assert_focus_within(LEFT, at_least=0.9)",
         "def test_it(gradcam): pytest.skip('later')",
         "@pytest.mark.skip\ndef test_it(gradcam): pass",
         "@pytest.mark.xfail\ndef test_it(gradcam): assert False",
