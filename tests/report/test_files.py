@@ -5,11 +5,12 @@ from dataclasses import replace
 
 import pytest
 
+from pytest_gradcam.evidence.messages import one_line
 from pytest_gradcam.evidence.record import Record
 from pytest_gradcam.evidence.requirements import REQUIREMENTS
-from pytest_gradcam.report import Report, Run, github, markdown
+from pytest_gradcam.report import Report, Run, github, markdown, page
 from pytest_gradcam.report.figures import flat
-from pytest_gradcam.report.terminal import summary
+from pytest_gradcam.report.terminal import summary, warnings
 from pytest_gradcam.report.write import write
 
 
@@ -103,3 +104,45 @@ class TestTerminal:
     @pytest.mark.parametrize("records", [[], [FAILED]])
     def test_quiet_says_nothing(self, records):
         assert list(summary(records, report="out/index.html", verbosity=-1)) == []
+
+
+class TestMissing:
+    """No page, summary or table says 'all' when tests are missing."""
+
+    @pytest.mark.parametrize(
+        ("about", "said"),
+        [
+            ({"tests": {"crashed": 1}}, "of the tests 1 crashed"),
+            ({"tests": {"interrupted": 1, "not run": 2}}, "of the tests 1 interrupted, 2 not run"),
+            ({"ended": ""}, "the run did not end"),
+            ({"exit_status": 2}, "pytest stopped early, with exit status 2"),
+        ],
+    )
+    def test_every_form_says_it(self, about, said):
+        found = report(check(), check(), **about)
+        assert f"**Checks may be missing: {said}.**" in markdown.summary(found)
+        assert f"WARNING: checks may be missing here: {said}" in list(warnings(found.runs[0], "out", ""))
+        html = page.render(found)
+        assert "<h1>2 checks passed; tests are missing</h1>" in html
+        assert f'<p class="alarm">Checks may be missing: {said}.</p>' in html
+        assert "All 2" not in html
+
+    def test_a_whole_run_says_all(self):
+        assert "<h1>All 2 checks passed</h1>" in page.render(report(check(), check()))
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("a.py::test", "a.py::test"),
+        ("::error file=a::b", ": :error file=a::b"),
+        ("  ::error::b", "  : :error::b"),
+        ("a\n::error::b", "a\\n::error::b"),
+        ("##[error]b", "# #[error]b"),
+        ("\x1b[2J\x9b1m", "\\x1b[2J\\x9b1m"),
+        ("a\u202eb\u2028c\ud800", "a\\u202eb\\u2028c\\ud800"),
+        ("k\u00e4se \u732b", "k\u00e4se \u732b"),
+    ],
+)
+def test_a_name_is_text_on_one_line(text, shown):
+    assert one_line(text) == shown
