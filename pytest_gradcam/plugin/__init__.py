@@ -78,7 +78,7 @@ def _register(config: pytest.Config, settings: options.Settings) -> None:
     if settings.report is not None:
         from pytest_gradcam.report import write
 
-        write.refuse_foreign(Path(settings.report))
+        write.refuse_foreign(Path(settings.report), "gradcam_report")
     if settings.compare is not None:
         from pytest_gradcam.plugin.ratchet import Ratchet
 

@@ -65,7 +65,7 @@ class Collector:
     def recover(self, found: Mapping[str, journal.Tries]) -> None:
         """Keep what is found of tests that did not come to their end; workers whose processes died left it behind."""
         for test, tries in found.items():
-            if test not in self._ended and test not in self._begun:
+            if "teardown" not in self._phases.get(test, {}) and test not in self._begun:
                 self.started(test)
                 self._begun[test] = tries
 
@@ -79,11 +79,11 @@ class Collector:
             self._end(phase)
 
     def _end(self, phase: Phase) -> None:
-        self._begun.pop(phase.test, None)
+        begun = self._begun.pop(phase.test, None)
         (self._unchecked.add if phase.unchecked else self._unchecked.discard)(phase.test)
         if phase.retried:
             self._retried[phase.test] = tuple(replace(record, test_outcome="rerun") for record in phase.retried)
-        if not phase.records and phase.test not in self._ended:
+        if not phase.records and begun is None and phase.test not in self._ended:
             return
         outcome = _whole(self._phases[phase.test])
         checks = tuple(replace(record, test_outcome=outcome) for record in phase.records)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -29,8 +29,8 @@ def names(directory: Path) -> list[str]:
         return []
 
 
-def unchanged(directory: Path) -> Iterator[str]:
-    """The files that are as the directory's manifest says, and the manifest; none where none can be read."""
+def unchanged(directory: Path, names: Container[str]) -> Iterator[str]:
+    """Those of these files that are as the directory's manifest says, and the manifest; none where none can be read."""
     try:
         entries = _entries(directory)
     except ValueError:
@@ -38,7 +38,7 @@ def unchanged(directory: Path) -> Iterator[str]:
     yield MANIFEST
     for entry in entries:
         path = directory / entry["path"]
-        if _below(directory, path) and path.is_file() and _entry(directory, entry["path"]) == entry:
+        if entry["path"] in names and path.is_file() and _entry(directory, entry["path"]) == entry:
             yield entry["path"]
 
 

@@ -21,7 +21,7 @@ def merge(sources: Sequence[Path], directory: Path) -> Report:
     folders = [source if source.is_dir() else source.parent for source in sources]
     if any(folder.resolve() == directory.resolve() for folder in folders):
         raise ValueError(f"{directory} is one of the reports to merge, and would be replaced; expected another --into")
-    refuse_foreign(directory)
+    refuse_foreign(directory, "--into")
     reports = [load(source) for source in sources]
     for source, folder, report in zip(sources, folders, reports, strict=True):
         _refuse_links(source, folder, report)

@@ -41,16 +41,16 @@ def write(report: Report, directory: Path) -> None:
     journal.remove(directory)
 
 
-def refuse_foreign(directory: Path) -> None:
+def refuse_foreign(directory: Path, setting: str) -> None:
     """Raises SettingsError for a directory with files of a report's names that no run of this package left there."""
     names = [name for name in (*_NAMES, manifest.MANIFEST) if (directory / name).exists()]
     if not names or (directory / journal.JOURNAL).is_file():  # of a run that was killed
         return
-    ours = set(manifest.unchanged(directory))
+    ours = set(manifest.unchanged(directory, names))
     foreign = [name for name in names if name not in ours]
     if foreign:
         raise SettingsError(
-            f"gradcam_report = {baseline_paths.shown(directory)!r} would replace {', '.join(foreign)}, which no run of "
+            f"{setting} = {baseline_paths.shown(directory)!r} would replace {', '.join(foreign)}, which no run of "
             "pytest-gradcam left there as they are; choose another directory, or remove them"
         )
 
