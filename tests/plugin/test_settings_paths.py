@@ -75,7 +75,7 @@ def test_a_value_of_nothing_stops_the_run_before_its_first_test(project, argumen
         pytest.skip("one of them shows the way of all")
     result = project.runpytest_inprocess(argument, "-p", "no:randomly", *workers)
     assert result.ret in (pytest.ExitCode.USAGE_ERROR, pytest.ExitCode.INTERRUPTED)
-    assert not set(result.parseoutcomes()) & {"passed", "errors", "error", "failed"}
+    assert not any(word in result.stdout.str() for word in (" passed", " error", " failed"))
     output = [*result.outlines, *result.errlines]
     [line] = [line for line in output if said.partition("*")[0][:20] in line]
     from fnmatch import fnmatch
@@ -109,7 +109,7 @@ def test_a_key_that_is_unknown_is_refused(project, key):
     ini(project, f"{key} = scorecam")
     result = project.runpytest_inprocess()
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines([f"*{key} is not an option; expected one of*did you mean 'gradcam_method'?"])
+    result.stderr.fnmatch_lines([f"*{key} is not an option; expected one of*did you mean 'gradcam_method'*"])
 
 
 class TestForeignFiles:
