@@ -134,7 +134,7 @@ def _refuse_deep_colour(image: Image.Image, name: str) -> None:
 def _bits(image: Image.Image) -> int:
     """The bits of a channel in the file that an image was opened from, as far as that is known: else 8."""
     if image.format == "TIFF":
-        return max(image.tag_v2.get(_BITS_PER_SAMPLE, (8,)))  # type: ignore[attr-defined]
+        return int(max(image.tag_v2.get(_BITS_PER_SAMPLE, (8,))))  # type: ignore[attr-defined]
     tiles = getattr(image, "tile", ())
     arguments = tiles[0][3] if tiles else ""
     if image.format == "PPM":

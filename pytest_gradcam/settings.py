@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from pytest_gradcam.errors import SettingsError
@@ -32,6 +33,11 @@ METHODS = (
     "fullgrad",
 )
 PICTURES = ("failed", "all", "none")
+#: What becomes of a test that has the fixture gradcam and makes no check.
+UNCHECKED = ("warn", "fail", "allow")
+_NO_PATHS = ("pretrained",)  # what gradcam_weights takes besides a file
+_DEVICES = ("auto", "cpu", "cuda", "mps", "xpu", "xla", "hpu", "mtia")
+_NAMED = re.compile(r"[\w.]{2,}:[\w.\-/]+")  # of package.module:name; a drive has one letter
 #: What a test explains whose named class is not the one that the model predicts.
 MISPREDICTED = ("label", "prediction", "both", "skip", "fail")
 
@@ -46,6 +52,7 @@ class Option(NamedTuple):
     ini_type: str = "string"
     marker: bool = False
     switch: bool = False  # takes no value, and is for one run: the command line only
+    path: bool = False  # may name a file or folder
 
     @property
     def ini(self) -> str:
@@ -105,7 +112,8 @@ def _model(name: str, value: Any) -> str:
 
 def _device(name: str, value: Any) -> str:
     text = _text(name, value)
-    if not re.fullmatch(r"auto|[a-z]+(:\d+)?", text):
+    kind, _, number = text.partition(":")
+    if kind not in _DEVICES or (number and not number.isdecimal()) or (":" in text and (not number or kind == "auto")):
         raise SettingsError(f"{name} = {text!r} is not a device; expected auto, cpu, cuda, cuda:0 or mps")
     return text
 
@@ -122,7 +130,7 @@ def _count(name: str, value: Any) -> int:
 
 OPTIONS = (
     Option("model", _model, "the model: torchvision:NAME, timm:NAME or package.module:callable", "SPEC"),
-    Option("weights", _text, "a .safetensors file or a state dict saved with torch.save", "FILE"),
+    Option("weights", _text, "a .safetensors file or a state dict saved with torch.save", "FILE", path=True),
     Option(
         "preprocess",
         _model,
@@ -136,6 +144,7 @@ OPTIONS = (
         "the class names in the order of the model's output: a text file with a name a line, a .json file, "
         "or package.module:name",
         "FILE",
+        path=True,
     ),
     Option("layer", _text, "target layer by its dotted name [found automatically]", "NAME", marker=True),
     Option("method", _one_of(METHODS), f"one of {', '.join(METHODS)} [gradcam]", "NAME", marker=True),
@@ -170,19 +179,33 @@ OPTIONS = (
         marker=True,
     ),
     Option(
+        "unchecked",
+        _one_of(UNCHECKED),
+        "a test that has gradcam, passes and made no check: warn (count it), fail (it fails), allow [warn]",
+        "WHAT",
+        marker=True,
+    ),
+    Option(
         "report",
         _text,
         "write a report to this directory: evidence.json, index.html and more, beside the pictures "
         "[pictures only, in gradcam-report]",
         "DIR",
+        path=True,
     ),
     Option("pictures", _one_of(PICTURES), "checks that leave a picture: failed, all, none [failed]", "WHICH"),
-    Option("compare", _text, "a report, or its evidence.json, of an earlier run to compare this one with", "FILE"),
+    Option(
+        "compare",
+        _text,
+        "a report, or its evidence.json, of an earlier run to compare this one with",
+        "FILE",
+        path=True,
+    ),
     Option(
         "fail_on_regression",
         _limit,
-        "exit status 1 if a check that passed in the run compared with does not now, or the mean of a check's figures "
-        "got worse by more than this share of its bound: 0.05 for 5 percent",
+        "exit status 1 if a check that passed in the run compared with does not now, was not made or measures something "
+        "else, or the mean of a check's figures got worse by more than this share of its bound: 0.05 for 5 percent",
         "SHARE",
         ini_type="float",
     ),
@@ -209,6 +232,7 @@ class Settings:
     examples: int = 25
     gate: str = "off"
     mispredicted: str = "label"
+    unchecked: str = "warn"
     report: str | None = None
     pictures: str = "failed"
     compare: str | None = None
@@ -219,6 +243,14 @@ class Settings:
     def directory(self) -> str:
         """Where pictures go, and the report if one is wanted."""
         return self.report or "gradcam-report"
+
+
+def located(option: Option, value: Any, folder: Path) -> Any:
+    """The value, where it is a path, from this folder; a path that is absolute stays."""
+    if not option.path or not isinstance(value, str) or not value.strip() or value.strip() in _NO_PATHS:
+        return value
+    path = folder / value.strip()
+    return value if _NAMED.fullmatch(value.strip()) and not path.exists() else str(path)
 
 
 def resolve(command_line: Mapping[str, Any], ini: Mapping[str, Any]) -> Settings:
@@ -262,5 +294,5 @@ def reject_unknown(ini_keys: Iterable[str]) -> None:
         for option in OPTIONS:
             if option.switch and key == option.ini:
                 raise SettingsError(f"{key} is for one run, not for every run; give {option.flag} on the command line")
-        if key.startswith("gradcam_") and key not in known:
+        if key.replace("-", "_").startswith("gradcam_") and key not in known:
             raise SettingsError(f"{key} is not an option; expected one of {', '.join(known)}{nearest(key, known)}")

@@ -107,6 +107,13 @@ def outside_of_a_pipeline():
         yield
 
 
+@pytest.fixture(autouse=True)
+def of_no_test():
+    """Checks that a test of this suite makes are what it tests, and no checks of the suite: nothing records them."""
+    with running(None):
+        yield
+
+
 @pytest.fixture(scope="session")
 def warm():
     """Everything that an explanation and its picture import is loaded."""

@@ -62,7 +62,7 @@ def test_a_marker_rejects_what_it_does_not_know(keywords):
 
 
 def test_marker_keys():
-    assert MARKER_KEYS == ("layer", "method", "gate", "mispredicted", "target")
+    assert MARKER_KEYS == ("layer", "method", "gate", "mispredicted", "unchecked", "target")
 
 
 def test_unknown_ini_keys_of_ours_are_rejected_and_others_ignored():

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Container
 
 from pytest_gradcam.evidence.bounds import RELEVANCE_MASS
 from pytest_gradcam.evidence.record import Direction, Record, Subject
 
+_CONTROL = ("Cc", "Cf", "Cs", "Zl", "Zp")  # control, format and surrogate characters, line and paragraph separators
 #: The advice of a check on a heatmap and a mask begins with this; where a picture of the check was drawn, it is the overlay.
 LOOK, _PICTURE = "look at heatmap.overlay(mask)", "look at the picture"
 
@@ -27,6 +29,27 @@ def number(value: float, *, unlike: float | None = None, unit: str = "") -> str:
         if unlike is None or value == unlike or text != f"{unlike:.{digits}g}":
             break
     return text + unit
+
+
+def one_line(text: str) -> str:
+    """The text as one line that a terminal only shows, and that no pipeline takes for a command to it.
+
+    Names come from files: control characters, which move the cursor or turn text around, are written out, and the signs
+    that begin a workflow command of GitHub Actions are kept apart.
+    """
+    shown = "".join(_written_out(sign) if unicodedata.category(sign) in _CONTROL else sign for sign in text)
+    shown = shown.replace("##[", "# #[")
+    start = len(shown) - len(shown.lstrip())
+    return shown[:start] + ": :" + shown[start + 2 :] if shown.startswith("::", start) else shown
+
+
+def inert(text: str) -> str:
+    """The text with each of its lines as `one_line` has it."""
+    return "\n".join(one_line(line) for line in text.split("\n"))
+
+
+def _written_out(sign: str) -> str:
+    return "    " if sign == "\t" else sign.encode("unicode_escape").decode()
 
 
 def headline(record: Record) -> str:
@@ -103,7 +126,7 @@ def undecided(record: Record) -> str:
 
 
 def _compose(first: str, rest: list[tuple[str, str]]) -> str:
-    return "\n".join([first, *(f"  {_line(label, phrase)}" for label, phrase in rest if phrase)])
+    return inert("\n".join([first, *(f"  {_line(label, phrase)}" for label, phrase in rest if phrase)]))
 
 
 def _line(label: str, phrase: str) -> str:

@@ -7,11 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
+from pytest_gradcam.evidence.plain import checked
+
 Direction = Literal["at_least", "at_most"]
 Outcome = Literal["passed", "failed", "no evidence", "invalid"]
 
 #: The version of the record; it changes when a field is added, changes its meaning or goes away.
-VERSION = 2
+VERSION = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,13 +94,15 @@ class Record(Subject):
     def from_plain(cls, plain: Mapping[str, Any]) -> Record:
         """The record that `to_plain` was called on, by this version or an earlier one.
 
-        Raises ValueError for a record of a later version.
+        Raises ValueError for a record of a later version, and for a field that is missing or of another type.
         """
-        version = plain.get("version", VERSION)
+        values = checked(cls, plain)
+        version = values.pop("version", VERSION)
         if version > VERSION:
             raise ValueError(f"a record of version {version} is newer than this package, which reads up to {VERSION}")
-        known = {part.name for part in fields(cls)} - {"version"}
-        return cls(**{key: _tupled(value) for key, value in plain.items() if key in known})
+        if missing := {"check", "measure"} - set(values):
+            raise ValueError(f"a check has no {' and no '.join(sorted(missing))}")
+        return cls(**values)
 
 
 def _plain(value: Any) -> Any:
@@ -114,7 +118,3 @@ def _plain(value: Any) -> Any:
     if hasattr(value, "tolist"):  # of NumPy or PyTorch
         return _plain(value.tolist())
     return str(value)
-
-
-def _tupled(value: Any) -> Any:
-    return tuple(_tupled(part) for part in value) if isinstance(value, list) else value

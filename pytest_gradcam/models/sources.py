@@ -41,7 +41,7 @@ def build(spec: str, weights: str | None = None, device: str = "auto") -> nn.Mod
         model = _called(spec)
     if weights is not None and not pretrained:
         load(model, Path(weights))
-    return model.to(_device(device)).eval()
+    return model.to(usable(device)).eval()
 
 
 def preprocess(spec: str) -> Any:
@@ -87,6 +87,23 @@ def class_names(text: str) -> Any:
             f"gradcam_classes = {text!r} holds a {type(names).__name__}; expected names, or name -> index"
         )
     return names
+
+
+def look_up(spec: str, setting: str) -> None:
+    """Raises SettingsError if the spec names nothing; nothing is built."""
+    source, _, name = spec.partition(":")
+    if source == "torchvision":
+        _torchvision_known(name)
+    elif source == "timm":
+        _timm_known(name)
+    else:
+        attribute(spec, setting)
+
+
+def require_file(path: Path) -> None:
+    """Raises SettingsError if there is no such file of weights."""
+    if not path.is_file():
+        raise SettingsError(f"gradcam_weights = {str(path)!r} is no file; check the path")
 
 
 def published_class_names(spec: str) -> list[str] | None:
@@ -137,8 +154,7 @@ def load(model: nn.Module, path: Path) -> None:
 
 
 def _state_dict(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise SettingsError(f"gradcam_weights = {str(path)!r} is no file (looked from {Path.cwd()}); check the path")
+    require_file(path)
     if path.suffix == ".safetensors":
         from safetensors import SafetensorError
         from safetensors.torch import load_file
@@ -227,12 +243,16 @@ def _import_timm() -> Any:
         ) from None
 
 
-def _timm(name: str, pretrained: bool) -> nn.Module:
+def _timm_known(name: str) -> Any:
     timm = _import_timm()
     if not timm.is_model(name.split(".")[0]):
         known = timm.list_models()
         raise SettingsError(f"timm has no model {name!r}{nearest(name, known) or '; timm.list_models() lists them'}")
-    model: nn.Module = timm.create_model(name, pretrained=pretrained)
+    return timm
+
+
+def _timm(name: str, pretrained: bool) -> nn.Module:
+    model: nn.Module = _timm_known(name).create_model(name, pretrained=pretrained)
     return model
 
 
@@ -259,7 +279,8 @@ def own_share(device: str) -> str:
     return device
 
 
-def _device(name: str) -> torch.device:
+def usable(name: str) -> torch.device:
+    """The device. Raises SettingsError for one that this machine does not have."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:

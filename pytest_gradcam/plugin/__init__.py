@@ -16,9 +16,9 @@ from pytest_gradcam import settings as options
 from pytest_gradcam.errors import FocusError, HeatmapError, SettingsError
 from pytest_gradcam.evidence import baseline_paths
 from pytest_gradcam.evidence.current_test import begin, current, running
-from pytest_gradcam.plugin.controller import ORPHAN, TEST_NAME, Controller
+from pytest_gradcam.plugin.controller import JOURNALS, ORPHAN, Controller
 from pytest_gradcam.plugin.fixtures import gradcam, gradcam_classes, gradcam_model, gradcam_preprocess
-from pytest_gradcam.plugin.item import MARKER, REQUIREMENTS, SETTINGS, TEST, TEST_ID, TestItem, name_in_file, test_id
+from pytest_gradcam.plugin.item import MADE, MARKER, REQUIREMENTS, SETTINGS, TEST, TestItem, name_in_file
 
 _PACKAGE = Path(__file__).parents[1]
 __all__ = ["gradcam", "gradcam_classes", "gradcam_model", "gradcam_preprocess"]  # pytest finds the fixtures here
@@ -46,11 +46,16 @@ def pytest_configure(config: pytest.Config) -> None:
     try:
         options.reject_unknown(_unknown_ini_keys(config))
         config.stash[SETTINGS] = options.resolve(
-            {option.name: config.getoption(option.ini) for option in options.OPTIONS},
+            {option.name: _from_command_line(config, option) for option in options.OPTIONS},
             {option.name: _from_ini(config, option) for option in options.OPTIONS if not option.switch},
         )
-        if not hasattr(config, "workerinput"):  # pytest-xdist's mark of a worker
+        worker = getattr(config, "workerinput", None)  # pytest-xdist's mark of a worker
+        if worker is None:
             _register(config, config.stash[SETTINGS])
+        elif JOURNALS in worker:
+            from pytest_gradcam.report.journal import WorkerJournal
+
+            config.stash[MADE] = WorkerJournal(Path(worker[JOURNALS]), worker["workerid"]).made
     except SettingsError as error:
         raise pytest.UsageError(str(error)) from None
 
@@ -67,19 +72,29 @@ def _register(config: pytest.Config, settings: options.Settings) -> None:
     """The plugins of the process that sees all tests."""
     controller = Controller(config, settings)
     config.pluginmanager.register(controller, "gradcam-controller")
-    if settings.compare is not None and not config.option.collectonly:
+    config.stash[MADE] = controller.made
+    if config.option.collectonly:
+        return
+    if settings.report is not None:
+        from pytest_gradcam.report import write
+
+        write.refuse_foreign(Path(settings.report), "gradcam_report")
+    if settings.compare is not None:
         from pytest_gradcam.plugin.ratchet import Ratchet
 
-        old = next(
-            (path for path in (Path(settings.compare), config.rootpath / settings.compare) if path.exists()), None
-        )
-        ratchet = Ratchet(old or Path(settings.compare), settings.fail_on_regression, controller.records)
+        old = Path(baseline_paths.shown(Path(settings.compare)))
+        ratchet = Ratchet(old, settings.fail_on_regression, controller.records)
         config.pluginmanager.register(ratchet, "gradcam-ratchet")
 
 
+def _from_command_line(config: pytest.Config, option: options.Option) -> Any:
+    return options.located(option, config.getoption(option.ini), config.invocation_params.dir)
+
+
 def _from_ini(config: pytest.Config, option: options.Option) -> Any:
+    folder = config.rootpath if config.inipath is None else config.inipath.parent
     try:
-        return config.getini(option.ini)
+        return options.located(option, config.getini(option.ini), folder)
     except (
         TypeError,
         ValueError,
@@ -90,8 +105,6 @@ def _from_ini(config: pytest.Config, option: options.Option) -> Any:
 
 @pytest.hookimpl(tryfirst=True)  # before any test is deselected
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    for item in items:
-        item.stash[TEST_ID] = item.nodeid
     config.stash[_ORPHANS] = _orphans(config, items)
     for item in items:
         markers = list(item.iter_markers("gradcam"))
@@ -130,12 +143,26 @@ def _requirements(item: pytest.Item) -> tuple[str, ...]:
     return requirements.resolve(marker.args)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop(session: pytest.Session) -> bool | None:
+    """A setting that names what is not there stops the run before its first test, once."""
+    if session.config.option.collectonly or not session.items:
+        return None
+    from pytest_gradcam.plugin import look_up
+
+    problem = look_up.problem(session.config.stash[SETTINGS], session.items)
+    if not problem:
+        return None
+    if not hasattr(session.config, "workerinput"):
+        raise pytest.UsageError(problem)
+    session.shouldstop = problem  # the process that has the workers says it
+    return True
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     for path in item.config.stash.get(_ORPHANS, {}).pop(item.path, ()):  # with the first test of the file that runs
         item.user_properties.append((ORPHAN, baseline_paths.shown(path)))
-    if (name := test_id(item)) != item.nodeid:
-        item.user_properties.append((TEST_NAME, name))
     test = item.stash[TEST] = TestItem(item)
     with running(test):
         return (yield)
@@ -146,8 +173,10 @@ def pytest_runtest_call() -> Generator[None, object, object]:
     try:
         return (yield)
     finally:
-        if isinstance(test := current(), TestItem) and test.tries is not None:
-            test.tries.close()
+        if isinstance(test := current(), TestItem):
+            test.ended = True
+            if test.tries is not None:
+                test.tries.close()
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -172,6 +201,8 @@ def pytest_runtest_makereport(
         if call.when != "teardown" and not _is_skip(call.excinfo.value):
             test.ended_by(call.excinfo.value)
     report = yield
+    if call.when == "call" and report.outcome == "passed" and test.ended:  # not a part of it, as subtests are
+        _demand_a_check(test, report)
     if test.pictures and item.config.pluginmanager.hasplugin("html"):
         from pytest_gradcam.plugin import attachments
 
@@ -179,6 +210,17 @@ def pytest_runtest_makereport(
         vars(report)["extras"] = [*getattr(report, "extras", []), *extras]
     test.pictures.clear()
     return report
+
+
+def _demand_a_check(test: TestItem, report: pytest.TestReport) -> None:
+    """A test that has to make a check and made none fails, also where it is expected to fail: for another reason."""
+    if test.unchecked() == "fail":
+        report.outcome = "failed"
+        report.longrepr = (
+            f"{test.id} has gradcam and made no check; call an assert_... method, in parentheses, or mark the test with "
+            "@pytest.mark.gradcam(unchecked='allow')"
+        )
+        vars(report).pop("wasxfail", None)
 
 
 def _is_skip(error: BaseException) -> bool:

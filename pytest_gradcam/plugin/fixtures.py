@@ -20,27 +20,27 @@ _T = TypeVar("_T")
 
 
 @pytest.fixture(scope="session")
-def gradcam_model(pytestconfig: pytest.Config) -> Any:
+def gradcam_model(pytestconfig: pytest.Config, request: pytest.FixtureRequest) -> Any:
     """The model to explain, a torch.nn.Module: built from the option gradcam_model. Override it in conftest.py."""
     from pytest_gradcam.plugin import session
 
-    return _or_fail(lambda: session.build_model(pytestconfig.stash[SETTINGS]))
+    return _or_stop(request, lambda: session.build_model(pytestconfig.stash[SETTINGS]))
 
 
 @pytest.fixture(scope="session")
-def gradcam_preprocess(pytestconfig: pytest.Config) -> Any:
+def gradcam_preprocess(pytestconfig: pytest.Config, request: pytest.FixtureRequest) -> Any:
     """The callable from a PIL image to the model's input, a float tensor (C, H, W). Override it in conftest.py."""
     from pytest_gradcam.plugin import session
 
-    return _or_fail(lambda: session.build_preprocess(pytestconfig.stash[SETTINGS]))
+    return _or_stop(request, lambda: session.build_preprocess(pytestconfig.stash[SETTINGS]))
 
 
 @pytest.fixture(scope="session")
-def gradcam_classes(pytestconfig: pytest.Config) -> Any:
+def gradcam_classes(pytestconfig: pytest.Config, request: pytest.FixtureRequest) -> Any:
     """The class names in the order of the model's scores, or a dict name -> index. Override it in conftest.py."""
     from pytest_gradcam.plugin import session
 
-    return _or_fail(lambda: session.build_classes(pytestconfig.stash[SETTINGS]))
+    return _or_stop(request, lambda: session.build_classes(pytestconfig.stash[SETTINGS]))
 
 
 @pytest.fixture(scope="session")
@@ -63,6 +63,15 @@ def _models(config: pytest.Config) -> Models:
         directory = None if cache is None else lambda: cache.mkdir("gradcam")
         config.stash[_MODELS] = session.Models(config.stash[SETTINGS], directory)
     return config.stash[_MODELS]
+
+
+def _or_stop(request: pytest.FixtureRequest, build: Callable[[], _T]) -> _T:
+    """What was built; a wrong setting, which is wrong for every test, ends the run with the first of them."""
+    try:
+        return build()
+    except SettingsError as error:
+        request.session.shouldstop = str(error)
+        pytest.fail(str(error), pytrace=False)
 
 
 def _or_fail(build: Callable[[], _T]) -> _T:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import sys
 import threading
@@ -15,7 +16,7 @@ import pytest
 from pytest_gradcam.errors import FocusError, HeatmapError
 from pytest_gradcam.evidence import baseline_paths
 from pytest_gradcam.evidence.current_test import Objects
-from pytest_gradcam.plugin.controller import PROPERTY, WRITTEN
+from pytest_gradcam.plugin.controller import PROPERTY, RETRIED, UNCHECKED, WRITTEN, without_group
 from pytest_gradcam.settings import Settings
 
 if TYPE_CHECKING:
@@ -26,8 +27,9 @@ if TYPE_CHECKING:
 
 SETTINGS = pytest.StashKey[Settings]()
 MARKER = pytest.StashKey[Mapping[str, Any]]()
-TEST_ID = pytest.StashKey[str]()
 REQUIREMENTS = pytest.StashKey[tuple[str, ...]]()
+#: Who is told of each check when it is made: its test's id, the record, and which try of the test it is of.
+MADE = pytest.StashKey["Callable[[str, Record, int], None]"]()
 
 
 class TestItem:
@@ -36,26 +38,34 @@ class TestItem:
     def __init__(self, item: pytest.Item) -> None:
         self.marker = item.stash.get(MARKER, {})
         self.path = item.path
+        self.id = test_id(item)
         self.name = name_in_file(item)
         self.updates = item.config.stash[SETTINGS].update
         self.baselines: list[str] = []
         self.tries: Tries | None = None  # under Hypothesis' @given
         self.pictures: list[str] = []  # of the phase that runs
+        self.ended = False  # whether the test itself is over: its teardown may follow
         self._item = item
         self._lock = threading.RLock()  # a test may check in several threads
+        self._try = 0
+        self._checked = False
         self._checks = 0
         self._failed = False
         self._since = time.perf_counter()
         self._objects: Objects | None = None
 
     def begin(self) -> None:
-        """Nothing is kept of an earlier try of the test."""
+        """The test begins, for the first time or again; of an earlier try stays what did not pass."""
         self.baselines.clear()
+        self._try += 1
+        self._checked = self.ended = False
         self._checks, self._failed, self._since, self._objects = 0, False, time.perf_counter(), None
         kept = self._item.user_properties
-        kept[:] = [(name, value) for name, value in kept if name != PROPERTY]
+        earlier = [(RETRIED, value) for name, value in kept if name == PROPERTY and _did_not_pass(value)]
+        kept[:] = [pair for pair in kept if pair[0] not in (PROPERTY, UNCHECKED)] + earlier
 
     def wrote(self, path: Path) -> None:
+        self._checked = True
         self._item.user_properties.append((WRITTEN, baseline_paths.shown(path)))
 
     def keep(self, record: Record, draw: Callable[[Record], Image]) -> Record:
@@ -63,11 +73,12 @@ class TestItem:
             return self._keep_one_of_many(record, draw)
 
     def _keep_one_of_many(self, record: Record, draw: Callable[[Record], Image]) -> Record:
+        self._checked = True
         if "hypothesis" in sys.modules:
             from pytest_gradcam.plugin import hypothesis_support
 
             if (example := hypothesis_support.example()) is not None:
-                self.tries = self.tries or hypothesis_support.Tries(self._keep, test_id(self._item))
+                self.tries = self.tries or hypothesis_support.Tries(self._keep, self.id)
                 return self.tries.add(example, record, draw)
         return self._keep(record, draw)
 
@@ -79,14 +90,15 @@ class TestItem:
         kept = session.keep(
             record,
             draw,
-            test_id=test_id(self._item),
+            test_id=self.id,
             check=self._checks,
+            attempt=self._try,
             settings=config.stash[SETTINGS],
             root=config.rootpath,
             requirements=self._item.stash.get(REQUIREMENTS, ()),
             duration=time.perf_counter() - self._since,
         )
-        self._item.user_properties.append((PROPERTY, json.dumps(kept.to_plain())))
+        self._tell(kept)
         self._failed |= kept.outcome != "passed"
         if kept.picture:
             self.pictures.append(kept.picture)
@@ -132,21 +144,55 @@ class TestItem:
         self._checks += 1
         record = session.broken(
             error,
-            test_id=test_id(self._item),
+            test_id=self.id,
             check=self._checks,
             requirements=self._item.stash.get(REQUIREMENTS, ()),
         )
+        self._tell(record)
+
+    def _tell(self, record: Record) -> None:
         self._item.user_properties.append((PROPERTY, json.dumps(record.to_plain())))
+        if MADE in self._item.config.stash:
+            self._item.config.stash[MADE](self.id, record, self._try)
+
+    def unchecked(self) -> str:
+        """What to do about a test that has the fixture and made no check: warn or fail; nothing for all others."""
+        wanted: str = self.marker.get("unchecked", self._item.config.stash[SETTINGS].unchecked)
+        if wanted == "allow" or self._checked or not (self._objects is not None or _asks_for_gradcam(self._item)):
+            return ""
+        self._item.user_properties.append((UNCHECKED, ""))
+        return wanted
 
 
 TEST = pytest.StashKey[TestItem]()
 
 
 def test_id(item: pytest.Item) -> str:
-    """The test's id, however tests are spread: under --dist loadgroup pytest-xdist appends its group later."""
-    return item.stash.get(TEST_ID, item.nodeid)
+    """The test's id, however the tests are spread over processes."""
+    return without_group(item.config, item.nodeid)
 
 
 def name_in_file(item: pytest.Item) -> str:
     """The test's id within its file."""
     return test_id(item).partition("::")[2]
+
+
+def _did_not_pass(value: object) -> bool:
+    return bool(json.loads(str(value))["outcome"] != "passed")
+
+
+def _asks_for_gradcam(item: pytest.Item) -> bool:
+    """Whether the test's own arguments lead to the fixture. One that is there for all tests, asked or not, does not."""
+    try:
+        names = list(inspect.signature(item.obj).parameters)  # type: ignore[attr-defined]
+    except (AttributeError, TypeError, ValueError):
+        return False
+    # Only private names know on what a fixture rests; without them, only a test's own argument counts.
+    definitions = getattr(getattr(item, "_fixtureinfo", None), "name2fixturedefs", {})
+    seen: set[str] = set()
+    while names:
+        name = names.pop()
+        if name not in seen:
+            seen.add(name)
+            names += (more for one in definitions.get(name, ()) for more in getattr(one, "argnames", ()))
+    return "gradcam" in seen

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from pytest_gradcam.errors import SettingsError
+from pytest_gradcam.evidence.messages import one_line
 from pytest_gradcam.evidence.record import Record
 from pytest_gradcam.report import compare, load
 
@@ -24,14 +25,14 @@ class Ratchet:
         self._limit = limit
         self._records = records
         try:
-            self._old = load(file).records
+            self._old = [run.checks for run in load(file).runs]
         except ValueError as error:
             raise SettingsError(f"--gradcam-compare: {error}") from None
         self._comparison = compare.compare((), ())
         self._regressions: tuple[str, ...] = ()
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        self._comparison = compare.compare(self._old, self._records())
+        self._comparison = compare.compare_with_runs(self._old, self._records())
         if self._limit is not None:
             self._regressions = self._comparison.regressions(self._limit)
         if self._regressions and session.exitstatus == pytest.ExitCode.OK:
@@ -39,10 +40,10 @@ class Ratchet:
 
     @pytest.hookimpl(trylast=True)  # below the summary of this run
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        shown = terminalreporter.verbosity >= 0
-        if shown or self._regressions:
-            terminalreporter.section(f"gradcam, compared with {self._file}")
-        for line in compare.lines(self._comparison) if shown else ():
-            terminalreporter.write_line(line)
-        for line in self._regressions:  # a quiet run says too why it failed
-            terminalreporter.write_line(f"REGRESSION: {line}", red=True)
+        lines = list(compare.lines(self._comparison, quiet=terminalreporter.verbosity < 0))
+        if lines or self._regressions:
+            terminalreporter.section(one_line(f"gradcam, compared with {self._file}"))
+        for line in lines:
+            terminalreporter.write_line(one_line(line))
+        for line in self._regressions:
+            terminalreporter.write_line(one_line(f"REGRESSION: {line}"), red=True)

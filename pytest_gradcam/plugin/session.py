@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -32,6 +32,7 @@ def keep(
     *,
     test_id: str,
     check: int,
+    attempt: int = 1,
     settings: Settings,
     root: Path,
     requirements: tuple[str, ...] = (),
@@ -48,7 +49,8 @@ def keep(
     wanted = settings.pictures == "all" or (settings.pictures == "failed" and record.outcome != "passed")
     if not wanted:
         return record
-    name = f"{_file_name(test_id)}-{check}-{record.check}.png"
+    again = f"-try{attempt}" if attempt > 1 else ""
+    name = f"{_file_name(test_id)}-{check}-{record.check}{again}.png"
     path = root / settings.directory / "pictures" / name
     content = io.BytesIO()
     draw(record).save(content, "png")
@@ -73,6 +75,21 @@ def broken(error: BaseException, *, test_id: str, check: int, requirements: tupl
         number=check,
         requirements=requirements,
     )
+
+
+def look_up(settings: Settings, wanted: Container[str]) -> None:
+    """Raises SettingsError if one of these fixtures of ours cannot be built from the settings. Nothing is built for it."""
+    from pytest_gradcam.models import sources
+
+    if "gradcam_model" in wanted and settings.model is not None:
+        sources.look_up(settings.model, "gradcam_model")
+        sources.usable(sources.own_share(settings.device))
+        if settings.weights not in (None, sources.PRETRAINED):
+            sources.require_file(Path(str(settings.weights)))
+    if "gradcam_preprocess" in wanted and settings.preprocess is not None:
+        sources.look_up(settings.preprocess, "gradcam_preprocess")
+    if "gradcam_classes" in wanted:
+        build_classes(settings)
 
 
 def build_model(settings: Settings) -> Any:

@@ -10,7 +10,7 @@ from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.questions.protocols import Bools, HeatmapLike
 
 
-class PaddingMask(np.ndarray):  # type: ignore[type-arg]
+class PaddingMask(np.ndarray):
     """The pixels of a view that the preprocess added, bool (H, W); what NumPy makes of it stays one."""
 
 

@@ -1,28 +1,51 @@
-"""Propose bounds from a known-good run: one for each check of each test function.
+"""Bounds proposed from a known-good run: one for each check of each test function.
 
 The bound is the worst figure of the run moved by a margin, and rounded to two digits away from the figures. The margin
 is a tenth of the worst figure, and at least 0.01 (for distances 1 pixel).
-Exit status 0 if every check got a bound, 1 if one did not, 2 if the run is no ground for any.
 """
 
 from __future__ import annotations
 
 import math
-from argparse import ArgumentParser, Namespace
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from pytest_gradcam.evidence import bounds
 from pytest_gradcam.evidence.messages import number
 from pytest_gradcam.evidence.record import Record
 from pytest_gradcam.report.compare import function
-from pytest_gradcam.report.document import load
+from pytest_gradcam.report.document import Report
+from pytest_gradcam.report.order import missing
 
 #: With fewer figures than this, the worst of them says little about the worst of the next run.
 FEW = 10
 _DIGITS = 2
+_FLOOR = 0.01  # the least bound from above on a share
+#: Where the argument is not called as the direction is: for each measure of `assert_stable` its own. One has no number.
+_ARGUMENTS = {
+    "change of the score": "score_within={}",
+    "relevance mass in the moved mask": "mass_at_least={}",
+    "lift in the moved mask": "mass_at_least=masks.lift({})",
+    "similarity of the heatmaps": "similarity_at_least={}",
+    bounds.DISTANCE: "tolerance={}",
+}
+_WITHOUT_BOUND = "the predicted class is kept"
+_LIFTS = (bounds.LIFT, "lift in the moved mask")
+_UNLIMITED = (*_LIFTS, bounds.DISTANCE, "change of the score")
+#: What a check asks for unless it is told otherwise: a bound that asks for less is said to.
+DEFAULTS = {
+    "focus_within": 0.5,
+    "focus_avoids": 0.1,
+    "overlap": 0.3,
+    "similar": 0.8,
+    "matches_baseline": 0.95,
+    "ignores": 0.25,
+    "relies_on": 0.5,
+    "faithful": 0.9,
+    "depends_on_weights": 0.4,
+    "deterministic": 1e-3,
+}
 
 
 @dataclass(frozen=True)
@@ -58,12 +81,21 @@ def propose(records: Iterable[Record], *, despite_failures: bool = False) -> lis
             "is not known to be good; mend it, or pass --despite-failures to rest on the checks that passed"
         )
     for record in found:
-        if record.bound is not None:
+        if record.bound is not None and record.measure != _WITHOUT_BOUND:
             groups[function(record.test), record.check, record.measure].append(record)
     proposals = [_proposal(test, check, group) for (test, check, _), group in groups.items() if _figures(group)]
     if not proposals:
         raise ValueError("no check that passed has a figure and a bound, so there is nothing to rest a bound on")
     return proposals
+
+
+def ground(report: Report) -> Report:
+    """The report. Raises ValueError if tests of its runs are missing, whose figures may be the worst."""
+    if report.gaps:
+        raise ValueError(
+            f"checks of this run may be missing ({missing(report.gaps)}), so its worst figures are not known; run it to its end"
+        )
+    return report
 
 
 def lines(proposals: Sequence[Proposal]) -> Iterator[str]:
@@ -85,19 +117,47 @@ def lines(proposals: Sequence[Proposal]) -> Iterator[str]:
 
 def _proposal(test: str, check: str, group: Sequence[Record]) -> Proposal:
     first, figures = group[0], _figures(group)
-    at_least = first.direction == "at_least"
-    worst = min(figures) if at_least else max(figures)
-    distance = first.measure == bounds.DISTANCE
-    margin = max(abs(worst) / 10, 1 if distance else 0.01)
-    bound = _rounded(worst - margin, math.floor) if at_least else _rounded(worst + margin, math.ceil)
+    worst = min(figures) if first.direction == "at_least" else max(figures)
+    margin = max(abs(worst) / 10, 1 if first.measure == bounds.DISTANCE else 0.01)
+    bound = _bound(first, worst, margin)
+    usable = _can_fail(group, bound)
     notes = list(_notes(group, figures, bound))
-    usable = bound > 0 if at_least else bound < 1 or distance or first.measure == bounds.LIFT
     if not usable:
         notes.insert(0, "the figures are too near the end of the scale, or too far apart, for a bound that can fail")
-    argument = bounds.argument(first.measure, first.direction) + "={}"
-    if first.measure == bounds.LIFT:
-        argument = argument.replace("{}", "masks.lift({})")
+    elif _is_looser(first, bound):
+        notes.insert(
+            0, f"looser than the default, {DEFAULTS[check]:g}: keep that, unless the figures are meant to be so"
+        )
+    named = "masks.lift({})" if first.measure == bounds.LIFT else "{}"
+    argument = _ARGUMENTS.get(first.measure, f"{first.direction}={named}")
     return Proposal(test, check, argument, bound if usable else None, figures, margin, tuple(notes))
+
+
+def _bound(first: Record, worst: float, margin: float) -> float:
+    """The figure moved by the margin, kept to what the check takes."""
+    if first.direction == "at_least":
+        bound = _rounded(worst - margin, math.floor)
+        return bound if first.measure in _UNLIMITED else min(bound, 1.0)
+    bound = _rounded(worst + margin, math.ceil)
+    return bound if first.measure in _UNLIMITED else max(bound, _FLOOR)
+
+
+def _can_fail(group: Sequence[Record], bound: float) -> bool:
+    """Whether the check takes the bound: one that some heatmaps keep, and others do not."""
+    first = group[0]
+    if first.direction == "at_least":
+        return bound > 0
+    if first.measure in _LIFTS:
+        return all(bound < 1 / record.mask_area for record in group if record.mask_area)
+    return bound < 1 or first.measure in _UNLIMITED
+
+
+def _is_looser(first: Record, bound: float) -> bool:
+    """Whether the bound asks for less than the check does by default, in the same units."""
+    default = DEFAULTS.get(first.check)
+    if default is None or first.measure in _LIFTS:
+        return False
+    return bound < default if first.direction == "at_least" else bound > default
 
 
 def _notes(group: Sequence[Record], figures: Sequence[float], bound: float) -> Iterator[str]:
@@ -122,17 +182,3 @@ def _rounded(value: float, towards: Callable[[float], int]) -> float:
     exponent = math.floor(math.log10(abs(value))) - _DIGITS + 1
     # A product with a negative power would not be the shortest decimal: 41 * 0.01 is not 0.41.
     return float(f"{towards(round(value / 10**exponent, 9))}e{exponent}")
-
-
-def arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("report", type=Path, metavar="REPORT", help="a report's directory or evidence.json")
-    parser.add_argument(
-        "--despite-failures", action="store_true", help="leave the checks that did not pass out, in place of refusing"
-    )
-
-
-def run(options: Namespace) -> int:
-    proposals = propose(load(options.report).records, despite_failures=options.despite_failures)
-    for line in lines(proposals):
-        print(line)
-    return 0 if all(proposal.bound is not None for proposal in proposals) else 1

@@ -1,108 +1,146 @@
-"""The checks of a run as its tests end: kept for the summary and, where a report is wanted, in a journal on disk."""
+"""The checks of a run as they are made and its tests end: kept for the summary and, where a report is wanted, on disk."""
 
 from __future__ import annotations
 
-import json
-import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pytest_gradcam.evidence import files
 from pytest_gradcam.evidence.record import Record
-from pytest_gradcam.report.document import JOURNAL, Report, Run
+from pytest_gradcam.report import journal
+from pytest_gradcam.report.document import CRASHED, INTERRUPTED, NOT_RUN, Report, Run, unended
+
+_CRASH = "???"  # the phase of a test in which a pytest-xdist worker died
 
 
 @dataclass(frozen=True)
 class Phase:
-    """One phase of one test: setup, call or teardown; its outcome: passed, failed or skipped; the records so far."""
+    """One phase of one test: setup, call or teardown; its outcome: passed, failed or skipped; the records so far.
+
+    `retried` are the checks of earlier tries that did not pass; `unchecked` says that the test made no check and has to.
+    """
 
     test: str
     when: str
     outcome: str
     xfail: bool = False
     records: Sequence[Record] = ()
+    retried: Sequence[Record] = ()
+    unchecked: bool = False
 
 
 class Collector:
     """Gathers tests phase by phase; one that runs again replaces what it left before.
 
     With a run and a directory it keeps a journal there, from which a killed run's report is recovered. `problem` says
-    why the disk does not hold it, if it does not; nothing is raised.
+    why the disk does not hold it, if it does not; nothing is raised. `tests` are the ids of all that were collected.
     """
 
     def __init__(self, run: Run | None = None, directory: Path | None = None) -> None:
         self.run = run or Run(id="")
         self.problem = ""
+        self.tests: Iterable[str] = ()
         self._phases: dict[str, dict[str, str]] = {}
-        self._checks: dict[str, tuple[Record, ...]] = {}
-        self._journal = None if directory is None else Journal(directory / JOURNAL)
-        self._note(self.run.to_plain())
+        self._begun: dict[str, journal.Tries] = {}
+        self._ended: dict[str, tuple[Record, ...]] = {}
+        self._retried: dict[str, tuple[Record, ...]] = {}
+        self._unchecked: set[str] = set()
+        self._journal: journal.Journal | None = None
+        if directory is not None:
+            self._journal = journal.Journal(directory / journal.JOURNAL)
+            self._try(lambda: journal.remove(directory))
+            self._note(self.run.to_plain())
+
+    def started(self, test: str) -> None:
+        self._phases.setdefault(test, {})
+
+    def made(self, test: str, record: Record, attempt: int = 1) -> None:
+        """Keep a check before its test has ended."""
+        self.started(test)
+        self._begun.setdefault(test, {}).setdefault(attempt, []).append(record)
+        self._note(journal.check_line(test, record, attempt))
+
+    def recover(self, found: Mapping[str, journal.Tries]) -> None:
+        """Keep what is found of tests that did not come to their end; workers whose processes died left it behind."""
+        for test, tries in found.items():
+            if "teardown" not in self._phases.get(test, {}) and test not in self._begun:
+                self.started(test)
+                self._begun[test] = tries
 
     def add(self, phase: Phase) -> None:
         phases = {} if phase.when == "setup" else self._phases.get(phase.test, {})
-        self._phases[phase.test] = phases | {phase.when: _outcome(phase)}
+        # A subtest reports as a call before its test does, and is the test's own failure.
+        if phases.get(phase.when) != "failed":
+            phases = phases | {phase.when: _outcome(phase)}
+        self._phases[phase.test] = phases
         if phase.when == "teardown":
             self._end(phase)
 
     def _end(self, phase: Phase) -> None:
-        if not phase.records and phase.test not in self._checks:
+        begun = self._begun.pop(phase.test, None)
+        (self._unchecked.add if phase.unchecked else self._unchecked.discard)(phase.test)
+        if phase.retried:
+            self._retried[phase.test] = tuple(replace(record, test_outcome="rerun") for record in phase.retried)
+        if not phase.records and begun is None and phase.test not in self._ended:
             return
         outcome = _whole(self._phases[phase.test])
         checks = tuple(replace(record, test_outcome=outcome) for record in phase.records)
-        self._checks[phase.test] = checks
-        self._note({"test": phase.test, "checks": [in_report(record).to_plain() for record in checks]})
+        self._ended[phase.test] = checks
+        self._note(journal.test_line(phase.test, checks))
 
     @property
     def records(self) -> tuple[Record, ...]:
         """The checks so far, by test and place in the test."""
-        checks = [record for checks in self._checks.values() for record in checks]
-        return tuple(sorted(checks, key=lambda record: (record.test, record.number)))
+        checks = [record for checks in self._ended.values() for record in checks]
+        return _in_order((*checks, *self._unended()[0]))
 
-    def report(self, *, ended: str, exit_status: int) -> Report:
-        """The report of the run, which ends now."""
-        tests = Counter(_whole(phases) for phases in self._phases.values())
-        checks = tuple(in_report(record) for record in self.records)
-        run = replace(self.run, ended=ended, exit_status=exit_status, tests=dict(sorted(tests.items())), checks=checks)
-        return Report((run,))
+    @property
+    def retried(self) -> tuple[Record, ...]:
+        """The checks of earlier tries that did not pass."""
+        checks = [record for checks in self._retried.values() for record in checks]
+        return _in_order((*checks, *self._unended()[1]))
+
+    def so_far(self) -> Run:
+        """The run with what is known of it now; pictures are named from the working directory."""
+        counts = Counter(_whole(phases) for phases in self._phases.values())
+        missing = sum(test not in self._phases for test in self.tests)
+        counts.update({NOT_RUN: missing} if missing else {})
+        return replace(
+            self.run,
+            tests=dict(sorted(counts.items())),
+            unchecked=tuple(sorted(self._unchecked)),
+            checks=self.records,
+            retried=self.retried,
+        )
+
+    def report(self, *, ended: str, exit_status: int, uncommitted: tuple[str, ...] = ()) -> Report:
+        """The report of the run, which ends now. `uncommitted` are files of its tests that are in no commit."""
+        run = self.so_far()
+        checks, retried = (tuple(map(journal.in_report, records)) for records in (run.checks, run.retried))
+        clean = False if run.clean and uncommitted else run.clean
+        how = {"ended": ended, "exit_status": exit_status, "clean": clean, "uncommitted": uncommitted}
+        return Report((replace(run, checks=checks, retried=retried, **how),))  # type: ignore[arg-type]
+
+    def _unended(self) -> tuple[tuple[Record, ...], tuple[Record, ...]]:
+        return unended(self._begun, {test: _whole(self._phases.get(test, {})) for test in self._begun})
 
     def _note(self, line: dict[str, Any]) -> None:
-        if self._journal is None or self.problem:
+        if self._journal is not None:
+            self._try(lambda: self._journal.append(line))  # type: ignore[union-attr]
+
+    def _try(self, act: Callable[[], None]) -> None:
+        if self.problem:
             return
         try:
-            self._journal.append(json.dumps(line, allow_nan=False).encode())
+            act()
         except OSError as error:
             self.problem = str(error)
 
 
-class Journal:
-    """Lines in a file, each of them whole: what is left of one that did not fit is taken back."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._begun = False
-
-    def append(self, line: bytes) -> None:
-        """Raises OSError if the line is not on the disk."""
-        if not self._begun:  # the file comes to be with its first line, so that one that is there holds a run
-            files.replace(self._path, line + b"\n")
-            self._begun = True
-            return
-        file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0), 0o666)
-        try:
-            size = os.fstat(file).st_size
-            if os.write(file, line + b"\n") != len(line) + 1:
-                os.ftruncate(file, size)
-                raise OSError(f"no space left for {self._path}")
-        finally:
-            os.close(file)
-
-
-def in_report(record: Record) -> Record:
-    """The record with its picture's path from the report's directory, where all pictures lie in one place."""
-    return replace(record, picture=f"pictures/{Path(record.picture).name}") if record.picture else record
+def _in_order(records: Iterable[Record]) -> tuple[Record, ...]:
+    return tuple(sorted(records, key=lambda record: (record.test, record.number)))
 
 
 def _outcome(phase: Phase) -> str:
@@ -111,8 +149,12 @@ def _outcome(phase: Phase) -> str:
     return "xfailed" if phase.outcome == "skipped" else "xpassed"
 
 
-def _whole(phases: dict[str, str]) -> str:
+def _whole(phases: Mapping[str, str]) -> str:
     """The outcome of a test from those of its phases, as pytest counts it; a failure outside of the call is an error."""
+    if _CRASH in phases:
+        return CRASHED
     if any(outcome == "failed" for when, outcome in phases.items() if when != "call"):
         return "error"
+    if "teardown" not in phases:
+        return INTERRUPTED
     return next((outcome for outcome in phases.values() if outcome != "passed"), "passed")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import PurePosixPath, PureWindowsPath
 
@@ -42,6 +43,11 @@ class Pair:
     @property
     def _one_measure(self) -> bool:
         return (self.old.measure, self.old.direction) == (self.new.measure, self.new.direction)
+
+    @property
+    def incomparable(self) -> bool:
+        """Whether the check passed in both runs, and its figures say nothing of each other."""
+        return self.old.outcome == self.new.outcome == "passed" and self.loss is None
 
     @property
     def broke(self) -> bool:
@@ -107,11 +113,15 @@ class Group:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The checks of two runs, paired; what only one of them has is beside the pairs."""
+    """The checks of two runs, paired; what only one of them has is beside the pairs.
+
+    `repeated` counts the checks that several of the old runs had made: each is compared with the best of them.
+    """
 
     pairs: tuple[Pair, ...]
     vanished: tuple[Record, ...]
     added: tuple[Record, ...]
+    repeated: int = 0
 
     @cached_property
     def groups(self) -> tuple[Group, ...]:
@@ -131,6 +141,12 @@ class Comparison:
         """What is worse than the limit allows, a sentence each; also that no figure could be compared, if so."""
         if not self.groups:
             return ("no figure of the old run could be compared with one of this run, so regressions are undecided",)
+        undecided = [
+            f"{_name(record)} was not made, so it is undecided" for record in self.vanished if _is_check(record)
+        ]
+        undecided += [
+            f"{_name(pair.new)} is {_difference(pair)}, so it is undecided" for pair in self.pairs if pair.incomparable
+        ]
         broken = [f"{_name(pair.new)} passed before and is {pair.new.outcome} now" for pair in self.broken]
         worse = [
             f"{group.test} {group.check} got worse by {percent(group.loss, unlike=limit)} of its bound in the mean, "
@@ -138,7 +154,21 @@ class Comparison:
             for group in self.groups
             if group.loss > limit
         ]
-        return (*broken, *worse)
+        return (*broken, *worse, *undecided)
+
+
+def compare_with_runs(runs: Iterable[Iterable[Record]], new: Iterable[Record]) -> Comparison:
+    """The checks of a run and of several earlier ones: of a check that more than one made, the best is compared with."""
+    best: dict[tuple[object, ...], Record] = {}
+    repeated = set()
+    for run in runs:
+        found = sorted(run, key=lambda record: (record.test, record.number))
+        for key, record in _keyed(found, subjects=True).items():
+            if key in best:
+                repeated.add(key)
+            if key not in best or _merit(record) > _merit(best[key]):
+                best[key] = record
+    return replace(compare(best.values(), new), repeated=len(repeated))
 
 
 def compare(old: Iterable[Record], new: Iterable[Record]) -> Comparison:
@@ -155,22 +185,29 @@ def compare(old: Iterable[Record], new: Iterable[Record]) -> Comparison:
     return Comparison((*alike, *others), tuple(vanished), tuple(added))
 
 
-def lines(comparison: Comparison) -> Iterator[str]:
-    """The comparison as a section of the terminal's summary."""
+def lines(comparison: Comparison, *, quiet: bool = False) -> Iterator[str]:
+    """The comparison as a section of the terminal's summary; a quiet one leaves out what is as it was, or better."""
     pairs = comparison.pairs
-    yield (
-        f"{len(pairs)} checks compared; {len(comparison.vanished)} of the old run were not made, "
-        f"{len(comparison.added)} are new"
-    )
+    if not quiet:
+        yield (
+            f"{len(pairs)} checks compared; {len(comparison.vanished)} of the old run were not made, "
+            f"{len(comparison.added)} are new"
+        )
+    if comparison.repeated:
+        yield f"{comparison.repeated} checks were made in several of the old runs: each is compared with the best of them"
     yield from _section("passed before and do not now", (_told(pair) for pair in pairs if pair.broke))
-    yield from _section("did not pass before and do now", (_told(pair) for pair in pairs if pair.mended))
+    if not quiet:
+        yield from _section("did not pass before and do now", (_told(pair) for pair in pairs if pair.mended))
     others = (f"{_name(pair.new)}, was {_about(pair.old)}" for pair in pairs if not pair.alike)
     yield from _section("are of another target or image than before, so their figures are not compared", others)
+    changed = (f"{_name(pair.new)}: {_difference(pair)}" for pair in pairs if pair.alike and pair.incomparable)
+    yield from _section("measure something else than before, so their figures are not compared", changed)
     yield from _section("have a looser bound than before", (_bounds(pair) for pair in pairs if pair.loosened))
     worse = [group for group in comparison.groups if group.loss > 0]
     better = [group for group in reversed(comparison.groups) if group.loss < 0]
     yield from _section("worse in the mean over the images", map(_mean, worse))
-    yield from _section("better in the mean over the images", map(_mean, better))
+    if not quiet:
+        yield from _section("better in the mean over the images", map(_mean, better))
     yield from _section("of the old run were not made", (_name(record) for record in comparison.vanished))
 
 
@@ -195,6 +232,26 @@ def _keyed(records: Sequence[Record], subjects: bool) -> dict[tuple[object, ...]
         keyed[*alike, counts[alike]] = record
         counts[alike] += 1
     return keyed
+
+
+def _merit(record: Record) -> tuple[bool, float]:
+    """How good the record is: passed before not passed, then by how far the figure lies on the right side."""
+    if record.figure is None:
+        return record.outcome == "passed", -math.inf
+    return record.outcome == "passed", record.figure if record.direction == "at_least" else -record.figure
+
+
+def _is_check(record: Record) -> bool:
+    """Whether it is a check, and not what a test that broke before its check left."""
+    return record.check != "test"
+
+
+def _difference(pair: Pair) -> str:
+    """Why the figures of a pair are not compared."""
+    if not pair.alike:
+        return f"of another target or image: was {_about(pair.old) or 'unnamed'}"
+    old, new = (f"{record.measure} {record.direction}" for record in (pair.old, pair.new))
+    return "without a figure in one of the runs" if old == new else f"now on {new}, was on {old}"
 
 
 def _sides(pairs: Sequence[Pair]) -> tuple[list[Record], list[Record]]:

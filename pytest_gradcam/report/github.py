@@ -8,6 +8,7 @@ from contextlib import suppress
 from pytest_gradcam.evidence import messages
 from pytest_gradcam.evidence.record import Record
 from pytest_gradcam.report import markdown
+from pytest_gradcam.report.document import Report, Run
 from pytest_gradcam.report.order import expected, worst_first
 
 _MOST = 10  # GitHub shows no more annotations of one kind for a step
@@ -25,15 +26,16 @@ def errors(
         yield f"::error file={_property(file)},line={line},title={_property(title)}::{_data(messages.headline(record))}"
 
 
-def write_summary(records: Sequence[Record], environment: Mapping[str, str]) -> None:
+def write_summary(run: Run, environment: Mapping[str, str]) -> None:
     """Append the summary to the file that GitHub names, if it names one."""
     path = environment.get("GITHUB_STEP_SUMMARY")
-    if path and records:
+    if path and (run.checks or run.unchecked):
         with suppress(OSError), open(path, "a", encoding="utf-8", errors="replace") as file:
-            file.write(markdown.summary(records))
+            file.write(markdown.summary(Report((run,))))
 
 
 def _data(text: str) -> str:
+    text = "".join(sign for sign in text if sign in "\r\n" or sign.isprintable())
     return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
 

@@ -1,18 +1,14 @@
-"""Check a report against its manifest: every file that was written is there, unchanged.
-
-Exit status 0 if so, 1 if a file is missing or changed, or if nothing is left to compare with.
-"""
+"""Size and digest of every file of a report, and what differs from them later."""
 
 from __future__ import annotations
 
 import json
-from argparse import ArgumentParser, Namespace
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from pytest_gradcam.evidence import files
+from pytest_gradcam.evidence import files, plain
 
 MANIFEST = "manifest.json"
 VERSION = 1
@@ -33,12 +29,27 @@ def names(directory: Path) -> list[str]:
         return []
 
 
+def unchanged(directory: Path, names: Container[str]) -> Iterator[str]:
+    """Those of these files that are as the directory's manifest says, and the manifest; none where none can be read."""
+    try:
+        entries = _entries(directory)
+    except ValueError:
+        return
+    yield MANIFEST
+    for entry in entries:
+        path = directory / entry["path"]
+        if entry["path"] in names and path.is_file() and _entry(directory, entry["path"]) == entry:
+            yield entry["path"]
+
+
 def differences(directory: Path) -> Iterator[str]:
     """One phrase for each file that is missing or not what the manifest says, and each that it does not list.
 
-    Raises ValueError if there is no manifest that can be read.
+    Raises ValueError if there is no manifest that can be read, or one that lists nothing.
     """
     entries = {entry["path"]: entry for entry in _entries(directory)}
+    if not entries:
+        raise ValueError(f"{directory / MANIFEST} lists no file, so there is nothing to compare with")
     for name, entry in entries.items():
         path = directory / name
         if not _below(directory, path):
@@ -52,16 +63,24 @@ def differences(directory: Path) -> Iterator[str]:
         yield f"{name}: not listed"
 
 
+def digest(directory: Path) -> str:
+    """The SHA-256 of the manifest itself."""
+    return sha256((directory / MANIFEST).read_bytes()).hexdigest()
+
+
 def _entries(directory: Path) -> list[dict[str, Any]]:
     path = directory / MANIFEST
     try:
-        manifest = json.loads(path.read_bytes())
-        entries: list[dict[str, Any]] = manifest["files"]
-        if manifest["version"] != VERSION or not all(isinstance(entry["path"], str) for entry in entries):
-            raise ValueError(f"version {manifest['version']} is not known")
-    except FileNotFoundError:
+        manifest = plain.parse(path.read_bytes())
+        if manifest.get("version") != VERSION:
+            raise ValueError(f"its version is {manifest.get('version')!r}; expected {VERSION}")
+        entries = [plain.mapping(entry, "an entry") for entry in plain.sequence(manifest.get("files"), "files")]
+        for entry in entries:
+            if not isinstance(entry.get("path"), str) or "\0" in entry["path"]:
+                raise ValueError(f"a path is {entry.get('path')!r}; expected the name of a file")
+    except (FileNotFoundError, NotADirectoryError):
         raise ValueError(f"{path} does not exist, so there is nothing to compare with") from None
-    except (ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError) as error:
         raise ValueError(f"{path} cannot be read as a manifest: {error}") from None
     return entries
 
@@ -73,18 +92,3 @@ def _entry(directory: Path, name: str) -> dict[str, Any]:
 
 def _below(directory: Path, path: Path) -> bool:
     return path.resolve().is_relative_to(directory.resolve())
-
-
-def arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("directory", type=Path, metavar="DIR", help="the directory of the report")
-
-
-def run(options: Namespace) -> int:
-    found = list(differences(options.directory))
-    for line in found:
-        print(line)
-    if not found:
-        content = (options.directory / MANIFEST).read_bytes()
-        print(f"{len(names(options.directory))} files are as written; the manifest's SHA-256 is")
-        print(sha256(content).hexdigest())
-    return 1 if found else 0

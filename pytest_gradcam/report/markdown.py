@@ -8,15 +8,24 @@ from collections.abc import Iterator, Sequence
 from pytest_gradcam.evidence import messages
 from pytest_gradcam.evidence.record import Record
 from pytest_gradcam.report.coverage import NOTICE, coverage
-from pytest_gradcam.report.order import worst_first
+from pytest_gradcam.report.document import Report
+from pytest_gradcam.report.order import alarms, expected, worst_first
 from pytest_gradcam.report.terminal import counts
 
 _WORST = 20
 
 
-def summary(records: Sequence[Record]) -> str:
-    """The counts, the worst checks and the requirements, as GitHub-flavoured Markdown."""
-    return "\n".join([f"## Grad-CAM: {counts(records)}", "", *_worst(records), *_requirements(records), ""])
+def summary(report: Report) -> str:
+    """The counts, what is missing, the worst checks and the requirements, as GitHub-flavoured Markdown."""
+    records = report.records
+    return "\n".join(
+        [f"## Grad-CAM: {counts(records)}", "", *_alarms(report), *_worst(records), *_requirements(records), ""]
+    )
+
+
+def _alarms(report: Report) -> Iterator[str]:
+    for alarm in alarms(report):
+        yield from (f"**{plain(alarm)}**", "")
 
 
 def _worst(records: Sequence[Record]) -> Iterator[str]:
@@ -25,7 +34,8 @@ def _worst(records: Sequence[Record]) -> Iterator[str]:
         return
     yield from ("| outcome | check | finding | test |", "| --- | --- | --- | --- |")
     for record in bad[:_WORST]:
-        cells = (record.outcome, record.check, messages.headline(record), record.test)
+        wanted = f" (expected: the test {record.test_outcome})" if expected(record) else ""
+        cells = (record.outcome + wanted, record.check, messages.headline(record), record.test)
         yield f"| {' | '.join(map(plain, cells))} |"
     if len(bad) > _WORST:
         yield from ("", f"... and {len(bad) - _WORST} more.")

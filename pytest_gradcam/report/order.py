@@ -1,14 +1,46 @@
-"""The order in which people should look at checks."""
+"""What people should look at first: what a report may lack, then checks in this order."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from pytest_gradcam.evidence.record import Outcome, Record
+from pytest_gradcam.report.document import Report
 
+_SHOWN = 5
 #: From the one that matters most.
 OUTCOMES: tuple[Outcome, ...] = ("failed", "invalid", "no evidence", "passed")
+
+
+def alarms(report: Report) -> Iterator[str]:
+    """What must not be overlooked besides the checks themselves, a sentence each."""
+    if report.gaps:
+        yield f"Checks may be missing: {missing(report.gaps)}."
+    for run in report.runs:
+        if run.tests.get("error"):
+            yield f"{run.tests['error']} tests ended in an error in their set-up or tear-down."
+        if run.unchecked:
+            yield f"{len(run.unchecked)} tests have gradcam and made no check: {_some(run.unchecked)}."
+        if run.retried:
+            tests = sorted({record.test for record in run.retried})
+            yield f"{len(run.retried)} checks did not pass in an earlier try of tests that ran again: {_some(tests)}."
+        if run.uncommitted:
+            yield f"{len(run.uncommitted)} files of the tests and their configuration are in no commit: {_some(run.uncommitted)}."
+
+
+def missing(gaps: Iterable[str]) -> str:
+    """'of the tests 1 crashed, 2 not run; the run did not end'."""
+    found = list(gaps)
+    counted = [gap for gap in found if gap[0].isdigit()]
+    tests = [f"of the tests {', '.join(counted)}"] if counted else []
+    return "; ".join([*tests, *(gap for gap in found if gap not in counted)])
+
+
+def _some(names: Iterable[str]) -> str:
+    found = list(names)
+    more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+    return ", ".join(found[:_SHOWN]) + more
 
 
 def worst_first(records: Iterable[Record]) -> list[Record]:

@@ -18,7 +18,7 @@ from pytest_gradcam.evidence.record import Record
 from pytest_gradcam.evidence.requirements import REQUIREMENTS
 from pytest_gradcam.report.coverage import NOTICE, coverage
 from pytest_gradcam.report.document import Report, Run
-from pytest_gradcam.report.order import OUTCOMES, expected, worst_first
+from pytest_gradcam.report.order import OUTCOMES, alarms, expected, worst_first
 from pytest_gradcam.report.plot import plots
 
 _MARKS = {"failed": "✕", "invalid": "!", "no evidence": "○", "passed": "✓"}
@@ -69,9 +69,9 @@ def render(report: Report) -> str:
 def _said(report: Report, records: Sequence[Record]) -> dict[str, Any]:
     counts = Counter(record.outcome for record in records)
     return {
-        "verdict": _verdict(records),
+        "verdict": _verdict(records, whole=not report.gaps),
         "about": _about(records),
-        "alarms": list(_alarms(report)),
+        "alarms": list(alarms(report)),
         "started": min((run.started for run in report.runs if run.started), default=""),
         "outcomes": [_Tile(outcome, counts[outcome]) for outcome in OUTCOMES],
         "filters": _filters(records),
@@ -121,17 +121,21 @@ def grouped(count: int) -> str:
     return f"{count:,}".replace(",", "\u2009")
 
 
-def _verdict(records: Sequence[Record]) -> str:
+def _verdict(records: Sequence[Record], *, whole: bool = True) -> str:
+    """The page in one sentence; `whole` if no test of its runs is missing."""
     bad = sum(record.outcome != "passed" for record in records)
     wanted = sum(record.outcome != "passed" and expected(record) for record in records)
     total = grouped(len(records))
+    missing = "" if whole else "; tests are missing"
     if not records:
-        return "No check was made"
+        return f"No check was made{missing}"
     if bad > wanted:
         also = f", and {grouped(wanted)} more as expected" if wanted else ""
-        return f"{grouped(bad - wanted)} of {total} checks did not pass{also}"
+        return f"{grouped(bad - wanted)} of {total} checks did not pass{also}{missing}"
     if bad:
-        return f"{grouped(len(records) - bad)} of {total} checks passed, {grouped(bad)} did not, as expected"
+        return f"{grouped(len(records) - bad)} of {total} checks passed, {grouped(bad)} did not, as expected{missing}"
+    if missing:
+        return f"{total} checks passed{missing}"
     return "The only check passed" if len(records) == 1 else f"All {total} checks passed"
 
 
@@ -141,17 +145,6 @@ def _about(records: Sequence[Record]) -> str:
     models = sorted({record.model for record in records} - {""})
     parts = [f"{grouped(tests)} tests", f"{grouped(images)} images"]
     return " · ".join([*parts, *models[:3]]) + (f" and {len(models) - 3} more models" if len(models) > 3 else "")
-
-
-def _alarms(report: Report) -> Iterator[str]:
-    """What must not be overlooked besides the checks themselves."""
-    for run in report.runs:
-        if not run.ended:
-            yield "A run did not end: these are the checks that it had made by then."
-        if run.tests.get("error"):
-            yield f"{run.tests['error']} tests ended in an error in their set-up or tear-down."
-        if run.exit_status in (2, 3, 4):
-            yield f"pytest stopped early, with exit status {run.exit_status}: tests may be missing here."
 
 
 def _filters(records: Sequence[Record]) -> list[dict[str, Any]]:
@@ -207,6 +200,9 @@ def _run(run: Run) -> Iterator[tuple[str, str]]:
         ("exit status", "" if run.exit_status is None else str(run.exit_status)),
         ("command", " ".join(run.command)),
         ("commit", run.commit and run.commit + state),
+        ("in no commit", ", ".join(run.uncommitted)),
+        ("without a check", ", ".join(run.unchecked)),
+        ("ran again", "; ".join(f"{record.test}: {messages.headline(record)}" for record in run.retried)),
         ("who", " on ".join(part for part in (run.user, run.host) if part)),
         ("pipeline", _listed(run.ci)),
         ("settings", _listed({name: value for name, value in run.settings.items() if value is not None})),

@@ -6,7 +6,7 @@ import getpass
 import os
 import platform
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from importlib import metadata
@@ -78,6 +78,23 @@ def _commit(directory: Path) -> tuple[str, bool | None]:
         return "", None
     status = _git(directory, "status", "--porcelain", "--untracked-files=no")
     return commit, None if status is None else not status
+
+
+def uncommitted(run: Run, directory: Path, files: Iterable[str], configuration: Path | None) -> list[str]:
+    """Which of these files, their conftest.py and the configuration are in no commit; none where git does not tell.
+
+    `files` are named from the directory, with slashes.
+    """
+    known = _git(directory, "ls-tree", "-r", "-z", "--name-only", "HEAD") if run.commit else None
+    if known is None:
+        return []
+    folders = {folder for file in files for folder in (directory / file).parents if folder.is_relative_to(directory)}
+    paths = {*(directory / file for file in files), *(folder / "conftest.py" for folder in folders)}
+    paths |= {configuration} if configuration is not None else set()
+    named = {
+        path.relative_to(directory).as_posix() for path in paths if path.is_relative_to(directory) and path.is_file()
+    }
+    return sorted(named - set(known.split("\0")))
 
 
 def _git(directory: Path, *arguments: str) -> str | None:

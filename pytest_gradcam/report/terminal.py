@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 
 from pytest_gradcam.evidence import messages
 from pytest_gradcam.evidence.record import Record
-from pytest_gradcam.report.order import OUTCOMES, expected, worst_first
+from pytest_gradcam.report.document import Run
+from pytest_gradcam.report.order import OUTCOMES, expected, missing, worst_first
 
 _WORST = 10
 _PICTURES = 50
@@ -24,6 +25,9 @@ def summary(records: Sequence[Record], *, report: str | None = None, verbosity: 
     other = sum(messages.is_mispredicted(record) for record in records)
     if other:
         yield f"{other} of them on a class that the model does not predict"
+    wanted = sum(record.outcome != "passed" and expected(record) for record in records)
+    if wanted:
+        yield f"{wanted} of them did not pass in a test that expects it"
     if verbosity > 0:
         yield from (f"{record.test} {_line(record, record.picture or '')}".rstrip() for record in records)
     else:
@@ -32,16 +36,35 @@ def summary(records: Sequence[Record], *, report: str | None = None, verbosity: 
         yield f"report: {report}"
 
 
-def warnings(records: Sequence[Record], directory: str, problem: str) -> Iterator[str]:
-    """One line if the disk does not hold what it should."""
-    missing = [record for record in records if record.unpictured]
+def warnings(run: Run, directory: str, problem: str) -> Iterator[str]:
+    """What a quiet run says too: tests that are missing, that made no check, or ran again; what the disk does not hold."""
+    if run.gaps:
+        yield f"WARNING: checks may be missing here: {missing(run.gaps)}"
+    yield from _unchecked(run.unchecked)
+    yield from _retried(run.retried)
+    unpictured = [record for record in run.checks if record.unpictured]
     if problem:
         yield f"WARNING: the report in {directory} could not be written: {problem}; the tests' outcomes stand"
-    elif missing:
+    elif unpictured:
         yield (
-            f"WARNING: {len(missing)} pictures could not be written to {directory}: {missing[0].unpictured}; "
+            f"WARNING: {len(unpictured)} pictures could not be written to {directory}: {unpictured[0].unpictured}; "
             "the tests' outcomes stand"
         )
+
+
+def _unchecked(tests: Sequence[str]) -> Iterator[str]:
+    if tests:
+        yield (
+            f"WARNING: {len(tests)} tests have gradcam and made no check (parentheses forgotten? a figure that is not "
+            "asserted?); gradcam_unchecked = fail makes them fail, allow is silent:"
+        )
+        yield from _first(tests)
+
+
+def _retried(records: Sequence[Record]) -> Iterator[str]:
+    if records:
+        yield f"WARNING: {len(records)} checks did not pass in an earlier try of a test that ran again:"
+        yield from _first([f"{record.test} {_line(record, record.picture or '')}".rstrip() for record in records])
 
 
 def counts(records: Sequence[Record]) -> str:

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
-from pytest_gradcam.evidence import files
+from pytest_gradcam.errors import SettingsError
+from pytest_gradcam.evidence import baseline_paths, files
 from pytest_gradcam.evidence.record import VERSION
-from pytest_gradcam.report import figures, manifest, markdown, page
+from pytest_gradcam.report import figures, journal, manifest, markdown, page
 from pytest_gradcam.report.coverage import NOTICE, coverage
-from pytest_gradcam.report.document import EVIDENCE, JOURNAL, Report
+from pytest_gradcam.report.document import EVIDENCE, Report
+
+_NAMES = (EVIDENCE, "metrics.json", "summary.md", "index.html")
+_PICTURE = re.compile(r"-[0-9a-f]{8}-\d+-\w+(-try\d+)?\.png$")  # how the names of our pictures end
 
 
 def write(report: Report, directory: Path) -> None:
@@ -20,18 +26,33 @@ def write(report: Report, directory: Path) -> None:
     before = manifest.names(directory)
     written = {
         EVIDENCE: evidence(report),
-        "metrics.json": json.dumps(figures.flat(report.records), indent=1),
-        "summary.md": markdown.summary(report.records),
+        "metrics.json": json.dumps(figures.of_report(report), indent=1),
+        "summary.md": markdown.summary(report),
         "index.html": page.render(report),
     }
     for name, text in written.items():
         files.replace(directory / name, text.encode(errors="replace"))
-    pictures = sorted({record.picture for record in report.records if record.picture})
+    records = [record for run in report.runs for record in (*run.checks, *run.retried)]
+    pictures = sorted({record.picture for record in records if record.picture})
     present = [name for name in pictures if (directory / name).is_file()]
     manifest.write(directory, [*written, *present])
-    for name in set(before) - set(written) - set(present):
+    for name in {*before, *_drawn(directory)} - {*written, *present}:
         _remove(directory, name)
-    (directory / JOURNAL).unlink(missing_ok=True)
+    journal.remove(directory)
+
+
+def refuse_foreign(directory: Path, setting: str) -> None:
+    """Raises SettingsError for a directory with files of a report's names that no run of this package left there."""
+    names = [name for name in (*_NAMES, manifest.MANIFEST) if (directory / name).exists()]
+    if not names or (directory / journal.JOURNAL).is_file():  # of a run that was killed
+        return
+    ours = set(manifest.unchanged(directory, names))
+    foreign = [name for name in names if name not in ours]
+    if foreign:
+        raise SettingsError(
+            f"{setting} = {baseline_paths.shown(directory)!r} would replace {', '.join(foreign)}, which no run of "
+            "pytest-gradcam left there as they are; choose another directory, or remove them"
+        )
 
 
 def attempt(report: Report, directory: Path) -> str:
@@ -52,6 +73,11 @@ def evidence(report: Report) -> str:
         "runs": [run.to_plain() for run in report.runs],
     }
     return json.dumps(plain, allow_nan=False)
+
+
+def _drawn(directory: Path) -> Iterator[str]:
+    """The pictures in the directory whose names are of ours: a killed run, or one without a report, left some."""
+    return (f"pictures/{path.name}" for path in directory.glob("pictures/*.png") if _PICTURE.search(path.name))
 
 
 def _remove(directory: Path, name: str) -> None:

@@ -4,8 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_gradcam.__main__ import main
-from pytest_gradcam.evidence.bounds import DISTANCE
+from pytest_gradcam.checks import criteria, margins
+from pytest_gradcam.cli import main
+from pytest_gradcam.evidence import bounds
+from pytest_gradcam.evidence.bounds import DISTANCE, LIFT
 from pytest_gradcam.evidence.record import Record
 from pytest_gradcam.report import Report, Run, calibrate, write
 
@@ -88,6 +90,79 @@ def test_a_run_without_figures_is_refused(run):
         calibrate.propose(run)
 
 
+@pytest.mark.parametrize(
+    ("kind", "figure", "text"),
+    [
+        (criteria.ScoreWithin, 0.1, "score_within=0.11"),
+        (criteria.MassAtLeast, 0.8, "mass_at_least=0.72"),
+        (criteria.LiftAtLeast, 2.0, "mass_at_least=masks.lift(1.8)"),
+        (criteria.SimilarityAtLeast, 0.9, "similarity_at_least=0.81"),
+    ],
+)
+def test_what_survives_a_perturbation_has_an_argument_of_its_own(kind, figure, text):
+    """The argument is one that assert_stable takes, and the bound one that it can break."""
+    proposal = propose(record(figure, check="stable", measure=kind.measure, direction=kind.direction))
+    assert proposal.text == text
+    name, _, value = text.partition("=")
+    arguments = dict.fromkeys(["score_within", "mass_at_least", "similarity_at_least"])
+    arguments[name] = bounds.lift(1.8) if "lift" in value else float(value)
+    assert criteria.criteria(same_class=False, **arguments)
+
+
+def test_a_class_that_is_kept_has_no_bound_to_propose():
+    with pytest.raises(ValueError, match="nothing to rest a bound on"):
+        calibrate.propose([record(1.0, check="stable", measure=criteria.SameClass.measure)])
+
+
+@given(st.floats(-1, 3), st.sampled_from(["at_least", "at_most"]), st.sampled_from(["a share", "fall of the margin"]))
+def test_every_bound_is_one_that_the_check_takes(figure, direction, measure):
+    proposal = propose(record(figure, direction=direction, measure=measure, check="ignores"))
+    if proposal.bound is None:
+        return
+    if measure == "fall of the margin":
+        assert margins.margin_bound(direction, proposal.bound) == proposal.bound
+    else:
+        assert bounds.share(direction, proposal.bound, what="it") == proposal.bound
+
+
+def test_no_lift_is_proposed_that_every_heatmap_keeps():
+    run = [record(1.9, measure=LIFT, direction="at_most", mask_area=area) for area in (0.1, 0.5)]
+    assert propose(*run).bound is None
+    assert propose(run[0]).bound == 2.1
+
+
+def test_a_bound_that_is_looser_than_the_default_says_so():
+    assert any("looser than the default, 0.5" in note for note in propose(record(0.4, outcome="passed")).notes)
+    assert not any("looser" in note for note in propose(record(0.9)).notes)
+
+
+def test_the_defaults_are_those_of_the_checks():
+    import inspect
+
+    from pytest_gradcam import Explainer, Heatmap
+
+    for check, default in calibrate.DEFAULTS.items():
+        assertion = getattr(Heatmap, f"assert_{check}", None) or getattr(Explainer, f"assert_{check}")
+        parameters = inspect.signature(assertion).parameters
+        assert default in [parameters[name].default for name in ("at_least", "at_most") if name in parameters], check
+
+
+@pytest.mark.parametrize(
+    ("about", "reason"),
+    [
+        ({"ended": ""}, "the run did not end"),
+        ({"tests": {"interrupted": 1}}, "of the tests 1 interrupted"),
+        ({"tests": {"crashed": 1, "not run": 2}}, "of the tests 1 crashed, 2 not run"),
+        ({"exit_status": 2}, "pytest stopped early, with exit status 2"),
+    ],
+)
+def test_a_run_that_is_not_whole_is_no_ground(tmp_path, capsys, about, reason):
+    run = Run(id="1", **{"ended": "2026", "checks": (record(0.8),)} | about)
+    write.write(Report((run,)), tmp_path)
+    assert main(["calibrate", str(tmp_path)]) == 2
+    assert f"may be missing ({reason})" in capsys.readouterr().err
+
+
 def test_a_bound_that_chance_would_keep_says_so():
     run = [record(0.9, mask_area=area) for area in (0.1, 0.82, 0.9)]
     assert any("chance alone would keep it on 2 of 3 masks" in note for note in propose(*run).notes)
@@ -95,12 +170,12 @@ def test_a_bound_that_chance_would_keep_says_so():
 
 
 def test_the_command(tmp_path, capsys):
-    run = Run(id="1", checks=tuple(record(0.8, test=f"test_a.py::test_x[{i}]") for i in range(10)))
+    run = Run(id="1", ended="2026", checks=tuple(record(0.8, test=f"test_a.py::test_x[{i}]") for i in range(10)))
     write.write(Report((run,)), tmp_path)
     assert main(["calibrate", str(tmp_path / "evidence.json")]) == 0
     assert "  focus_within       at_least=0.72            10 figures 0.8, margin 0.08\n" in capsys.readouterr().out
 
-    write.write(Report((Run(id="1", checks=(record(0.4, outcome="failed"), record(0.008))),)), tmp_path)
+    write.write(Report((Run(id="1", ended="2026", checks=(record(0.4, outcome="failed"), record(0.008))),)), tmp_path)
     assert main(["calibrate", str(tmp_path)]) == 2
     assert "1 of 2 checks did not pass" in capsys.readouterr().err
     assert main(["calibrate", str(tmp_path), "--despite-failures"]) == 1

@@ -8,7 +8,7 @@ import pytest
 
 from pytest_gradcam.evidence.record import Record
 from pytest_gradcam.report import Run, load
-from pytest_gradcam.report.collect import Collector, Journal, Phase
+from pytest_gradcam.report.collect import Collector, Phase
 from pytest_gradcam.report.document import JOURNAL
 
 
@@ -43,10 +43,10 @@ def test_records_say_how_their_test_came_out(outcomes, xfail, whole):
     assert collector.report(ended="", exit_status=0).runs[0].tests == {whole: 1}
 
 
-def test_a_worker_that_crashed_counts_as_an_error():
+def test_a_test_in_which_a_worker_crashed_counts_as_crashed():
     collector = Collector()
     collector.add(Phase("t", "???", "failed"))
-    assert collector.report(ended="", exit_status=1).runs[0].tests == {"error": 1}
+    assert collector.report(ended="", exit_status=1).runs[0].tests == {"crashed": 1}
 
 
 def test_tests_without_a_check_count(tmp_path):
@@ -73,33 +73,15 @@ def test_pictures_are_named_from_the_reports_directory(tmp_path):
     assert collector.records[0].picture == "some/where/pictures/a.png"  # for the terminal
 
 
-class TestJournal:
-    def test_it_begins_anew(self, tmp_path):
-        path = tmp_path / "deep" / JOURNAL
-        Journal(path).append(b"old")
-        journal = Journal(path)
-        journal.append(b"new")
-        journal.append(b"more")
-        assert path.read_bytes() == b"new\nmore\n"
+def test_a_full_disk_is_a_problem_that_is_said_and_not_raised(tmp_path, monkeypatch):
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, "No space left on device")
 
-    def test_a_line_that_does_not_fit_leaves_nothing(self, tmp_path, monkeypatch):
-        journal = Journal(tmp_path / JOURNAL)
-        journal.append(b"whole")
-        write = os.write
-        monkeypatch.setattr(os, "write", lambda file, data: write(file, data[:3]))
-        with pytest.raises(OSError, match="no space left"):
-            journal.append(b"torn off")
-        assert (tmp_path / JOURNAL).read_bytes() == b"whole\n"
-
-    def test_a_full_disk_is_a_problem_that_is_said_and_not_raised(self, tmp_path, monkeypatch):
-        def full(*arguments):
-            raise OSError(errno.ENOSPC, "No space left on device")
-
-        collector = Collector(Run(id="1"), tmp_path)
-        monkeypatch.setattr(os, "write", full)
-        ran(collector, "passed", "passed", "passed", records=[check()])
-        ran(collector, "passed", "passed", "passed", records=[check()], test="u")
-        assert "No space left" in collector.problem
-        assert len(collector.records) == 2
-        monkeypatch.undo()
-        assert len(json.loads((tmp_path / JOURNAL).read_text())) > 3  # the run alone, and it parses
+    collector = Collector(Run(id="1"), tmp_path)
+    monkeypatch.setattr(os, "write", full)
+    ran(collector, "passed", "passed", "passed", records=[check()])
+    ran(collector, "passed", "passed", "passed", records=[check()], test="u")
+    assert "No space left" in collector.problem
+    assert len(collector.records) == 2
+    monkeypatch.undo()
+    assert len(json.loads((tmp_path / JOURNAL).read_text())) > 3  # the run alone, and it parses

@@ -190,6 +190,63 @@ class TestGate:
         assert compare.compare([record(0.4)], [record(0.3)]).regressions(0.05)
 
 
+class TestUndecided:
+    """What cannot be compared is said, also by a quiet run, and fails the gate."""
+
+    KEPT = record(0.9, test="test_a.py::test_kept")
+
+    @pytest.mark.parametrize(
+        ("old", "new", "said"),
+        [
+            ([record()], [], "was not made"),
+            ([record()], [record(test="test_a.py::renamed")], "was not made"),
+            ([record()], [record(2.0, measure="lift")], "is now on lift at_least, was on relevance mass at_least"),
+            ([record()], [record(0.1, direction="at_most")], "is now on relevance mass at_most, was on"),
+            ([record()], [record(image="b.png")], "is of another target or image: was a.png"),
+            ([record(target="cat")], [record(target="dog")], "is of another target or image: was 'cat', a.png"),
+            ([record(None, outcome="passed")], [record()], "is without a figure in one of the runs"),
+        ],
+    )
+    def test_is_said_and_gates(self, old, new, said):
+        found = compare.compare([*old, self.KEPT], [*new, self.KEPT])
+        [sentence] = found.regressions(1.0)
+        assert said in sentence
+        assert sentence.endswith("so it is undecided")
+        assert list(compare.lines(found, quiet=True))
+
+    def test_what_did_not_pass_before_and_does_now_is_mended(self):
+        found = compare.compare([record(None), self.KEPT], [record(), self.KEPT])
+        assert found.regressions(0.05) == ()
+
+    def test_a_test_that_broke_before_its_check_was_none(self):
+        broken = record(None, check="test", measure="", bound=None)
+        assert compare.compare([broken, self.KEPT], [self.KEPT]).regressions(0.05) == ()
+
+    def test_a_quiet_run_with_nothing_to_tell_is_silent(self):
+        assert list(compare.lines(compare.compare([record(0.6)], [record(0.7)]), quiet=True)) == []
+
+
+class TestSeveralOldRuns:
+    @pytest.mark.parametrize("turn", [1, -1])
+    def test_each_check_is_compared_with_the_best_of_them(self, turn):
+        bad, good = [record(0.1)], [record(0.9)]
+        found = compare.compare_with_runs([bad, good][::turn], [record(0.1)])
+        assert [pair.old.figure for pair in found.pairs] == [0.9]
+        assert (found.repeated, found.vanished) == (1, ())
+        assert any("passed before and is failed now" in sentence for sentence in found.regressions(0.05))
+        assert "1 checks were made in several of the old runs" in next(compare.lines(found, quiet=True))
+
+    def test_the_best_of_what_is_to_be_low_is_the_lowest(self):
+        old = [[record(0.02, direction="at_most")], [record(0.3, direction="at_most")]]
+        assert compare.compare_with_runs(old, [record(0.3, direction="at_most")]).pairs[0].old.figure == 0.02
+
+    def test_parts_of_one_suite_are_compared_as_one(self):
+        found = compare.compare_with_runs(
+            [[record(test="a")], [record(test="b")]], [record(test="a"), record(test="b")]
+        )
+        assert (len(found.pairs), found.repeated, found.vanished) == (2, 0, ())
+
+
 def test_the_lines_say_what_moved_and_by_how_much():
     old, new = runs([0.9, 0.9, 0.4, 0.7], [0.8, 0.3, 0.6, 0.7])
     better = [record(0.2, test="test_b.py::test_y", direction="at_most", target="cat")]

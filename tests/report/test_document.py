@@ -103,13 +103,29 @@ class TestManifest:
         assert capsys.readouterr().out == f"{words}\n"
 
     @pytest.mark.parametrize(
-        "content", [None, b"", b"{", b'{"version": 1, "files": [{}]}', b'{"version": 9, "files": []}']
+        "content",
+        [
+            None,
+            b"",
+            b"{",
+            b"[]",
+            b"\xff",
+            b"[" * 100_000,
+            b'{"version": 1, "files": []}',
+            b'{"version": 1, "files": [{}]}',
+            b'{"version": 1, "files": {"path": "a"}}',
+            b'{"version": 1, "files": [{"path": "a\\u0000"}]}',
+            b'{"version": 9, "files": []}',
+        ],
     )
     def test_without_a_manifest_there_is_no_answer(self, tmp_path, capsys, content):
         if content is not None:
             (tmp_path / "manifest.json").write_bytes(content)
         assert main(["verify", str(tmp_path)]) == 2
-        assert "manifest.json" in capsys.readouterr().err
+        said = capsys.readouterr().err
+        assert said.startswith("error: ")
+        assert "manifest.json" in said
+        assert said.count("\n") == 1
 
     def test_a_name_that_points_elsewhere_is_no_file_of_the_report(self, tmp_path, capsys):
         (tmp_path / "other.png").write_bytes(b"")
@@ -153,6 +169,93 @@ class TestMerge:
     def test_a_report_that_cannot_be_read_is_an_error_in_one_line(self, tmp_path, capsys):
         assert main(["merge", str(tmp_path / "none"), "--into", str(tmp_path / "out")]) == 2
         assert capsys.readouterr().err.startswith("error: there is no report")
+
+    @pytest.mark.parametrize("how", ["AB", "AB/evidence.json", "AB/../AB", "link"])
+    def test_into_one_of_its_parts_is_refused(self, tmp_path, capsys, how):
+        write(Report((run(check("b"), id="1"),)), tmp_path / "AB")
+        write(Report((run(check("a"), id="2"),)), tmp_path / "A")
+        (tmp_path / "link").symlink_to("AB")
+        assert main(["merge", str(tmp_path / "A"), str(tmp_path / how), "--into", str(tmp_path / "AB")]) == 2
+        assert "is one of the reports to merge" in capsys.readouterr().err
+        assert len(load(tmp_path / "AB").runs) == 1
+
+    def test_into_a_folder_with_files_of_others_is_refused(self, tmp_path, capsys):
+        write(Report((run(check()),)), tmp_path / "A")
+        (tmp_path / "site").mkdir()
+        (tmp_path / "site/index.html").write_text("mine")
+        assert main(["merge", str(tmp_path / "A"), "--into", str(tmp_path / "site")]) == 2
+        assert "would replace index.html" in capsys.readouterr().err
+        assert (tmp_path / "site/index.html").read_text() == "mine"
+
+    @pytest.mark.parametrize("linked", ["evidence.json", "pictures", "pictures/a.png"])
+    def test_a_link_out_of_a_report_is_not_followed(self, tmp_path, capsys, linked):
+        write(Report((run(with_picture(tmp_path / "A", "a.png", b"picture")),)), tmp_path / "A")
+        (tmp_path / "A" / linked).rename(tmp_path / "elsewhere")
+        (tmp_path / "A" / linked).symlink_to(tmp_path / "elsewhere")
+        assert main(["merge", str(tmp_path / "A"), "--into", str(tmp_path / "B")]) == 2
+        assert "is a link to outside of its report" in capsys.readouterr().err
+        assert not (tmp_path / "B").exists()
+
+    def test_what_failed_before_a_rerun_comes_along_with_its_picture(self, tmp_path):
+        first = with_picture(tmp_path / "A", "a.png", b"picture")
+        write(Report((run(check(), retried=(first,)),)), tmp_path / "A")
+        merged = merge([tmp_path / "A"], tmp_path / "B")
+        assert merged.runs[0].retried == (first,)
+        assert (tmp_path / "B/pictures/a.png").is_file()
+        assert main(["verify", str(tmp_path / "B")]) == 0
+
+
+MISTYPED = [
+    ("", "it is no JSON"),
+    ("[" * 100_000, "it is nested too deeply"),
+    ("[]", "it is []; expected an object"),
+    ("{}", "its version is None"),
+    ('{"version": "2"}', "its version is '2'"),
+    ('{"version": 2}', "runs is None; expected a list"),
+    ('{"version": 2, "runs": {}}', "runs is {}; expected a list"),
+    ('{"version": 2, "runs": [3]}', "runs[0]: it is 3; expected an object"),
+    ('{"version": 2, "runs": [{}]}', "runs[0]: a run has no id"),
+    ('{"version": 2, "runs": [{"id": "1", "checks": 3}]}', "runs[0]: checks is 3; expected a list"),
+    ('{"version": 2, "runs": [{"id": "1", "checks": ["a"]}]}', "checks[0]: it is 'a'; expected an object"),
+    ('{"version": 2, "runs": [{"id": "1", "checks": [{}]}]}', "checks[0]: a check has no check and no measure"),
+]
+
+
+@pytest.mark.parametrize(("text", "reason"), MISTYPED, ids=[reason for _, reason in MISTYPED])
+def test_what_is_no_report_is_said_in_one_line(tmp_path, capsys, text, reason):
+    (tmp_path / "evidence.json").write_text(text)
+    for command in (["calibrate"], ["merge", "--into", str(tmp_path / "out")]):
+        assert main([*command, str(tmp_path)]) == 2
+        said = capsys.readouterr().err
+        assert reason in said
+        assert said.count("\n") == 1
+        assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), "0.9", [], {}, True, 10**400])
+@pytest.mark.parametrize("field", ["figure", "bound"])
+def test_a_figure_that_is_no_number_is_refused(tmp_path, field, value):
+    plain = run(check()).to_plain()
+    plain["checks"][0][field] = value
+    (tmp_path / "evidence.json").write_text(json.dumps({"version": VERSION, "runs": [plain]}))
+    with pytest.raises(ValueError, match="cannot be read as a report"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize("part", ["run", "check"])
+def test_no_field_of_another_type_is_a_traceback(tmp_path, part):
+    """Every field of a run and of a check, in turn, holds each kind of value."""
+    for name in run(check()).to_plain() if part == "run" else check().to_plain():
+        for value in (None, True, 3, -0.5, "x", [], [1], [[1, 2, 3]], {}, {"a": []}):
+            plain = run(check()).to_plain()
+            (plain if part == "run" else plain["checks"][0])[name] = value
+            (tmp_path / "evidence.json").write_text(json.dumps({"version": VERSION, "runs": [plain]}))
+            try:
+                found = load(tmp_path)
+            except ValueError as error:
+                assert "\n" not in str(error)  # noqa: PT017
+            else:
+                write(found, tmp_path / "out")
 
 
 def test_the_command_line_as_a_user_calls_it_imports_nothing_heavy():

@@ -5,11 +5,12 @@ from dataclasses import replace
 
 import pytest
 
+from pytest_gradcam.evidence.messages import one_line
 from pytest_gradcam.evidence.record import Record
 from pytest_gradcam.evidence.requirements import REQUIREMENTS
-from pytest_gradcam.report import Report, Run, github, markdown
+from pytest_gradcam.report import Report, Run, github, markdown, page
 from pytest_gradcam.report.figures import flat
-from pytest_gradcam.report.terminal import summary
+from pytest_gradcam.report.terminal import summary, warnings
 from pytest_gradcam.report.write import write
 
 
@@ -23,25 +24,31 @@ def check(**changes):
 FAILED = check(outcome="failed", figure=0.1, test_outcome="failed")
 
 
+def report(*checks, **about):
+    return Report((Run(id="1", **{"ended": "2026-01-02T03:04:05+00:00", "checks": checks} | about),))
+
+
 class TestMarkdown:
     def test_it_counts_names_the_worst_and_lists_every_requirement(self):
-        text = markdown.summary([check(requirements=("transparency",)), FAILED])
+        text = markdown.summary(report(check(requirements=("transparency",)), FAILED))
         assert text.startswith("## Grad-CAM: 2 checks: 1 failed, 1 passed\n")
         assert "| failed | overlap | the IoU of the attention is 0.1; expected at least 0.3 | t.py::test |" in text
         assert all(f"| {name} |" in text for name in REQUIREMENTS)
         assert text.count("**no check covers this**") == len(REQUIREMENTS) - 1
 
     def test_nothing_failed_needs_no_table_of_failures(self):
-        assert "| outcome |" not in markdown.summary([check()])
+        assert "| outcome |" not in markdown.summary(report(check()))
 
     def test_many_failures_are_cut(self):
-        assert "... and 5 more." in markdown.summary([FAILED] * 25)
+        assert "... and 5 more." in markdown.summary(report(*[FAILED] * 25))
 
     @pytest.mark.parametrize(
         "sign", ["<img src=x>", "a|b", "`code`", "[a](b)", "@someone", "#12", "*b*", "http://x.y", "a\nb"]
     )
     def test_names_are_text(self, sign):
-        (row,) = [line for line in markdown.summary([replace(FAILED, test=sign)]).splitlines() if "overlap |" in line]
+        (row,) = [
+            line for line in markdown.summary(report(replace(FAILED, test=sign))).splitlines() if "overlap |" in line
+        ]
         assert row.count("|") == 5
         assert sign not in row
 
@@ -80,7 +87,7 @@ class TestGitHub:
         assert len(lines) == 1
 
     def test_a_summary_that_cannot_be_written_is_left_out(self, tmp_path):
-        github.write_summary([FAILED], {"GITHUB_STEP_SUMMARY": str(tmp_path)})
+        github.write_summary(Run(id="1", checks=(FAILED,)), {"GITHUB_STEP_SUMMARY": str(tmp_path)})
 
 
 class TestTerminal:
@@ -97,3 +104,45 @@ class TestTerminal:
     @pytest.mark.parametrize("records", [[], [FAILED]])
     def test_quiet_says_nothing(self, records):
         assert list(summary(records, report="out/index.html", verbosity=-1)) == []
+
+
+class TestMissing:
+    """No page, summary or table says 'all' when tests are missing."""
+
+    @pytest.mark.parametrize(
+        ("about", "said"),
+        [
+            ({"tests": {"crashed": 1}}, "of the tests 1 crashed"),
+            ({"tests": {"interrupted": 1, "not run": 2}}, "of the tests 1 interrupted, 2 not run"),
+            ({"ended": ""}, "the run did not end"),
+            ({"exit_status": 2}, "pytest stopped early, with exit status 2"),
+        ],
+    )
+    def test_every_form_says_it(self, about, said):
+        found = report(check(), check(), **about)
+        assert f"**Checks may be missing: {said}.**" in markdown.summary(found)
+        assert f"WARNING: checks may be missing here: {said}" in list(warnings(found.runs[0], "out", ""))
+        html = page.render(found)
+        assert "<h1>2 checks passed; tests are missing</h1>" in html
+        assert f'<p class="alarm">Checks may be missing: {said}.</p>' in html
+        assert "All 2" not in html
+
+    def test_a_whole_run_says_all(self):
+        assert "<h1>All 2 checks passed</h1>" in page.render(report(check(), check()))
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("a.py::test", "a.py::test"),
+        ("::error file=a::b", ": :error file=a::b"),
+        ("  ::error::b", "  : :error::b"),
+        ("a\n::error::b", "a\\n::error::b"),
+        ("##[error]b", "# #[error]b"),
+        ("\x1b[2J\x9b1m", "\\x1b[2J\\x9b1m"),
+        ("a\u202eb\u2028c\ud800", "a\\u202eb\\u2028c\\ud800"),
+        ("k\u00e4se \u732b", "k\u00e4se \u732b"),
+    ],
+)
+def test_a_name_is_text_on_one_line(text, shown):
+    assert one_line(text) == shown
