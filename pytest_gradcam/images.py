@@ -144,7 +144,7 @@ def _bits(image: Image.Image) -> int:
 
 
 def _read_file(path: Path) -> Picture:
-    name = f"image file {path}"
+    name = str(path)
     content = file_content(path, name)
     with open_image(content, name) as opened:
         _refuse(opened, str(path))

@@ -5,6 +5,7 @@ Nothing here may import numpy or torch: pytest loads this module in every run wh
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Generator, Iterable
 from pathlib import Path
@@ -21,6 +22,7 @@ from pytest_gradcam.plugin.fixtures import gradcam, gradcam_classes, gradcam_mod
 from pytest_gradcam.plugin.item import MADE, MARKER, REQUIREMENTS, SETTINGS, TEST, TestItem, name_in_file
 
 _PACKAGE = Path(__file__).parents[1]
+_CONTEXTLIB = Path(contextlib.__file__)
 __all__ = ["gradcam", "gradcam_classes", "gradcam_model", "gradcam_preprocess"]  # pytest finds the fixtures here
 
 _ORPHANS = pytest.StashKey[dict[Path, list[Path]]]()
@@ -195,6 +197,8 @@ def pytest_runtest_makereport(
     test = item.stash[TEST]
     if call.excinfo is not None:
         if _is_ours(call.excinfo):
+            # Blocks of ours that are generators are entered and left by the standard library.
+            call.excinfo.traceback = call.excinfo.traceback.filter(lambda entry: Path(entry.path) != _CONTEXTLIB)
             for entry in call.excinfo.traceback:
                 if Path(entry.path).is_relative_to(_PACKAGE):
                     entry.frame.raw.f_globals["__tracebackhide__"] = _is_ours

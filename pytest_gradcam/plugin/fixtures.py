@@ -70,8 +70,9 @@ def _or_stop(request: pytest.FixtureRequest, build: Callable[[], _T]) -> _T:
     try:
         return build()
     except SettingsError as error:
-        request.session.shouldstop = str(error)
-        pytest.fail(str(error), pytrace=False)
+        problem = str(error)
+    request.session.shouldstop = problem
+    pytest.fail(problem, pytrace=False)  # not in the block above, which would show the error twice
 
 
 def _or_fail(build: Callable[[], _T]) -> _T:
@@ -79,4 +80,5 @@ def _or_fail(build: Callable[[], _T]) -> _T:
     try:
         return build()
     except (SettingsError, HeatmapError) as error:
-        pytest.fail(str(error), pytrace=False)
+        problem = str(error)
+    pytest.fail(problem, pytrace=False)  # not in the block above, which would show the error twice

@@ -106,7 +106,7 @@ def test_what_survives_a_perturbation_has_an_argument_of_its_own(kind, figure, t
     name, _, value = text.partition("=")
     arguments = dict.fromkeys(["score_within", "mass_at_least", "similarity_at_least"])
     arguments[name] = bounds.lift(1.8) if "lift" in value else float(value)
-    assert criteria.criteria(same_class=False, **arguments)
+    assert criteria.Bounds(same_class=False, **arguments).criteria(mask=True)
 
 
 def test_a_class_that_is_kept_has_no_bound_to_propose():
