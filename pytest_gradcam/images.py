@@ -144,9 +144,8 @@ def _bits(image: Image.Image) -> int:
 
 
 def _read_file(path: Path) -> Picture:
-    name = str(path)
-    content = file_content(path, name)
-    with open_image(content, name) as opened:
+    content = file_content(path, f"image file {path}")
+    with open_image(content, str(path)) as opened:
         _refuse(opened, str(path))
         turned = ImageOps.exif_transpose(opened)
     return Picture(_eight_bit(turned, str(path)), str(path), f"sha256 {sha256(content).hexdigest()}")
