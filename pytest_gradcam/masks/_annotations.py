@@ -33,7 +33,7 @@ def from_labelme(annotation: FilePath | Mapping[str, Any], shape: Sequence[int],
     content, image = annotation if isinstance(annotation, Mapping) else _json(annotation), size(shape)
     shapes, stated = content.get("shapes"), (content.get("imageHeight"), content.get("imageWidth"))
     if not isinstance(shapes, list):
-        raise HeatmapError(f"{sorted(content)} is no labelme content; expected 'shapes'; pass what labelme wrote")
+        raise HeatmapError(f"{sorted(content)} is not labelme content; expected 'shapes'; pass what labelme wrote")
     if None not in stated and stated != image:
         raise HeatmapError(f"the labelme file is of an image of {stated} (H, W), not {image}; pass the image it is of")
     return _union(_labelme_shape(one, image) for one in _select([(one.get("label"), one) for one in shapes], label))

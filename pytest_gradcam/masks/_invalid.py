@@ -67,10 +67,10 @@ def _wanted(kinds: Iterable[str] | None, found: dict[str, Bools], frames: Frames
     wanted = list(found) if kinds is None else [kinds] if isinstance(kinds, str) else list(kinds)
     for kind in wanted:
         if kind not in KINDS:
-            raise HeatmapError(f"{kind!r} is no kind of invalid pixels; pass some of {', '.join(map(repr, KINDS))}")
+            raise HeatmapError(f"{kind!r} is not a kind of invalid pixels; pass some of {', '.join(map(repr, KINDS))}")
         if kind not in found:
             why = "pass series=" if frames is not None else "pass the picture itself, before its normalisation"
-            raise HeatmapError(f"{kind!r} cannot be told from this image alone; expected other input; {why}")
+            raise HeatmapError(f"{kind!r} cannot be detected in this image alone; expected other input; {why}")
     if not wanted:
         raise HeatmapError(f"kinds is empty, so there is nothing to find; pass some of {', '.join(map(repr, KINDS))}")
     return wanted

@@ -149,7 +149,7 @@ def test_an_update_is_no_setting(colour_project):
     colour_project.makepyfile(ONE)
     result = colour_project.runpytest_inprocess("-o", "gradcam_update=true")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["*gradcam_update is for one run, not for every run; give --gradcam-update *"])
+    result.stderr.fnmatch_lines(["*gradcam_update applies to one run and cannot be configured; give --gradcam-update *"])
 
 
 def test_heatmaps_that_are_not_similar_fail(colour_project):
