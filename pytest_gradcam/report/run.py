@@ -1,4 +1,4 @@
-"""Who ran what, when, and on what: read once per run, when a report is wanted."""
+"""Who ran what, when, and on what: read once per run, if a report is requested."""
 
 from __future__ import annotations
 

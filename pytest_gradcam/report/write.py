@@ -50,8 +50,8 @@ def refuse_foreign(directory: Path, setting: str) -> None:
     foreign = [name for name in names if name not in ours]
     if foreign:
         raise SettingsError(
-            f"{setting} = {baseline_paths.shown(directory)!r} would replace {', '.join(foreign)}, which no run of "
-            "pytest-gradcam left there as they are; choose another directory, or remove them"
+            f"{setting} = {baseline_paths.shown(directory)!r} would replace {', '.join(foreign)}, which are not as a run "
+            "of pytest-gradcam left them; choose another directory, or remove them"
         )
 
 

@@ -126,7 +126,7 @@ def test_every_requirement_is_there_covered_or_not():
     ("run", "words"),
     [
         ({"ended": ""}, "did not end"),
-        ({"tests": {"error": 2}}, "2 tests ended in an error in their set-up or tear-down"),
+        ({"tests": {"error": 2}}, "2 tests had an error in their set-up or tear-down"),
         ({"exit_status": 2}, "pytest stopped early, with exit status 2"),
     ],
 )
