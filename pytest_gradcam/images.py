@@ -28,7 +28,7 @@ _WINDOW = (
     "; choose the window from lo to hi that your training uses, and pass "
     "numpy.uint8(255 * numpy.clip((a.astype(float) - lo) / (hi - lo), 0, 1)), a the array of its values"
 )
-_DEEP = {"I", "I;16", "I;16L", "I;16B", "I;16N", "F"}  # Pillow would clip these at 255 without a word
+_DEEP = {"I", "I;16", "I;16L", "I;16B", "I;16N", "F"}  # Pillow would silently clip these at 255
 
 
 @dataclass(frozen=True)

@@ -145,7 +145,7 @@ def _cvat_mask(one: Element, shape: Size) -> Bools:
     runs = np.asarray(_numbers(one.get("rle", ""), "rle of <mask>"), np.int64)
     if runs.min() < 0 or runs.sum() != height * width:
         raise HeatmapError(
-            f"the CVAT mask {one.get('label')!r} does not add up to {height * width} pixels; export it anew"
+            f"the CVAT mask {one.get('label')!r} does not add up to {height * width} pixels; export it again"
         )
     values = np.repeat(np.arange(runs.size) % 2 == 1, runs).reshape(height, width)
     return _placed(values, shape, left=left, top=top)

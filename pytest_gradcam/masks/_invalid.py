@@ -20,7 +20,7 @@ KINDS = ("not_finite", "letterbox", "pillarbox", "dead", "stuck", "saturated", "
 def invalid_pixels(image: Any, *, kinds: Iterable[str] | None = None, series: Sequence[Any] | None = None) -> Bools:
     """The pixels of the image that no model should use, bool (H, W): the union of `invalid_pixels_by_kind`.
 
-    What is not clearly invalid is left out, so the mask may be empty. Padding that the preprocess added is no part of
+    What is not clearly invalid is left out, so the mask may be empty. Padding that the preprocess added is not part of
     the image; it is `heatmap.padding`.
     """
     found = invalid_pixels_by_kind(image, kinds=kinds, series=series)
@@ -39,7 +39,7 @@ def invalid_pixels_by_kind(
     - `burnt_in`: text and logos that are the same in all images of a series.
 
     `image` is a path, PIL image, uint8 array (H, W, 3) or (H, W), float array or tensor (C, H, W); of floats outside 0
-    to 1 only `not_finite` can be told. `series` holds four or more other images of one size from the same camera, of
+    to 1 only `not_finite` can be found. `series` holds four or more other images of one size from the same camera, of
     changing scenes; all but `not_finite` is then what holds in every image.
     Raises HeatmapError for an unknown kind, a kind that cannot be looked for in this image, and a series that is
     shorter or of another size.

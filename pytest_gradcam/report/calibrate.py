@@ -33,7 +33,7 @@ _ARGUMENTS = {
 _WITHOUT_BOUND = "the predicted class is kept"
 _LIFTS = (bounds.LIFT, "lift in the moved mask")
 _UNLIMITED = (*_LIFTS, bounds.DISTANCE, "change of the score")
-#: What a check asks for unless it is told otherwise: a bound that asks for less is said to.
+#: The checks' default bounds: a note says if a proposed bound is looser.
 DEFAULTS = {
     "focus_within": 0.5,
     "focus_avoids": 0.1,

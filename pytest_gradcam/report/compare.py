@@ -195,9 +195,9 @@ def lines(comparison: Comparison, *, quiet: bool = False) -> Iterator[str]:
         )
     if comparison.repeated:
         yield f"{comparison.repeated} checks were made in several of the old runs: each is compared with the best of them"
-    yield from _section("passed before and do not now", (_told(pair) for pair in pairs if pair.broke))
+    yield from _section("passed before and do not now", (_before_and_now(pair) for pair in pairs if pair.broke))
     if not quiet:
-        yield from _section("did not pass before and do now", (_told(pair) for pair in pairs if pair.mended))
+        yield from _section("did not pass before and do now", (_before_and_now(pair) for pair in pairs if pair.mended))
     others = (f"{_name(pair.new)}, was {_about(pair.old)}" for pair in pairs if not pair.alike)
     yield from _section("are of another target or image than before, so their figures are not compared", others)
     changed = (f"{_name(pair.new)}: {_difference(pair)}" for pair in pairs if pair.alike and pair.incomparable)
@@ -287,7 +287,7 @@ def _about(record: Record) -> str:
     return ", ".join(part for part in (record.target and repr(record.target), record.image) if part)
 
 
-def _told(pair: Pair) -> str:
+def _before_and_now(pair: Pair) -> str:
     def one(record: Record) -> str:
         return f"{record.outcome} " + ("" if record.figure is None else f"at {number(record.figure)}")
 

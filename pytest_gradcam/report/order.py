@@ -9,7 +9,7 @@ from pytest_gradcam.evidence.record import Outcome, Record
 from pytest_gradcam.report.document import Report
 
 _SHOWN = 5
-#: From the one that matters most.
+#: The most important first.
 OUTCOMES: tuple[Outcome, ...] = ("failed", "invalid", "no evidence", "passed")
 
 
