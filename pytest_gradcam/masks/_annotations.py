@@ -33,7 +33,7 @@ def from_labelme(annotation: FilePath | Mapping[str, Any], shape: Sequence[int],
     content, image = annotation if isinstance(annotation, Mapping) else _json(annotation), size(shape)
     shapes, stated = content.get("shapes"), (content.get("imageHeight"), content.get("imageWidth"))
     if not isinstance(shapes, list):
-        raise HeatmapError(f"{sorted(content)} is no labelme content; expected 'shapes'; pass what labelme wrote")
+        raise HeatmapError(f"{sorted(content)} is not labelme content; expected 'shapes'; pass what labelme wrote")
     if None not in stated and stated != image:
         raise HeatmapError(f"the labelme file is of an image of {stated} (H, W), not {image}; pass the image it is of")
     return _union(_labelme_shape(one, image) for one in _select([(one.get("label"), one) for one in shapes], label))
@@ -145,7 +145,7 @@ def _cvat_mask(one: Element, shape: Size) -> Bools:
     runs = np.asarray(_numbers(one.get("rle", ""), "rle of <mask>"), np.int64)
     if runs.min() < 0 or runs.sum() != height * width:
         raise HeatmapError(
-            f"the CVAT mask {one.get('label')!r} does not add up to {height * width} pixels; export it anew"
+            f"the CVAT mask {one.get('label')!r} does not add up to {height * width} pixels; export it again"
         )
     values = np.repeat(np.arange(runs.size) % 2 == 1, runs).reshape(height, width)
     return _placed(values, shape, left=left, top=top)

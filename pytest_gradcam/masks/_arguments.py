@@ -1,4 +1,4 @@
-"""The door for what every mask is made from: a size, and coordinates in it."""
+"""Checks of the arguments that masks are made from: a size, and coordinates in it."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ SLACK = 0.01
 def size(shape: Sequence[int]) -> tuple[int, int]:
     """The shape as (H, W). Raises HeatmapError unless it is two positive integers."""
     if isinstance(shape, (str, bytes)) or not hasattr(shape, "__len__") or len(shape) != 2:
-        raise HeatmapError(f"shape={shape!r} is no image size; pass (H, W), for an array image.shape[:2]")
+        raise HeatmapError(f"shape={shape!r} is not an image size; pass (H, W), for an array image.shape[:2]")
     if not all(is_whole(side) and side > 0 for side in shape):
-        raise HeatmapError(f"shape={shape!r} is no image size; pass (H, W) as two positive integers")
+        raise HeatmapError(f"shape={shape!r} is not an image size; pass (H, W) as two positive integers")
     return int(shape[0]), int(shape[1])
 
 
@@ -31,7 +31,7 @@ def coordinates(values: ArrayLike, expected: str, *, columns: int) -> Floats:
     try:
         array = np.asarray(values)
     except ValueError as error:
-        raise HeatmapError(f"{values!r} is no table of coordinates; expected {expected}") from error
+        raise HeatmapError(f"{values!r} is not a table of coordinates; expected {expected}") from error
     if array.dtype.kind not in "fiu" or not array.size or not array.ndim or array.shape[-1] != columns:
         raise HeatmapError(f"{values!r} has shape {array.shape}; expected {expected} as real numbers")
     if not np.isfinite(array).all():

@@ -22,7 +22,7 @@ def from_coco(annotation: Mapping[str, Any], shape: Sequence[int]) -> Bools:
     of another size or of a wrong length.
     """
     if not isinstance(annotation, Mapping):
-        raise HeatmapError(f"a {type(annotation).__name__} is no COCO annotation; pass one entry of 'annotations'")
+        raise HeatmapError(f"a {type(annotation).__name__} is not a COCO annotation; pass one entry of 'annotations'")
     height, width = size(shape)
     segmentation, bbox = annotation.get("segmentation"), annotation.get("bbox")
     if isinstance(segmentation, Mapping):
@@ -40,7 +40,7 @@ def from_coco(annotation: Mapping[str, Any], shape: Sequence[int]) -> Bools:
 def _points(ring: Sequence[float]) -> NDArray[Any]:
     if isinstance(ring, (str, Mapping)) or not hasattr(ring, "__len__") or len(ring) < 6 or len(ring) % 2:
         raise HeatmapError(
-            f"{ring!r} is no ring of a segmentation; expected [x0, y0, x1, y1, ...], three points or more"
+            f"{ring!r} is not a ring of a segmentation; expected [x0, y0, x1, y1, ...], three points or more"
         )
     return np.reshape(np.asarray(ring), (-1, 2))
 

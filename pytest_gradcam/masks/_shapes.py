@@ -20,7 +20,7 @@ def box(shape: Sequence[int], corners: ArrayLike, *, format: BoxFormat = "xyxy")
 
     `format` names the four numbers: `xyxy` two corners, `xywh` corner and size, `cxcywh` centre and size.
     Raises HeatmapError for a box that reaches outside the image, is reversed, empty or not finite, for shares of the
-    image in place of pixels, and for another format.
+    image instead of pixels, and for an unknown format.
     """
     height, width = size(shape)
     values = coordinates(corners, "four numbers", columns=4)
@@ -42,15 +42,15 @@ def boxes(shape: Sequence[int], corners: Sequence[ArrayLike], *, format: BoxForm
     """The union of one or more boxes, each read as `box` reads it; raises HeatmapError as `box` does, and for none."""
     parts = [box(shape, one, format=format) for one in corners]
     if not parts:
-        raise HeatmapError("there are no boxes; expected at least one; leave the check out where nothing is marked")
+        raise HeatmapError("there are no boxes; expected at least one; leave the check out if nothing is marked")
     return np.asarray(np.any(parts, axis=0))
 
 
 def polygon(shape: Sequence[int], points_xy: ArrayLike) -> Bools:
     """The pixels whose centres lie inside the polygon or on its outline (even-odd where it crosses itself).
 
-    `points_xy` (n, 2) holds three or more corners, x before y, closed by itself.
-    Raises HeatmapError for fewer or other points, points outside the image, shares of the image in place of pixels,
+    `points_xy` (n, 2) holds three or more corners, x before y; the polygon is closed automatically.
+    Raises HeatmapError for fewer or other points, points outside the image, shares of the image instead of pixels,
     and a polygon that holds no pixel's centre.
     """
     return union_of_polygons(size(shape), [points_xy])
@@ -81,7 +81,7 @@ def ellipse(shape: tuple[int, int], center_xy: ArrayLike, radii_xy: Sequence[flo
     radii = coordinates(radii_xy, "two radii", columns=2)
     if centre.ndim != 1 or radii.min() <= 0:
         raise HeatmapError(
-            f"{center_xy!r} with radii {radii_xy!r} is no ellipse; expected one point and positive radii"
+            f"{center_xy!r} with radii {radii_xy!r} is not an ellipse; expected one point and positive radii"
         )
     refuse_fractions(np.append(centre, radii), (center_xy, radii_xy), shape)
     refuse_outside(centre[None], center_xy, shape)
@@ -115,7 +115,7 @@ def _edges(values: Floats, format: str) -> tuple[float, float, float, float]:
         return a, b, a + c, b + d
     if format == "cxcywh":
         return a - c / 2, b - d / 2, a + c / 2, b + d / 2
-    raise HeatmapError(f"format={format!r} is no box format; pass 'xyxy', 'xywh' or 'cxcywh'")
+    raise HeatmapError(f"format={format!r} is not a box format; pass 'xyxy', 'xywh' or 'cxcywh'")
 
 
 def _ring(points_xy: ArrayLike) -> Floats:

@@ -68,7 +68,7 @@ class TestLabelme:
             (labelme(RECTANGLE, POLYGON), r"marks no 'car'; it holds 'logo', 'person'; pass one of these"),
             (labelme(), "marks no 'car'; it holds nothing"),
             (labelme(RECTANGLE, imageWidth=40), r"of an image of \(12, 40\) \(H, W\), not \(12, 20\)"),
-            ({"images": []}, r"\['images'\] is no labelme content; expected 'shapes'"),
+            ({"images": []}, r"\['images'\] is not labelme content; expected 'shapes'"),
             (
                 labelme({"label": "car", "shape_type": "line", "points": [[1, 1], [5, 5]]}),
                 "labelme line, which is not read",

@@ -87,7 +87,7 @@ class TestBox:
 
     @pytest.mark.parametrize("format", ["yxyx", "", "XYXY", None, "coco"])
     def test_unnamed_format(self, format: Any) -> None:
-        with pytest.raises(HeatmapError, match="is no box format; pass 'xyxy', 'xywh' or 'cxcywh'"):
+        with pytest.raises(HeatmapError, match="is not a box format; pass 'xyxy', 'xywh' or 'cxcywh'"):
             masks.box(SHAPE, (3, 2, 11, 7), format=format)
 
     def test_shares_of_the_image_in_place_of_pixels(self) -> None:
@@ -102,7 +102,7 @@ class TestBox:
     @pytest.mark.parametrize("shape", [(12,), (12, 20, 3), (0, 20), (12, -1), (12.0, 20), "ab", 12, (True, 20), None])
     def test_no_size(self, shape: Any) -> None:
         for make in (lambda: masks.box(shape, (0, 0, 1, 1)), lambda: masks.border(shape, 1)):
-            with pytest.raises(HeatmapError, match=r"is no image size; pass \(H, W\)"):
+            with pytest.raises(HeatmapError, match=r"is not an image size; pass \(H, W\)"):
                 make()
 
     def test_boxes_are_their_union(self) -> None:
@@ -496,9 +496,9 @@ class TestFromCoco:
             ({}, "neither 'segmentation' nor 'bbox'"),
             ({"id": 3, "bbox": []}, r"only \['bbox', 'id'\]"),
             ({"bbox": [5, 3, 99, 4]}, "reaches outside"),
-            ({"segmentation": [[1, 2, 3, 4]]}, "is no ring"),
-            ({"segmentation": [[1, 2, 3, 4, 5, 6, 7]]}, "is no ring"),
-            ({"segmentation": [1, 2, 3, 4, 5, 6]}, "is no ring"),
+            ({"segmentation": [[1, 2, 3, 4]]}, "is not a ring"),
+            ({"segmentation": [[1, 2, 3, 4, 5, 6, 7]]}, "is not a ring"),
+            ({"segmentation": [1, 2, 3, 4, 5, 6]}, "is not a ring"),
             ({"segmentation": {"size": [20, 12], "counts": [240]}}, r"size \[20, 12\], the image \[12, 20\]"),
             ({"segmentation": {"size": [12, 20], "counts": [100, 20]}}, "does not add up to 240 pixels"),
             ({"segmentation": {"size": [12, 20], "counts": [250, -10]}}, "does not add up"),
@@ -506,7 +506,7 @@ class TestFromCoco:
             ({"segmentation": {"size": [12, 20], "counts": "zzz"}}, "does not add up"),
             ({"segmentation": {"size": [12, 20], "counts": "\u20ac"}}, "does not add up"),
             ({"segmentation": {"counts": [240]}}, "size None"),
-            ([1, 2], "is no COCO annotation"),
+            ([1, 2], "is not a COCO annotation"),
         ],
     )
     def test_refused(self, annotation: Any, message: str) -> None:
