@@ -90,7 +90,7 @@ class Explainer:
         segmenter). A model with one logit has the classes 1 (its score is the logit) and 0 (its negative).
         Raises HeatmapError if no heatmap can be trusted.
         """
-        return self.batch([image], [target], layer=layer, method=method)[0]
+        return _made(self._source().heatmaps([image], [target], layer=layer, method=method))[0]
 
     def batch(
         self,
