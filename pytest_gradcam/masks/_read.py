@@ -15,11 +15,12 @@ from PIL import Image
 
 from pytest_gradcam import images
 from pytest_gradcam.errors import HeatmapError
-from pytest_gradcam.masks._arguments import Bools, size
+from pytest_gradcam.masks._arguments import Bools, shown, size
 from pytest_gradcam.validation import is_whole
 
 Array = NDArray[Any]
 
+_NPY = b"\x93NUMPY"
 _ORIENTATION = 0x0112  # the EXIF tag
 _CONTENT = "expected two values: 0 and 1, or 0 and 255"
 
@@ -48,7 +49,7 @@ def load(path: str | os.PathLike[str], *, value: int | None = None) -> Bools:
     if value is None:
         return as_mask(path, name=name)
     if not is_whole(value):
-        raise HeatmapError(f"value={value!r} is not an id; pass an integer, one id at a time")
+        raise HeatmapError(f"value={shown(value)} is not an id; pass an integer, one id at a time")
     values = _flat(_from_file(path, name, as_labels=True), name)
     selected: Bools = values == value
     if not selected.any():
@@ -86,13 +87,20 @@ def _from_tensor(mask: Any, name: str) -> Array:
 def _from_file(path: str | os.PathLike[str], name: str, *, as_labels: bool = False) -> Array:
     content = images.file_content(path, name)
     if Path(path).suffix.lower() == ".npy":
-        try:
-            array: Array = np.load(io.BytesIO(content), allow_pickle=False)
-        except (OSError, ValueError, EOFError, SyntaxError) as error:
-            raise HeatmapError(f"{name} cannot be read ({error}); expected an array in an NPY file") from None
-        return array
+        return _from_npy(content, name)
     with images.open_image(content, name) as image:
         return _from_image(image, name, as_labels=as_labels)
+
+
+def _from_npy(content: bytes, name: str) -> Array:
+    if not content.startswith(_NPY):
+        raise HeatmapError(f"{name} is no NPY file; expected one array, as numpy.save writes it; save it again")
+    try:
+        array: Array = np.load(io.BytesIO(content), allow_pickle=False)
+    # NumPy reads the header as Python text: it fails with nearly every kind of error, as does an array beyond memory.
+    except Exception as error:
+        raise HeatmapError(f"{name} cannot be read ({shown(str(error))}); expected an array in an NPY file") from None
+    return array
 
 
 def _from_image(image: Image.Image, name: str, *, as_labels: bool = False) -> Array:
