@@ -27,10 +27,15 @@ _SHORT.maxstring = _SHORT.maxother = 80
 def shown(value: object) -> str:
     """The value's repr, cut to one short line: a polygon may have thousands of points."""
     try:
-        text = " ".join(_SHORT.repr(value.tolist() if isinstance(value, np.ndarray) else value).split())
+        return brief(_SHORT.repr(value.tolist() if isinstance(value, np.ndarray) else value))
     except ValueError:  # an int of more digits than Python prints
-        text = f"a value of type {type(value).__name__} that is too long to print"
-    return text if len(text) <= 200 else f"{text[:140]}...{text[-40:]}"
+        return f"a value of type {type(value).__name__} that is too long to print"
+
+
+def brief(text: str) -> str:
+    """The text in one line of at most 200 characters."""
+    line = " ".join(text.split())
+    return line if len(line) <= 200 else f"{line[:140]}...{line[-40:]}"
 
 
 @contextmanager
@@ -77,9 +82,12 @@ def coordinates(values: ArrayLike, expected: str, *, columns: int) -> Floats:
 
 def holds_flags(values: object) -> bool:
     """Whether True or False is among the numbers of nested lists: NumPy makes 1 and 0 of them without a word."""
-    if isinstance(values, (list, tuple)):
-        return any(holds_flags(value) for value in values)
-    return is_flag(values)
+    if not isinstance(values, (list, tuple)):
+        return is_flag(values)
+    kinds = set(map(type, values))
+    if kinds <= {int, float}:
+        return False
+    return bool in kinds or any(holds_flags(value) for value in values)
 
 
 def refuse_fractions(values: Floats, given: object, shape: tuple[int, int]) -> None:
@@ -104,8 +112,13 @@ def refuse_outside(points: Floats, given: object, shape: tuple[int, int]) -> Non
 def occupied(mask: Bools, given: object) -> Bools:
     """The mask. Raises HeatmapError if it has no pixel."""
     if not mask.any():
-        raise HeatmapError(f"{shown(given)} holds no pixel's centre; expected coordinates in pixels; make it larger")
+        raise no_centre(given)
     return mask
+
+
+def no_centre(given: object) -> HeatmapError:
+    """What is said of coordinates that hold no pixel."""
+    return HeatmapError(f"{shown(given)} holds no pixel's centre; expected coordinates in pixels; make it larger")
 
 
 def _span(values: Floats) -> str:

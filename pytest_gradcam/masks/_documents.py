@@ -11,12 +11,13 @@ from xml.etree import ElementTree
 
 from pytest_gradcam import images
 from pytest_gradcam.errors import HeatmapError
-from pytest_gradcam.masks._arguments import naming, shown
+from pytest_gradcam.masks._arguments import brief, naming, shown
 
 FilePath = str | os.PathLike[str]
 Element = ElementTree.Element
 
 _MOST_BYTES = 256 * 2**20
+_MOST_LEVELS = 100
 
 
 def file_name(kind: str, path: FilePath) -> str:
@@ -52,7 +53,21 @@ def xml_root(path: FilePath, name: str) -> Element:
 
 
 class _Tree(ElementTree.TreeBuilder):
-    """A document without a type: entities, declared in it, can be expanded without end or name other files."""
+    """A document of few levels and without a type: entities, declared in it, can be expanded without end or name files."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._depth = 0
+
+    def start(self, tag: str, attrs: dict[str, str]) -> Element:
+        self._depth += 1
+        if self._depth > _MOST_LEVELS:
+            raise HeatmapError(f"its elements are nested more than {_MOST_LEVELS} levels deep; check the file")
+        return super().start(tag, attrs)
+
+    def end(self, tag: str) -> Element:
+        self._depth -= 1
+        return super().end(tag)
 
     def doctype(self, name: str, pubid: str | None, system: str | None) -> None:
         raise HeatmapError(f"it has the document type {shown(name)}, which is not read; remove the DOCTYPE")
@@ -115,4 +130,4 @@ def _reason(error: Exception) -> str:
         return "it is nested too deeply"
     if "integer string conversion" in str(error):
         return "it holds a number of too many digits"
-    return shown(str(error)).strip("'\"")
+    return brief(str(error))

@@ -53,7 +53,7 @@ def some(names: Iterable[object]) -> str:
 def refuse_part_outside(shape: Size, image: Size, *, left: int, top: int) -> None:
     """Raise HeatmapError unless the part of this shape lies in the image."""
     bottom, right = top + shape[0], left + shape[1]
-    if min(left, top, *shape) < 0 or bottom > image[0] or right > image[1]:
+    if min(left, top) < 0 or min(shape) < 1 or bottom > image[0] or right > image[1]:
         raise HeatmapError(
             f"a mask from x {left:g} to {right:g} and y {top:g} to {bottom:g} reaches outside the image of {image[1]} x "
             f"{image[0]} px; pass the image that was annotated"

@@ -12,6 +12,7 @@ from pytest_gradcam.masks._arguments import Bools, Floats
 
 #: How often the outlines of one mask may cross a row of pixels: about 1 s of work; a 4K image holds 2160 rows.
 MOST_CROSSINGS = 4_000_000
+MOST_RINGS = 10_000
 _AT_ONCE = 1_000_000
 Ints = NDArray[np.int64]
 
@@ -19,8 +20,10 @@ Ints = NDArray[np.int64]
 def fill(mask: Bools, rings: list[Floats]) -> None:
     """Set the pixels whose centres lie inside one of the rings (n, 2) or on its outline (even-odd where it crosses itself).
 
-    Raises HeatmapError for rings whose outlines cross rows of pixels more than `MOST_CROSSINGS` times.
+    Raises HeatmapError for more than `MOST_RINGS`, and outlines that cross rows of pixels more than `MOST_CROSSINGS` times.
     """
+    if len(rings) > MOST_RINGS:
+        raise HeatmapError(f"there are {len(rings)} rings; expected at most {MOST_RINGS:,}; pass a mask")
     crossings = sum(int(_rows(ring, mask.shape[0])[1].sum()) for ring in rings)
     if crossings > MOST_CROSSINGS:
         raise HeatmapError(
@@ -62,7 +65,8 @@ def _box(ring: Floats, shape: tuple[int, ...]) -> tuple[tuple[int, int], tuple[i
 
 def _rows(points: Floats, height: int, *, side: str = "right") -> tuple[Ints, Ints]:
     """(first, number): the rows whose centres each edge, from a point to the next one, passes."""
-    y, following = points[:, 1], np.roll(points[:, 1], -1)
+    y = points[:, 1]
+    following = np.concatenate([y[1:], y[:1]])
     upper, lower = np.minimum(y, following) - 0.5, np.maximum(y, following) - 0.5
     if side == "right":
         first, end = np.ceil(upper), np.ceil(lower)
@@ -76,7 +80,7 @@ def _crossings(points: Floats, height: int, *, side: str) -> Iterator[tuple[Ints
     """(rows, x) where the edges pass the centres of rows, some edges at a time."""
     first, number = _rows(points, height, side=side)
     ends = np.cumsum(number)
-    following = np.roll(points, -1, axis=0)
+    following = np.concatenate([points[1:], points[:1]])
     start = 0
     while start < len(points):
         done = ends[start - 1] if start else 0

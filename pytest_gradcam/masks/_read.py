@@ -15,7 +15,7 @@ from PIL import Image
 
 from pytest_gradcam import images
 from pytest_gradcam.errors import HeatmapError
-from pytest_gradcam.masks._arguments import Bools, shown, size
+from pytest_gradcam.masks._arguments import Bools, brief, shown, size
 from pytest_gradcam.validation import is_whole
 
 Array = NDArray[Any]
@@ -51,9 +51,11 @@ def load(path: str | os.PathLike[str], *, value: int | None = None) -> Bools:
     if not is_whole(value):
         raise HeatmapError(f"value={shown(value)} is not an id; pass an integer, one id at a time")
     values = _flat(_from_file(path, name, as_labels=True), name)
-    selected: Bools = values == value
+    if values.dtype.kind not in "biuf":
+        raise HeatmapError(f"{name} has type {values.dtype}; expected label ids as numbers; save it as integers")
+    selected = np.asarray(values == value, np.bool_)
     if not selected.any():
-        raise HeatmapError(f"{name} holds no pixel of value {value}; it holds {_ids(values)}; pass one of these")
+        raise HeatmapError(f"{name} holds no pixel of value {shown(value)}; it holds {_ids(values)}; pass one of these")
     return selected
 
 
@@ -62,7 +64,7 @@ def _values(mask: object, name: str) -> Array:
     if isinstance(mask, (str, os.PathLike)):
         return _from_file(mask, name)
     if isinstance(mask, Image.Image):
-        return _from_image(mask, name)
+        return _from_pil(mask, name)
     if torch is not None and isinstance(mask, torch.Tensor):
         return _from_tensor(mask, name)
     if isinstance(mask, np.ma.MaskedArray):
@@ -99,8 +101,17 @@ def _from_npy(content: bytes, name: str) -> Array:
         array: Array = np.load(io.BytesIO(content), allow_pickle=False)
     # NumPy reads the header as Python text: it fails with nearly every kind of error, as does an array beyond memory.
     except Exception as error:
-        raise HeatmapError(f"{name} cannot be read ({shown(str(error))}); expected an array in an NPY file") from None
+        raise HeatmapError(f"{name} cannot be read ({brief(str(error))}); expected an array in an NPY file") from None
     return array
+
+
+def _from_pil(image: Image.Image, name: str) -> Array:
+    try:
+        return _from_image(image, name)
+    except HeatmapError:
+        raise
+    except (OSError, SyntaxError, EOFError, ValueError) as error:  # Pillow decodes on first use
+        raise HeatmapError(f"{name} cannot be read ({brief(str(error))}); check that its file is whole") from error
 
 
 def _from_image(image: Image.Image, name: str, *, as_labels: bool = False) -> Array:

@@ -24,11 +24,14 @@ def unrolled(runs: Any, pixels: int) -> Bools:
         raise HeatmapError(f"the run lengths {shown(runs)} are no list of integers; {expected}") from error
     if lengths.dtype.kind not in "iu" or lengths.ndim != 1 or not lengths.size or holds_flags(runs):
         raise HeatmapError(f"the run lengths {shown(runs)} are no list of integers; {expected}")
+    if lengths.size > _most(pixels):
+        raise HeatmapError(f"there are {lengths.size} run lengths; {expected}, at most {_most(pixels)} of them")
     # Each is compared before they are added up: a sum can overflow to the right number.
     if lengths.min() < 0 or lengths.max() > pixels:
         wrong = lengths.min() if lengths.min() < 0 else lengths.max()
         raise HeatmapError(f"the run lengths hold {wrong}; {expected}; the encoding is damaged or of another image")
-    total = int(lengths.sum(dtype=np.int64))
+    lengths = lengths.astype(np.int64)
+    total = int(lengths.sum())
     if total != pixels:
         raise HeatmapError(
             f"the run lengths add up to {total} pixels; {expected}; the encoding is cut off or of another image"
@@ -44,9 +47,9 @@ def decompressed(text: str | bytes, pixels: int) -> Ints:
     an unfinished number, and a longer text than any mask of this size needs.
     """
     coded = text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
-    if not coded or len(coded) > 2 * pixels + 16:
+    if not coded or len(coded) > _most(pixels):
         raise HeatmapError(
-            f"the compressed run lengths have {len(coded)} characters; expected 1 to {2 * pixels + 16} for a mask of "
+            f"the compressed run lengths have {len(coded)} characters; expected 1 to {_most(pixels)} for a mask of "
             f"{pixels} pixels; export the annotation again"
         )
     digits = np.frombuffer(coded, np.uint8) - np.uint8(_FIRST)  # characters before '0' wrap round to large numbers
@@ -56,6 +59,11 @@ def decompressed(text: str | bytes, pixels: int) -> Ints:
             "number finished; the text may be cut off, or escaped twice"
         )
     return _runs(_numbers(digits.astype(np.int64)))
+
+
+def _most(pixels: int) -> int:
+    """More runs, and more characters of the compressed text, than any mask of so many pixels needs."""
+    return 2 * pixels + 16
 
 
 def _numbers(digits: Ints) -> Ints:

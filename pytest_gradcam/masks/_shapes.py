@@ -14,6 +14,7 @@ from pytest_gradcam.masks._arguments import (
     Bools,
     Floats,
     coordinates,
+    no_centre,
     occupied,
     refuse_fractions,
     refuse_outside,
@@ -33,7 +34,22 @@ def box(shape: Sequence[int], corners: ArrayLike, *, format: BoxFormat = "xyxy")
     Raises HeatmapError for a box that reaches outside the image, is reversed, empty or not finite, for shares of the
     image in place of pixels, and for another format.
     """
-    height, width = size(shape)
+    mask = np.zeros(size(shape), bool)
+    mask[_rows_and_columns(mask.shape, corners, format)] = True
+    return mask
+
+
+def boxes(shape: Sequence[int], corners: Sequence[ArrayLike], *, format: BoxFormat = "xyxy") -> Bools:
+    """The union of one or more boxes, each read as `box` reads it; raises HeatmapError as `box` does, and for none."""
+    mask = np.zeros(size(shape), bool)
+    for one in corners:
+        mask[_rows_and_columns(mask.shape, one, format)] = True
+    if not mask.any():
+        raise HeatmapError("there are no boxes; expected at least one; leave the check out where nothing is marked")
+    return mask
+
+
+def _rows_and_columns(shape: tuple[int, int], corners: ArrayLike, format: BoxFormat) -> tuple[slice, slice]:
     values = coordinates(corners, "four numbers", columns=4)
     if values.ndim != 1:
         raise HeatmapError(f"{shown(corners)} has shape {values.shape}; expected one box; use masks.boxes for several")
@@ -43,23 +59,13 @@ def box(shape: Sequence[int], corners: ArrayLike, *, format: BoxFormat = "xyxy")
             f"{shown(corners)} as {format} runs from x {x0:g} to {x1:g} and y {y0:g} to {y1:g}; expected the smaller "
             "number first; check the format: xyxy, xywh or cxcywh"
         )
-    refuse_fractions(values, corners, (height, width))
-    refuse_outside(np.array([[x0, y0], [x1, y1]]), corners, (height, width))
+    refuse_fractions(values, corners, shape)
+    refuse_outside(np.array([[x0, y0], [x1, y1]]), corners, shape)
     # The first centre at or after an edge, in the column or row of that index.
     left, top, right, bottom = (max(math.ceil(edge - 0.5), 0) for edge in (x0, y0, x1, y1))
-    mask = np.zeros((height, width), bool)
-    mask[top:bottom, left:right] = True
-    return occupied(mask, corners)
-
-
-def boxes(shape: Sequence[int], corners: Sequence[ArrayLike], *, format: BoxFormat = "xyxy") -> Bools:
-    """The union of one or more boxes, each read as `box` reads it; raises HeatmapError as `box` does, and for none."""
-    union = np.zeros(size(shape), bool)
-    if not len(corners):
-        raise HeatmapError("there are no boxes; expected at least one; leave the check out where nothing is marked")
-    for one in corners:
-        union |= box(shape, one, format=format)
-    return union
+    if min(right, shape[1]) <= left or min(bottom, shape[0]) <= top:
+        raise no_centre(corners)
+    return slice(top, bottom), slice(left, right)
 
 
 def polygon(shape: Sequence[int], points_xy: ArrayLike) -> Bools:
