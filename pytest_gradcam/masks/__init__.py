@@ -1,10 +1,10 @@
-"""Regions of an image: made from shapes, read from files and annotations, or found as pixels no model should use.
+"""Regions of an image: made from shapes, read from files and annotations, or detected as pixels that no model should use.
 
 A mask is a bool array (H, W) in the pixels of the image that it belongs to, so numpy's own `|`, `&` and `~` combine
 masks. `shape` is (H, W). Coordinates are pixel edges: x runs from 0 at the image's left edge to W at its right one, the
 centre of the first pixel is at 0.5, and a pixel belongs to a region when its centre lies inside.
 Bad input raises HeatmapError.
-`lift(2)` is no mask but a bound on the attention inside one: twice what chance would give.
+`lift(2)` is not a mask but a bound on the attention inside one: twice what chance would give.
 """
 
 from pytest_gradcam.evidence.bounds import lift

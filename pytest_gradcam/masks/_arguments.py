@@ -1,4 +1,4 @@
-"""The door for what every mask is made from: a size, and coordinates in it."""
+"""Checks of the arguments that masks are made from: a size, and coordinates in it."""
 
 from __future__ import annotations
 
@@ -51,13 +51,13 @@ def naming(source: str) -> Iterator[None]:
 def size(shape: Sequence[int]) -> tuple[int, int]:
     """The shape as (H, W). Raises HeatmapError unless it is two positive integers, of no more than `MOST_PIXELS`."""
     if isinstance(shape, (str, bytes)) or not isinstance(shape, (Sequence, np.ndarray)) or len(shape) != 2:
-        raise HeatmapError(f"shape={shown(shape)} is no image size; pass (H, W), for an array image.shape[:2]")
+        raise HeatmapError(f"shape={shown(shape)} is not an image size; pass (H, W), for an array image.shape[:2]")
     if not all(is_whole(side) and side > 0 for side in shape):
-        raise HeatmapError(f"shape={shown(shape)} is no image size; pass (H, W) as two positive integers")
+        raise HeatmapError(f"shape={shown(shape)} is not an image size; pass (H, W) as two positive integers")
     height, width = int(shape[0]), int(shape[1])
     if height * width > MOST_PIXELS:
         raise HeatmapError(
-            f"shape={shown(shape)} is no image size; expected at most {MOST_PIXELS:,} pixels in all; "
+            f"shape={shown(shape)} is not an image size; expected at most {MOST_PIXELS:,} pixels in all; "
             "pass (H, W), or cut the image into parts"
         )
     return height, width
@@ -68,7 +68,7 @@ def coordinates(values: ArrayLike, expected: str, *, columns: int) -> Floats:
     try:
         array = np.asarray(values)
     except (ValueError, OverflowError, RecursionError) as error:
-        raise HeatmapError(f"{shown(values)} is no table of coordinates; expected {expected}") from error
+        raise HeatmapError(f"{shown(values)} is not a table of coordinates; expected {expected}") from error
     if array.dtype.kind not in "fiu" or not array.size or not array.ndim or array.shape[-1] != columns:
         raise HeatmapError(f"{shown(values)} has shape {array.shape}; expected {expected} as real numbers")
     if holds_flags(values):

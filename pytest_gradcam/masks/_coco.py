@@ -23,7 +23,7 @@ def from_coco(annotation: Mapping[str, Any], shape: Sequence[int]) -> Bools:
     of another size or of a wrong length.
     """
     if not isinstance(annotation, Mapping):
-        raise HeatmapError(f"a {type(annotation).__name__} is no COCO annotation; pass one entry of 'annotations'")
+        raise HeatmapError(f"a {type(annotation).__name__} is not a COCO annotation; pass one entry of 'annotations'")
     image, number = size(shape), annotation.get("id")
     with naming(f"COCO annotation {number}" if is_whole(number) and abs(number) < 1 << 63 else "COCO annotation"):
         return _object(annotation, image)
@@ -52,7 +52,7 @@ def _missing(value: object) -> bool:
 def _points(ring: Any) -> Floats:
     if not isinstance(ring, (list, tuple, np.ndarray)) or len(ring) < 6 or len(ring) % 2:
         raise HeatmapError(
-            f"{shown(ring)} is no ring of a segmentation; expected [x0, y0, x1, y1, ...], three points or more"
+            f"{shown(ring)} is not a ring of a segmentation; expected [x0, y0, x1, y1, ...], three points or more"
         )
     values = coordinates(ring, "a ring [x0, y0, x1, y1, ...]", columns=len(ring))
     return values.reshape(-1, 2)

@@ -23,7 +23,7 @@ TOUCHING = np.ones((3, 3), bool)
 
 
 def defects(frames: Frames) -> dict[str, Bools]:
-    """Dead, saturated and stuck pixels; (H, W) each. A stuck one is told by its level, where that is extreme."""
+    """Dead, saturated and stuck pixels; (H, W) each. A stuck pixel at an extreme level counts as dead or saturated."""
     stuck = _lines(frames)
     if len(frames) >= ENOUGH:
         stuck |= _stuck_points(frames)

@@ -21,9 +21,9 @@ _MOST_LEVELS = 100
 
 
 def file_name(kind: str, path: FilePath) -> str:
-    """What to call the file in a message. Raises HeatmapError for what is no path."""
+    """What to call the file in a message. Raises HeatmapError for anything but a path."""
     if not isinstance(path, (str, os.PathLike)):
-        raise HeatmapError(f"{shown(path)} is no {kind} file; expected a path; pass where the file lies")
+        raise HeatmapError(f"{shown(path)} is not the path of a {kind} file; expected text or a pathlib.Path; pass one")
     return f"{kind} file {os.fspath(path)!r}"
 
 

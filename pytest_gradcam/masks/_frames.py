@@ -83,7 +83,9 @@ def _picture(image: Any) -> NDArray[Any]:
     if image.ndim == 2:
         image = image[..., None]
     if image.ndim != 3 or image.shape[-1] not in (1, 3) or not image.size:
-        raise HeatmapError(f"a float array of shape {image.shape} is no image; expected (H, W), (H, W, 3) or (C, H, W)")
+        raise HeatmapError(
+            f"a float array of shape {image.shape} is not an image; expected (H, W), (H, W, 3) or (C, H, W)"
+        )
     return np.broadcast_to(image, (*image.shape[:2], 3))
 
 

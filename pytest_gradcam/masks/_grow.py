@@ -27,7 +27,7 @@ def dilate(mask: object, pixels: float) -> Bools:
 
 
 def grow_to_grid(mask: object, grid: Sequence[int]) -> Bools:
-    """All pixels of those cells of the heatmap's grid that hold a pixel of the mask; bool (H, W).
+    """All pixels of the heatmap's grid cells that contain a pixel of the mask; bool (H, W).
 
     `grid` is (h, w), as in `heatmap.grid.shape`; a pixel is in the cell that holds its centre. The mask is in pixels of
     the view, which the grid divides. Raises HeatmapError for a grid finer than the mask and for what `as_mask` refuses.

@@ -20,7 +20,7 @@ KINDS = ("not_finite", "letterbox", "pillarbox", "dead", "stuck", "saturated", "
 def invalid_pixels(image: Any, *, kinds: Iterable[str] | None = None, series: Sequence[Any] | None = None) -> Bools:
     """The pixels of the image that no model should use, bool (H, W): the union of `invalid_pixels_by_kind`.
 
-    What is not clearly invalid is left out, so the mask may be empty. Padding that the preprocess added is no part of
+    What is not clearly invalid is left out, so the mask may be empty. Padding that the preprocess added is not part of
     the image; it is `heatmap.padding`.
     """
     found = invalid_pixels_by_kind(image, kinds=kinds, series=series)
@@ -39,7 +39,7 @@ def invalid_pixels_by_kind(
     - `burnt_in`: text and logos that are the same in all images of a series.
 
     `image` is a path, PIL image, uint8 array (H, W, 3) or (H, W), float array or tensor (C, H, W); of floats outside 0
-    to 1 only `not_finite` can be told. `series` holds four or more other images of one size from the same camera, of
+    to 1 only `not_finite` can be found. `series` holds four or more other images of one size from the same camera, of
     changing scenes; all but `not_finite` is then what holds in every image.
     Raises HeatmapError for an unknown kind, a kind that cannot be looked for in this image, and a series that is
     shorter or of another size.
@@ -67,10 +67,10 @@ def _wanted(kinds: Iterable[str] | None, found: dict[str, Bools], frames: Frames
     wanted = list(found) if kinds is None else [kinds] if isinstance(kinds, str) else list(kinds)
     for kind in wanted:
         if kind not in KINDS:
-            raise HeatmapError(f"{kind!r} is no kind of invalid pixels; pass some of {', '.join(map(repr, KINDS))}")
+            raise HeatmapError(f"{kind!r} is not a kind of invalid pixels; pass some of {', '.join(map(repr, KINDS))}")
         if kind not in found:
             why = "pass series=" if frames is not None else "pass the picture itself, before its normalisation"
-            raise HeatmapError(f"{kind!r} cannot be told from this image alone; expected other input; {why}")
+            raise HeatmapError(f"{kind!r} cannot be detected in this image alone; expected other input; {why}")
     if not wanted:
         raise HeatmapError(f"kinds is empty, so there is nothing to find; pass some of {', '.join(map(repr, KINDS))}")
     return wanted

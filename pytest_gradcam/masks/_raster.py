@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.masks._arguments import Bools, Floats
 
-#: How often the outlines of one mask may cross a row of pixels: about 1 s of work; a 4K image holds 2160 rows.
+#: How often the outlines of one mask may cross a row of pixels: one or two seconds of work; a 4K image holds 2160 rows.
 MOST_CROSSINGS = 4_000_000
 MOST_RINGS = 10_000
 _AT_ONCE = 1_000_000

@@ -26,11 +26,11 @@ _CONTENT = "expected two values: 0 and 1, or 0 and 255"
 
 
 def as_mask(mask: object, *, shape: Sequence[int] | None = None, name: str = "mask") -> Bools:
-    """The mask as bool (H, W); a bool array is returned as it is.
+    """The mask as bool (H, W); a bool array is returned unchanged.
 
-    Reads arrays and torch tensors of truth values, of 0 and 1, or of 0 and 255; PIL images (1, L, P, RGB with equal
+    Reads arrays and torch tensors of bools, of 0 and 1, or of 0 and 255; PIL images (1, L, P, RGB with equal
     channels) and paths of PNG, other lossless images and NPY. Raises HeatmapError, naming `name`, for NaN, soft values,
-    label ids, another number of dimensions, and another shape than `shape` (H, W) if that is given.
+    label ids, the wrong number of dimensions, and a shape other than `shape` (H, W) if that is given.
     """
     values = _flat(_values(mask, name), name)
     if shape is not None and values.shape != size(shape):
@@ -96,7 +96,7 @@ def _from_file(path: str | os.PathLike[str], name: str, *, as_labels: bool = Fal
 
 def _from_npy(content: bytes, name: str) -> Array:
     if not content.startswith(_NPY):
-        raise HeatmapError(f"{name} is no NPY file; expected one array, as numpy.save writes it; save it again")
+        raise HeatmapError(f"{name} is not an NPY file; expected one array, as numpy.save writes it; save it again")
     try:
         array: Array = np.load(io.BytesIO(content), allow_pickle=False)
     # NumPy reads the header as Python text: it fails with nearly every kind of error, as does an array beyond memory.
@@ -117,7 +117,7 @@ def _from_pil(image: Image.Image, name: str) -> Array:
 def _from_image(image: Image.Image, name: str, *, as_labels: bool = False) -> Array:
     if image.getexif().get(_ORIENTATION, 1) != 1:
         raise HeatmapError(f"{name} is turned by an EXIF orientation, which not every reader applies; save it upright")
-    image.load()  # which turns a TIFF as its orientation says, without a word
+    image.load()  # which silently turns a TIFF as its orientation says
     if getattr(image, "n_frames", 1) != 1:
         raise HeatmapError(f"{name} has {getattr(image, 'n_frames', 1)} frames; expected one; save the one you mean")
     if image.mode == "P":
@@ -189,7 +189,7 @@ def _truth(values: Array, name: str, *, is_file: bool = False) -> Bools:
     if values.dtype == np.bool_:
         return values
     if values.dtype.kind not in "iuf":
-        raise HeatmapError(f"{name} has type {values.dtype}; expected truth values or numbers; {_CONTENT}")
+        raise HeatmapError(f"{name} has type {values.dtype}; expected bools or numbers; {_CONTENT}")
     for high in (1, 255, 65535):  # the last is what 16-bit files hold
         region: Bools = values == high
         if (region | (values == 0)).all():
@@ -199,7 +199,7 @@ def _truth(values: Array, name: str, *, is_file: bool = False) -> Bools:
 
 def _other_values(values: Array, name: str, *, is_file: bool) -> str:
     if not np.isfinite(values).all():
-        return f"{name} holds NaN or Inf; {_CONTENT}; settle what these pixels are"
+        return f"{name} holds NaN or Inf; {_CONTENT}; decide what these pixels are"
     if (values % 1 != 0).any():
         low, high = values.min(), values.max()
         return f"{name} is soft, with values from {low:.4g} to {high:.4g}; {_CONTENT}; pass mask > 0.5 or the like"

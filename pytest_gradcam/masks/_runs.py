@@ -21,9 +21,9 @@ def unrolled(runs: Any, pixels: int) -> Bools:
     try:
         lengths = np.asarray(runs)
     except (ValueError, OverflowError, RecursionError) as error:
-        raise HeatmapError(f"the run lengths {shown(runs)} are no list of integers; {expected}") from error
+        raise HeatmapError(f"the run lengths {shown(runs)} are not a list of integers; {expected}") from error
     if lengths.dtype.kind not in "iu" or lengths.ndim != 1 or not lengths.size or holds_flags(runs):
-        raise HeatmapError(f"the run lengths {shown(runs)} are no list of integers; {expected}")
+        raise HeatmapError(f"the run lengths {shown(runs)} are not a list of integers; {expected}")
     if lengths.size > _most(pixels):
         raise HeatmapError(f"there are {lengths.size} run lengths; {expected}, at most {_most(pixels)} of them")
     # Each is compared before they are added up: a sum can overflow to the right number.
@@ -55,7 +55,7 @@ def decompressed(text: str | bytes, pixels: int) -> Ints:
     digits = np.frombuffer(coded, np.uint8) - np.uint8(_FIRST)  # characters before '0' wrap round to large numbers
     if digits.max() >= 64 or digits[-1] & _CONTINUES:
         raise HeatmapError(
-            f"{shown(text)} is no compressed run-length encoding; expected the characters '0' to 'o', and the last "
+            f"{shown(text)} is not a compressed run-length encoding; expected the characters '0' to 'o', and the last "
             "number finished; the text may be cut off, or escaped twice"
         )
     return _runs(_numbers(digits.astype(np.int64)))

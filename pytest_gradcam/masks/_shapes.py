@@ -32,7 +32,7 @@ def box(shape: Sequence[int], corners: ArrayLike, *, format: BoxFormat = "xyxy")
 
     `format` names the four numbers: `xyxy` two corners, `xywh` corner and size, `cxcywh` centre and size.
     Raises HeatmapError for a box that reaches outside the image, is reversed, empty or not finite, for shares of the
-    image in place of pixels, and for another format.
+    image instead of pixels, and for an unknown format.
     """
     mask = np.zeros(size(shape), bool)
     mask[_rows_and_columns(mask.shape, corners, format)] = True
@@ -45,7 +45,7 @@ def boxes(shape: Sequence[int], corners: Sequence[ArrayLike], *, format: BoxForm
     for one in corners:
         mask[_rows_and_columns(mask.shape, one, format)] = True
     if not mask.any():
-        raise HeatmapError("there are no boxes; expected at least one; leave the check out where nothing is marked")
+        raise HeatmapError("there are no boxes; expected at least one; leave the check out if nothing is marked")
     return mask
 
 
@@ -71,8 +71,8 @@ def _rows_and_columns(shape: tuple[int, int], corners: ArrayLike, format: BoxFor
 def polygon(shape: Sequence[int], points_xy: ArrayLike) -> Bools:
     """The pixels whose centres lie inside the polygon or on its outline (even-odd where it crosses itself).
 
-    `points_xy` (n, 2) holds three or more corners, x before y, closed by itself.
-    Raises HeatmapError for fewer or other points, points outside the image, shares of the image in place of pixels,
+    `points_xy` (n, 2) holds three or more corners, x before y; the polygon is closed automatically.
+    Raises HeatmapError for fewer or other points, points outside the image, shares of the image instead of pixels,
     and a polygon that holds no pixel's centre.
     """
     return union_of_polygons(size(shape), [points_xy])
@@ -105,7 +105,7 @@ def ellipse(shape: tuple[int, int], center_xy: ArrayLike, radii_xy: Sequence[flo
     radii = coordinates(radii_xy, "two radii", columns=2)
     if centre.ndim != 1 or radii.min() <= 0:
         raise HeatmapError(
-            f"{shown(center_xy)} with radii {shown(radii_xy)} is no ellipse; expected one point and positive radii"
+            f"{shown(center_xy)} with radii {shown(radii_xy)} is not an ellipse; expected one point and positive radii"
         )
     refuse_fractions(np.append(centre, radii), (center_xy, radii_xy), shape)
     refuse_outside(centre[None], center_xy, shape)
@@ -140,7 +140,7 @@ def _edges(values: Floats, format: str) -> tuple[float, float, float, float]:
         return a, b, a + c, b + d
     if format == "cxcywh":
         return a - c / 2, b - d / 2, a + c / 2, b + d / 2
-    raise HeatmapError(f"format={shown(format)} is no box format; pass 'xyxy', 'xywh' or 'cxcywh'")
+    raise HeatmapError(f"format={shown(format)} is not a box format; pass 'xyxy', 'xywh' or 'cxcywh'")
 
 
 def _ring(points_xy: ArrayLike) -> Floats:

@@ -1,4 +1,4 @@
-"""Annotation files that are no files, cut off, in other encodings, or nested without end."""
+"""Annotation files that are not regular files, cut off, in other encodings, or nested without end."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_only_regular_files(tmp_path: Path, kind: str) -> None:
         with pytest.raises(HeatmapError, match=message):
             READERS[kind](path)
     for given in (3, None, b"a", ["a"]):
-        with pytest.raises(HeatmapError, match="expected a path"):
+        with pytest.raises(HeatmapError, match="is not the path of a .* file"):
             READERS[kind](given)  # type: ignore[arg-type]
 
 
@@ -89,7 +89,7 @@ def test_files_of_a_bounded_size(tmp_path: Path, kind: str, monkeypatch: pytest.
         ('{"shapes": [' + "1" * 1_000_000 + "]}", "it holds a number of too many digits"),
         (
             '{"shapes": [{"label": "a", "points": ' + "[" * 500 + "]" * 500 + "}]}",
-            r"shapes\[0\] 'a': .* is no table of",
+            r"shapes\[0\] 'a': .* is not a table of",
         ),
         ("3", "holds a int; expected a JSON object"),
     ],

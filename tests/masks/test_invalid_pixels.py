@@ -222,7 +222,7 @@ class TestBurntIn:
     def test_needs_a_series(self) -> None:
         frames, _ = self.marked(6)
         assert "burnt_in" not in masks.invalid_pixels_by_kind(frames[0])
-        with pytest.raises(HeatmapError, match="'burnt_in' cannot be told from this image alone; .* pass series="):
+        with pytest.raises(HeatmapError, match="'burnt_in' cannot be detected in this image alone; .* pass series="):
             masks.invalid_pixels(frames[0], kinds=["burnt_in"])
 
     def test_needs_a_scene_that_changes(self) -> None:
@@ -291,7 +291,7 @@ class TestArguments:
     @pytest.mark.parametrize(
         ("options", "message"),
         [
-            ({"kinds": ["lens"]}, "'lens' is no kind of invalid pixels; pass some of 'not_finite', 'letterbox'"),
+            ({"kinds": ["lens"]}, "'lens' is not a kind of invalid pixels; pass some of 'not_finite', 'letterbox'"),
             ({"kinds": []}, "kinds is empty"),
             ({"series": []}, "the series holds 0 images; expected 4 or more"),
             (

@@ -87,7 +87,7 @@ class TestBox:
 
     @pytest.mark.parametrize("format", ["yxyx", "", "XYXY", None, "coco"])
     def test_unnamed_format(self, format: Any) -> None:
-        with pytest.raises(HeatmapError, match="is no box format; pass 'xyxy', 'xywh' or 'cxcywh'"):
+        with pytest.raises(HeatmapError, match="is not a box format; pass 'xyxy', 'xywh' or 'cxcywh'"):
             masks.box(SHAPE, (3, 2, 11, 7), format=format)
 
     def test_shares_of_the_image_in_place_of_pixels(self) -> None:
@@ -102,7 +102,7 @@ class TestBox:
     @pytest.mark.parametrize("shape", [(12,), (12, 20, 3), (0, 20), (12, -1), (12.0, 20), "ab", 12, (True, 20), None])
     def test_no_size(self, shape: Any) -> None:
         for make in (lambda: masks.box(shape, (0, 0, 1, 1)), lambda: masks.border(shape, 1)):
-            with pytest.raises(HeatmapError, match=r"is no image size; pass \(H, W\)"):
+            with pytest.raises(HeatmapError, match=r"is not an image size; pass \(H, W\)"):
                 make()
 
     def test_boxes_are_their_union(self) -> None:
@@ -380,7 +380,7 @@ class TestLoad:
         ("name", "words"),
         [
             ("text.png", "is not an image file that is read here; expected PNG"),
-            ("text.npy", "is no NPY file; expected one array"),
+            ("text.npy", "is not an NPY file; expected one array"),
             ("text.npz", "is not an image file that is read here"),
         ],
     )
@@ -496,17 +496,17 @@ class TestFromCoco:
             ({}, "neither 'segmentation' nor 'bbox'"),
             ({"id": 3, "bbox": []}, r"only \['bbox', 'id'\]"),
             ({"bbox": [5, 3, 99, 4]}, "reaches outside"),
-            ({"segmentation": [[1, 2, 3, 4]]}, "is no ring"),
-            ({"segmentation": [[1, 2, 3, 4, 5, 6, 7]]}, "is no ring"),
-            ({"segmentation": [1, 2, 3, 4, 5, 6]}, "is no ring"),
+            ({"segmentation": [[1, 2, 3, 4]]}, "is not a ring"),
+            ({"segmentation": [[1, 2, 3, 4, 5, 6, 7]]}, "is not a ring"),
+            ({"segmentation": [1, 2, 3, 4, 5, 6]}, "is not a ring"),
             ({"segmentation": {"size": [20, 12], "counts": [240]}}, r"size \[20, 12\], the image \[12, 20\]"),
             ({"segmentation": {"size": [12, 20], "counts": [100, 20]}}, "add up to 120 pixels; .* the 240 pixels"),
             ({"segmentation": {"size": [12, 20], "counts": [250, -10]}}, "hold -10; expected integers of 0 or more"),
-            ({"segmentation": {"size": [12, 20], "counts": None}}, "None are no list of integers"),
-            ({"segmentation": {"size": [12, 20], "counts": "zzz"}}, "is no compressed run-length encoding"),
-            ({"segmentation": {"size": [12, 20], "counts": "\u20ac"}}, "is no compressed run-length encoding"),
+            ({"segmentation": {"size": [12, 20], "counts": None}}, "None are not a list of integers"),
+            ({"segmentation": {"size": [12, 20], "counts": "zzz"}}, "is not a compressed run-length encoding"),
+            ({"segmentation": {"size": [12, 20], "counts": "\u20ac"}}, "is not a compressed run-length encoding"),
             ({"segmentation": {"counts": [240]}}, "size None"),
-            ([1, 2], "is no COCO annotation"),
+            ([1, 2], "is not a COCO annotation"),
         ],
     )
     def test_refused(self, annotation: Any, message: str) -> None:

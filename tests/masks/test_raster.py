@@ -72,5 +72,5 @@ def test_an_image_too_large_for_a_mask(shape: tuple[int, int]) -> None:
 
 @pytest.mark.parametrize("shape", [{12, 20}, {12: 0, 20: 1}, "12"])
 def test_what_has_no_order_is_no_size(shape: object) -> None:
-    with pytest.raises(HeatmapError, match="is no image size"):
+    with pytest.raises(HeatmapError, match="is not an image size"):
         masks.box(shape, (0, 0, 5, 5))  # type: ignore[arg-type]
