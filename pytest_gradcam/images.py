@@ -28,7 +28,7 @@ _WINDOW = (
     "; choose the window from lo to hi that your training uses, and pass "
     "numpy.uint8(255 * numpy.clip((a.astype(float) - lo) / (hi - lo), 0, 1)), a the array of its values"
 )
-_DEEP = {"I", "I;16", "I;16L", "I;16B", "I;16N", "F"}  # Pillow would clip these at 255 without a word
+_DEEP = {"I", "I;16", "I;16L", "I;16B", "I;16N", "F"}  # Pillow would silently clip these at 255
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,8 @@ def is_tensor(value: Any) -> bool:
 def read(image: Any) -> Picture:
     """The picture of a path, PIL image or uint8 array, (H, W, 3) or (H, W).
 
-    A file with an EXIF orientation is turned the way it is displayed. Raises HeatmapError, naming the kind, for what
-    cannot be shown in 8 bits without a decision of the user's: 16-bit and float images, transparency, several frames.
+    A file with an EXIF orientation is turned the way it is displayed. Raises HeatmapError, naming the kind, for images
+    that cannot be converted to 8 bits without a decision by the user: 16-bit and float images, transparency, several frames.
     """
     if isinstance(image, Picture):
         return image
@@ -74,7 +74,7 @@ def read(image: Any) -> Picture:
     if isinstance(image, np.ndarray):
         return _read_array(image)
     raise HeatmapError(
-        f"{type(image).__name__} is no image; expected a path, a PIL image, a uint8 array (H, W, 3) or (H, W), "
+        f"{type(image).__name__} is not an image; expected a path, a PIL image, a uint8 array (H, W, 3) or (H, W), "
         "or a float tensor (C, H, W) that is ready for the model"
     )
 
@@ -87,7 +87,7 @@ def png(image: Image.Image) -> bytes:
 
 
 def file_content(path: str | os.PathLike[str], name: str) -> bytes:
-    """The bytes of a regular file. Raises HeatmapError, naming `name`, for a pipe or device, on which reading may never end."""
+    """The bytes of a regular file. Raises HeatmapError, naming `name`, for a pipe or device, which may never end."""
     try:
         mode = os.stat(path).st_mode
         if stat.S_ISDIR(mode):
@@ -107,8 +107,8 @@ def file_content(path: str | os.PathLike[str], name: str) -> bytes:
 def open_image(content: bytes, name: str) -> Iterator[Image.Image]:
     """The image in a file's bytes, not decoded yet.
 
-    Raises HeatmapError, naming `name`, for other formats than `FORMATS`, for colours deeper than 8 bits, and where decoding
-    it inside the block fails. Pillow knows more formats; some of them start other programs, or describe pages and not pixels.
+    Raises HeatmapError, naming `name`, for formats other than `FORMATS`, for colours deeper than 8 bits, and if decoding
+    fails inside the block. Pillow knows more formats; some of them start other programs, or describe pages, not pixels.
     """
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as opened:
@@ -127,7 +127,7 @@ def open_image(content: bytes, name: str) -> Iterator[Image.Image]:
 def _refuse_deep_colour(image: Image.Image, name: str) -> None:
     if image.mode not in _DEEP and (depth := _bits(image)) > 8:
         raise HeatmapError(
-            f"{name} has {depth} bits per channel, of which Pillow would keep the upper 8 without a word{_WINDOW}"
+            f"{name} has {depth} bits per channel, of which Pillow would silently keep the upper 8{_WINDOW}"
         )
 
 
@@ -144,9 +144,8 @@ def _bits(image: Image.Image) -> int:
 
 
 def _read_file(path: Path) -> Picture:
-    name = f"image file {path}"
-    content = file_content(path, name)
-    with open_image(content, name) as opened:
+    content = file_content(path, f"image file {path}")
+    with open_image(content, str(path)) as opened:
         _refuse(opened, str(path))
         turned = ImageOps.exif_transpose(opened)
     return Picture(_eight_bit(turned, str(path)), str(path), f"sha256 {sha256(content).hexdigest()}")
@@ -171,7 +170,7 @@ def _read_array(array: NDArray[Any]) -> Picture:
     colour = array.ndim == 3 and array.shape[2] == 3
     if array.dtype != np.uint8 or array.size == 0 or not (array.ndim == 2 or colour):
         raise HeatmapError(
-            f"an array of shape {array.shape} and type {array.dtype} is no image; expected uint8 of shape (H, W, 3) "
+            f"an array of shape {array.shape} and type {array.dtype} is not an image; expected uint8 of shape (H, W, 3) "
             f"or (H, W){_array_hint(array)}"
         )
     return Picture(Image.fromarray(array), f"array {array.shape[1]}x{array.shape[0]}")

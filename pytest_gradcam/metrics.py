@@ -49,7 +49,7 @@ def mean_heat(heatmap: ArrayLike, mask: object) -> float:
 def rank_accuracy(heatmap: ArrayLike, mask: object) -> float:
     """Relevance rank accuracy: of the |mask| highest pixels, the share in the mask, in [0, 1] (Arras et al. 2022).
 
-    Pixels that tie at the cut count in proportion, which is the mean over all orders of them.
+    Pixels that tie at the cut count in proportion, which is the mean over all their orders.
     """
     heat, region = _pair(heatmap, mask)
     return _share_of_highest(heat, region, int(region.sum()))
@@ -80,7 +80,7 @@ def peak_distance(heatmap: ArrayLike, mask: object) -> float:
 
 
 def farthest(mask: object, shape: tuple[int, int]) -> float:
-    """How far the pixel of the view (H, W) that is farthest from the mask lies from it, in pixels between centres."""
+    """The largest distance of any pixel of the view (H, W) from the mask, in pixels between centres."""
     return float(ndimage.distance_transform_edt(~masks.as_mask(mask, shape=shape)).max())
 
 
@@ -128,16 +128,16 @@ def gini(heatmap: ArrayLike) -> float:
 
 
 def similarity(a: ArrayLike, b: ArrayLike, *, kind: Similarity = "spearman") -> float:
-    """How alike two heatmaps of one shape are: 1 if they are equal up to a positive factor.
+    """How similar two heatmaps of the same shape are: 1 if they are equal up to a positive factor.
 
     `spearman` is the rank correlation with ties averaged, in [-1, 1]; `ssim` the structural similarity of the maps
     scaled to a maximum of 1, in [-1, 1] (Wang et al. 2004); `iou` that of their pixels above 0.2 x maximum, in [0, 1].
-    Raises NoEvidenceError if either map is all zero: two empty maps are not alike. Raises HeatmapError for maps of
+    Raises NoEvidenceError if either map is all zero: two empty maps are not similar. Raises HeatmapError for maps of
     different shapes, for a constant map under `spearman`, and for a side under 3 under `ssim`.
     """
     measures = {"spearman": _spearman, "ssim": _ssim, "iou": _hot_overlap}
     if kind not in measures:
-        raise HeatmapError(f"kind={kind!r} is no similarity; pass one of {', '.join(map(repr, measures))}")
+        raise HeatmapError(f"kind={kind!r} is not a similarity; pass one of {', '.join(map(repr, measures))}")
     first, second = _read(a, "the first heatmap"), _read(b, "the second heatmap")
     _same_shape(first, second)
     return measures[kind](_evident(first, "the first heatmap"), _evident(second, "the second heatmap"))
@@ -232,13 +232,13 @@ def _evident(heat: Floats, name: str = "the heatmap") -> Floats:
 
 
 def _scaled(heat: Floats) -> Floats:
-    """The heat times the power of two that brings its maximum to 0.5 or above: exact, and safe to add up."""
+    """The heat scaled by the power of two that brings its maximum to 0.5 or above: exact, and safe to sum."""
     scaled: Floats = np.ldexp(heat, -math.frexp(heat.max())[1])
     return scaled
 
 
 def _pair(heatmap: ArrayLike, mask: object) -> tuple[Floats, Bools]:
-    """The door of every figure on a heatmap and a mask."""
+    """The checked arguments of every figure of a heatmap and a mask."""
     heat = _read(heatmap)
     region = masks.as_mask(mask, shape=(heat.shape[0], heat.shape[1]))
     if not region.any():
@@ -284,7 +284,7 @@ def _spearman(a: Floats, b: Floats) -> float:
 
 def _ranks(heat: Floats) -> Floats:
     """The rank of each value (H, W), from 1; ties share their mean rank."""
-    from scipy.stats import rankdata  # which imports more than all the rest of this module
+    from scipy.stats import rankdata  # which imports more than the rest of this module
 
     ranks: Floats = rankdata(heat).reshape(heat.shape)
     return ranks
@@ -307,7 +307,9 @@ def _norm(values: Floats) -> float:
 
 def _same_shape(a: Floats, b: Floats) -> None:
     if a.shape != b.shape:
-        raise HeatmapError(f"the heatmaps have shapes {a.shape} and {b.shape}; expected one shape; resize one of them")
+        raise HeatmapError(
+            f"the heatmaps have shapes {a.shape} and {b.shape}; expected the same shape; resize one of them"
+        )
 
 
 def _scores(scores: ArrayLike, name: str) -> Floats:
@@ -323,7 +325,9 @@ def _scores(scores: ArrayLike, name: str) -> Floats:
 def _paired_scores(full: ArrayLike, explained: ArrayLike) -> tuple[Floats, Floats]:
     before, after = _scores(full, "full"), _scores(explained, "explained")
     if before.shape != after.shape:
-        raise HeatmapError(f"there are {before.size} full and {after.size} explained scores; pass one each per image")
+        raise HeatmapError(
+            f"there are {before.size} full and {after.size} explained scores; pass one of each per image"
+        )
     return before, after
 
 

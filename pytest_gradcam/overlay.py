@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 _PANEL_INCHES = 4.2
-_ACROSS = 3  # panels in a row at the most; two and four make rows of two
+_ACROSS = 3  # at most this many panels in a row; two and four make rows of two
 _OUTLINE = "#00e5ff"  # cyan stands out on inferno, which has none
 _COLOURS = "inferno"
-_DETAIL = 0.1  # of the view: ticks would cover a smaller mask, and its outline is read as its rim in any case
+_DETAIL = 0.1  # of the view: ticks would cover a smaller mask, whose outline is clear anyway
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def _show(figure: Figure, axes: Axes, panel: Panel) -> None:
 
 
 def _outline(axes: Axes, mask: NDArray[np.bool_]) -> None:
-    """The mask's outline; on a mask that is no detail, with ticks that point into it, for it may be the rest of the view."""
+    """The mask's outline; on a large mask with ticks that point into it, since it may be the rest of the view."""
     from matplotlib.patheffects import Normal, withTickedStroke
 
     line = axes.contour(mask, levels=[0.5], colors=[_OUTLINE], linewidths=1.5)
@@ -119,5 +119,5 @@ def _heat(figure: Figure, axes: Axes, view: NDArray[np.uint8], values: NDArray[n
 
 
 def plain(text: str) -> str:
-    """The text with its dollar signs escaped: matplotlib reads what stands between two of them as mathematics."""
+    """The text with its dollar signs escaped: matplotlib reads text between two of them as mathematics."""
     return text.replace("$", r"\$")

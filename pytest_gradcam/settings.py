@@ -33,12 +33,12 @@ METHODS = (
     "fullgrad",
 )
 PICTURES = ("failed", "all", "none")
-#: What becomes of a test that has the fixture gradcam and makes no check.
+#: What happens to a test that has the fixture gradcam and makes no check.
 UNCHECKED = ("warn", "fail", "allow")
 _NO_PATHS = ("pretrained",)  # what gradcam_weights takes besides a file
 _DEVICES = ("auto", "cpu", "cuda", "mps", "xpu", "xla", "hpu", "mtia")
 _NAMED = re.compile(r"[\w.]{2,}:[\w.\-/]+")  # of package.module:name; a drive has one letter
-#: What a test explains whose named class is not the one that the model predicts.
+#: What a test explains if it names a class and the model predicts another.
 MISPREDICTED = ("label", "prediction", "both", "skip", "fail")
 
 
@@ -135,13 +135,13 @@ OPTIONS = (
         "preprocess",
         _model,
         "package.module:callable, from a PIL image to a float tensor (C, H, W), or torchvision:NAME or timm:NAME "
-        "for the transforms of that model's weights [that of gradcam_model, where it names one]",
+        "for the transforms of that model's weights [those of gradcam_model, if it names one]",
         "SPEC",
     ),
     Option(
         "classes",
         _text,
-        "the class names in the order of the model's output: a text file with a name a line, a .json file, "
+        "the class names in the order of the model's output: a text file with one name per line, a .json file, "
         "or package.module:name",
         "FILE",
         path=True,
@@ -149,7 +149,7 @@ OPTIONS = (
     Option("layer", _text, "target layer by its dotted name [found automatically]", "NAME", marker=True),
     Option("method", _one_of(METHODS), f"one of {', '.join(METHODS)} [gradcam]", "NAME", marker=True),
     Option("device", _device, "auto, cpu, cuda, cuda:0, mps [auto: CUDA, then MPS, then CPU]", "NAME"),
-    Option("batch_size", _count, "images in one forward pass at the most [16]", "N", ini_type="int"),
+    Option("batch_size", _count, "at most this many images in one forward pass [16]", "N", ini_type="int"),
     Option(
         "cache",
         _one_of(("off", "run", "disk")),
@@ -159,21 +159,21 @@ OPTIONS = (
     Option(
         "examples",
         _count,
-        "examples that Hypothesis tries in a test with @given and gradcam, unless it has @settings of its own [25]",
+        "examples that Hypothesis tries in a test with @given and gradcam, unless it has its own @settings [25]",
         "N",
         ini_type="int",
     ),
     Option(
         "gate",
         _one_of(("on", "off")),
-        "check the explanations themselves, once for each layer and method, before any check rests on them: on, off [off]",
+        "check the explanations themselves, once for each layer and method, before any check relies on them: on, off [off]",
         "WHEN",
         marker=True,
     ),
     Option(
         "mispredicted",
         _one_of(MISPREDICTED),
-        "where a test names a class and the model predicts another: explain the label, the prediction, both, or skip "
+        "if a test names a class and the model predicts another: explain the label, the prediction, both, or skip "
         "or fail the test [label]",
         "WHAT",
         marker=True,
@@ -181,19 +181,19 @@ OPTIONS = (
     Option(
         "unchecked",
         _one_of(UNCHECKED),
-        "a test that has gradcam, passes and made no check: warn (count it), fail (it fails), allow [warn]",
+        "a test that uses gradcam and passes without a check: warn (count it), fail (it fails), allow [warn]",
         "WHAT",
         marker=True,
     ),
     Option(
         "report",
         _text,
-        "write a report to this directory: evidence.json, index.html and more, beside the pictures "
+        "write a report to this directory: evidence.json, index.html and more, next to the pictures "
         "[pictures only, in gradcam-report]",
         "DIR",
         path=True,
     ),
-    Option("pictures", _one_of(PICTURES), "checks that leave a picture: failed, all, none [failed]", "WHICH"),
+    Option("pictures", _one_of(PICTURES), "which checks leave a picture: failed, all, none [failed]", "WHICH"),
     Option(
         "compare",
         _text,
@@ -204,15 +204,15 @@ OPTIONS = (
     Option(
         "fail_on_regression",
         _limit,
-        "exit status 1 if a check that passed in the run compared with does not now, was not made or measures something "
-        "else, or the mean of a check's figures got worse by more than this share of its bound: 0.05 for 5 percent",
+        "exit status 1 if a check that passed in the earlier run does not pass now, was not made or measures something "
+        "else, or if the mean of a check's figures got worse by more than this share of its bound: 0.05 for 5 percent",
         "SHARE",
         ini_type="float",
     ),
-    Option("update", _switch, "write baselines in place of checking against them", "", switch=True),
+    Option("update", _switch, "write baselines instead of checking against them", "", switch=True),
 )
 _BY_NAME = {option.name: option for option in OPTIONS}
-#: What @pytest.mark.gradcam(...) takes; `target` is a matter of one test and has no option.
+#: What @pytest.mark.gradcam(...) takes; `target` concerns one test and has no option.
 MARKER_KEYS = (*(option.name for option in OPTIONS if option.marker), "target")
 
 
@@ -241,12 +241,12 @@ class Settings:
 
     @property
     def directory(self) -> str:
-        """Where pictures go, and the report if one is wanted."""
+        """Where pictures go, and the report if one is requested."""
         return self.report or "gradcam-report"
 
 
 def located(option: Option, value: Any, folder: Path) -> Any:
-    """The value, where it is a path, from this folder; a path that is absolute stays."""
+    """The value; a relative path is resolved against this folder."""
     if not option.path or not isinstance(value, str) or not value.strip() or value.strip() in _NO_PATHS:
         return value
     path = folder / value.strip()
@@ -254,9 +254,9 @@ def located(option: Option, value: Any, folder: Path) -> Any:
 
 
 def resolve(command_line: Mapping[str, Any], ini: Mapping[str, Any]) -> Settings:
-    """The settings of a run: the command line before the ini file before the default; None means not given.
+    """The settings of a run: the command line overrides the ini file, that overrides the default; None means not given.
 
-    Raises SettingsError for a value that cannot be used, naming the place where it was given.
+    Raises SettingsError for a value that cannot be used, naming where it was given.
     """
     values: dict[str, Any] = {}
     for option in OPTIONS:
@@ -272,7 +272,7 @@ def resolve(command_line: Mapping[str, Any], ini: Mapping[str, Any]) -> Settings
 
 
 def resolve_marker(layers: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """What the gradcam markers of one test say, the closest to the test last.
+    """The values of one test's gradcam markers, given with the closest to the test last.
 
     Raises SettingsError for a keyword that is unknown or has a value that cannot be used.
     """
@@ -288,11 +288,13 @@ def resolve_marker(layers: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def reject_unknown(ini_keys: Iterable[str]) -> None:
-    """Raises SettingsError for the first ini key that is ours by its prefix and that we do not know."""
+    """Raises SettingsError for the first ini key that has our prefix and is not an option."""
     known = [option.ini for option in OPTIONS if not option.switch]
     for key in sorted(ini_keys):
         for option in OPTIONS:
             if option.switch and key == option.ini:
-                raise SettingsError(f"{key} is for one run, not for every run; give {option.flag} on the command line")
+                raise SettingsError(
+                    f"{key} applies to one run and cannot be configured; give {option.flag} on the command line"
+                )
         if key.replace("-", "_").startswith("gradcam_") and key not in known:
             raise SettingsError(f"{key} is not an option; expected one of {', '.join(known)}{nearest(key, known)}")

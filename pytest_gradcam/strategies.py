@@ -1,7 +1,7 @@
 """Hypothesis strategies for images that are perturbed, cropped and masked.
 
-They shrink towards the change that is easiest to look at: fewer perturbations, milder ones, seed 0 and default
-parameters. What Hypothesis prints is code: the names are those of `pytest_gradcam.perturbations` and
+They shrink towards the change that is easiest to understand: fewer and milder perturbations, seed 0 and default
+parameters. Hypothesis prints code: the names are those of `pytest_gradcam.perturbations` and
 `pytest_gradcam.masks`, and `picture` of this module. Importing it registers the kinds, so that
 `strategies.from_type(Perturbation)` of Hypothesis, and a type hint with `@given(...)`, draw from here.
 Bad arguments raise HeatmapError at the call, before anything is drawn.
@@ -40,7 +40,7 @@ def perturbations(
 ) -> SearchStrategy[Perturbation]:
     """One perturbation, of any kind or of the given ones (names or classes), up to a severity.
 
-    Severities are multiples of 0.001, so that the bound at which something breaks is found to that precision. It
+    Severities are multiples of 0.001, so the severity at which something breaks is found to that precision. It
     shrinks towards severity 0, and towards the kind that is named first.
     Raises HeatmapError for an unknown kind, for none, and for a `max_severity` outside (0, 1].
     """
@@ -53,8 +53,8 @@ def compositions(
 ) -> SearchStrategy[Perturbation]:
     """Up to `max_size` perturbations after one another, each kind at most once; it shrinks to the identity.
 
-    The parts are as `perturbations` draws them. Most examples are of full length, for a weakness of one kind in thirty
-    is otherwise seldom met; shrinking takes the parts away that do not matter.
+    The parts are as `perturbations` draws them. Most examples have full length, since a weakness to one kind in thirty
+    would otherwise be hit too rarely; shrinking removes the parts that do not matter.
     Raises HeatmapError as `perturbations` does, and for a `max_size` below 1.
     """
     max_size = count("max_size", max_size)
@@ -71,7 +71,7 @@ def images(*, min_side: int = 4, max_side: int = 32) -> SearchStrategy[NDArray[n
     """
     if not (is_whole(min_side) and is_whole(max_side) and 1 <= min_side <= max_side):
         raise HeatmapError(
-            f"min_side={min_side!r} and max_side={max_side!r} are no range of image sizes; pass whole numbers with "
+            f"min_side={min_side!r} and max_side={max_side!r} are not a range of image sizes; pass whole numbers with "
             "1 <= min_side <= max_side"
         )
     length = st.integers(min_side, max_side)
@@ -86,7 +86,7 @@ def picture(
 ) -> NDArray[np.uint8]:
     """A ramp from the left colour to the right one, with flat boxes on it.
 
-    Each box is (x0, y0, x1, y1) and its colour; what lies outside is cut off.
+    Each box is (x0, y0, x1, y1) and its colour; parts outside are cut off.
     uint8 (H, W, 3) for colours (r, g, b), (H, W) for grey levels, each 0-255.
     """
     ramp = np.linspace(left, right, shape[1]).round().astype(np.uint8)
@@ -103,7 +103,9 @@ def masks(shape: Sequence[int]) -> SearchStrategy[NDArray[np.bool_]]:
     """
     height, width = size = _checked_shape(shape)
     if height * width < 2:
-        raise HeatmapError(f"shape={shape!r} has a single pixel; expected two or more, to mask some and leave some")
+        raise HeatmapError(
+            f"shape={shape!r} has a single pixel; expected two or more, so that some can be masked and some not"
+        )
     kinds = [st.builds(_masks.box, st.just(size), _boxes(size))]
     if min(size) >= 4:  # smaller ones are hardly ever missed by a circle, and hardly ever met by a polygon
         points = st.lists(_points(size), min_size=3, max_size=6).filter(partial(_holds_a_pixel, size))
@@ -115,7 +117,7 @@ def masks(shape: Sequence[int]) -> SearchStrategy[NDArray[np.bool_]]:
 def crops(shape: Sequence[int], *, min_share: float = 0.5) -> SearchStrategy[Box]:
     """Boxes (x0, y0, x1, y1) in whole pixels that keep at least `min_share` of the height and of the width.
 
-    `image[y0:y1, x0:x1]` is the crop, and the same slice of a mask its mask. It shrinks to the whole image.
+    `image[y0:y1, x0:x1]` is the crop; slice its mask in the same way. It shrinks to the whole image.
     Raises HeatmapError for a shape that is not (H, W) and for a `min_share` outside (0, 1].
     """
     height, width = _checked_shape(shape)
@@ -206,7 +208,7 @@ def _kind(kind: str | type[Kind]) -> type[Kind]:
     if isinstance(kind, str) and kind in KINDS:
         return KINDS[kind]
     near = difflib.get_close_matches(str(kind), KINDS, n=1) or [", ".join(KINDS)]
-    raise HeatmapError(f"{kind!r} is no kind of perturbation; pass a name or class such as {near[0]}")
+    raise HeatmapError(f"{kind!r} is not a kind of perturbation; pass a name or class such as {near[0]}")
 
 
 def _thousandths(max_severity: float) -> int:
@@ -217,7 +219,7 @@ def _thousandths(max_severity: float) -> int:
 def _checked_shape(shape: Sequence[int]) -> tuple[int, int]:
     if isinstance(shape, (list, tuple)) and len(shape) == 2 and all(is_whole(n) and n > 0 for n in shape):
         return int(shape[0]), int(shape[1])
-    raise HeatmapError(f"shape={shape!r} is no image size; pass (H, W), for an array image.shape[:2]")
+    raise HeatmapError(f"shape={shape!r} is not an image size; pass (H, W), for an array image.shape[:2]")
 
 
 def _register() -> None:

@@ -1,6 +1,7 @@
 """Imports point downwards only, each room keeps off what is not its own, and no files import each other in a circle."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -95,3 +96,12 @@ def test_no_files_import_each_other_in_a_circle():
 @pytest.mark.parametrize("path", files(), ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_files_stay_short(path):
     assert len(path.read_text("utf-8").splitlines()) <= 400
+
+
+def test_contributing_names_every_module_in_its_room():
+    text = Path(__file__).parents[1].joinpath("CONTRIBUTING.md").read_text("utf-8")
+    named = dict(re.findall(r"^- \*\*`(\w+)`\*\*: (.*?)\n(?=- \*\*|\n)", text, re.MULTILINE | re.DOTALL))
+    assert tuple(named) == ROOMS
+    for path in files():
+        if path.parent != PACKAGE and path.stem != "__init__":
+            assert f"`{path.stem}`" in named[room(path)], f"CONTRIBUTING.md does not name {path.relative_to(PACKAGE)}"

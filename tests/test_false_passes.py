@@ -108,7 +108,7 @@ class TestMasks:
             (np.where(BOX, math.inf, 0.0), "Inf.*; "),
             (np.where(BOX, -1, 0), "-1.*; "),
             (np.stack([BOX] * 3), "expected .*H, W.*; "),
-            (np.array([["yes"] * SIDE] * SIDE), "expected truth values or numbers; "),
+            (np.array([["yes"] * SIDE] * SIDE), "expected bools or numbers; "),
             (np.zeros((0, 0)), "expected .*; "),
             (None, "pass a|expected .*; "),
             ((0, 0, 18, 18), "expected .*; "),

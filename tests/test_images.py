@@ -86,7 +86,7 @@ def _sixteen_bit(pixels):
         (lambda p: Image.fromarray(p[..., 0].astype(np.float32)), "float image"),
         (
             lambda p: p.astype(np.float64),
-            r"float64 is no image; expected uint8.*its values run from 0 to 255; choose the window",
+            r"float64 is not an image; expected uint8.*its values run from 0 to 255; choose the window",
         ),
         (lambda p: p.astype(np.uint16), "uint16"),
         (lambda p: p.transpose(2, 0, 1), "move the channels last"),
@@ -94,8 +94,8 @@ def _sixteen_bit(pixels):
         (lambda p: np.dstack([p, p[..., 0]]), "alpha"),
         (lambda p: p[None], r"shape \(1, 12, 20, 3\)"),
         (lambda p: p[:0], r"shape \(0, 20, 3\)"),
-        (lambda p: p.tolist(), "list is no image"),
-        (lambda _: None, "NoneType is no image"),
+        (lambda p: p.tolist(), "list is not an image"),
+        (lambda _: None, "NoneType is not an image"),
     ],
 )
 def test_what_cannot_be_read_safely_is_refused_by_name(pixels, make, words):

@@ -400,7 +400,7 @@ class TestSimilarity:
             metrics.similarity(HEAT, np.ones((3, 3)))
 
     def test_other_shapes(self) -> None:
-        with pytest.raises(HeatmapError, match=r"shapes \(3, 3\) and \(3, 4\); expected one shape; resize"):
+        with pytest.raises(HeatmapError, match=r"shapes \(3, 3\) and \(3, 4\); expected the same shape; resize"):
             metrics.similarity(HEAT, np.ones((3, 4)))
 
     def test_too_small_for_ssim(self) -> None:
@@ -408,7 +408,7 @@ class TestSimilarity:
             metrics.similarity(np.eye(2), np.eye(2), kind="ssim")
 
     def test_unknown_kind(self) -> None:
-        with pytest.raises(HeatmapError, match="'pearson' is no similarity; pass one of 'spearman', 'ssim', 'iou'"):
+        with pytest.raises(HeatmapError, match="'pearson' is not a similarity; pass one of 'spearman', 'ssim', 'iou'"):
             metrics.similarity(HEAT, HEAT, kind="pearson")  # type: ignore[arg-type]
 
 
@@ -547,7 +547,7 @@ def test_a_curve_that_does_not_fall():
 def test_pairs(figure):
     assert said(lambda: figure([[1]], [1])) == "full has shape (1, 1) and type int64; pass real numbers (n,)"
     assert said(lambda: figure([1], [[1]])) == "explained has shape (1, 1) and type int64; pass real numbers (n,)"
-    assert said(lambda: figure([1, 2], [1])) == "there are 2 full and 1 explained scores; pass one each per image"
+    assert said(lambda: figure([1, 2], [1])) == "there are 2 full and 1 explained scores; pass one of each per image"
 
 
 def test_probabilities():

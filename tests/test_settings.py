@@ -72,7 +72,9 @@ def test_unknown_ini_keys_of_ours_are_rejected_and_others_ignored():
 
 
 def test_a_switch_is_no_ini_key():
-    with pytest.raises(SettingsError, match="gradcam_update is for one run, not for every run; give --gradcam-update"):
+    with pytest.raises(
+        SettingsError, match="gradcam_update applies to one run and cannot be configured; give --gradcam-update"
+    ):
         reject_unknown(["gradcam_update"])
 
 

@@ -216,5 +216,5 @@ def test_bad_arguments_are_refused_at_the_call(call):
 
 
 def test_an_unknown_kind_is_told_its_nearest():
-    with pytest.raises(HeatmapError, match="'frog' is no kind of perturbation; pass a name or class such as fog"):
+    with pytest.raises(HeatmapError, match="'frog' is not a kind of perturbation; pass a name or class such as fog"):
         strategies.perturbations(kinds=["frog"])

@@ -106,8 +106,11 @@ def _take_turn() -> None:
 
 
 def _end_turn() -> None:
-    _thread.has_turn = False
-    try:
+    if _thread.has_turn:
+        _thread.has_turn = False
+        _turn.release()
+        return
+    try:  # an interrupt came between the turn and the note of it, or between the two lines above
         while True:
             _turn.release()
     except RuntimeError:  # not ours, or not any more

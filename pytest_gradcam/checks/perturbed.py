@@ -59,7 +59,9 @@ class PerturbedImage:
         """The mask in the view, moved as the image was. Raises HeatmapError if it is empty, or covers the whole view."""
         if self.mask is None:
             raise HeatmapError("the relevance mass needs a mask of what it should lie in; pass mask=")
-        region = self.carry(self.perturbation.mask(self.mask))
+        region = self.after.carry(
+            self.perturbation.mask(self.mask)
+        ).pixels  # a preprocess may look at what an image shows
         if not region.any():
             raise HeatmapError(
                 "nothing of the mask is left in the view; pass a milder perturbation, or check the mask and the crop "

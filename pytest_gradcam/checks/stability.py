@@ -191,7 +191,7 @@ class _Run:
         panels = [Panel(before.view, mask=mask, caption="original")]
         panels.append(Panel(before.view, before.values, mask, f"{before.subject.target}, original", top))
         if image is not None:
-            moved = None if self._mask is None else self._perturbed.carried(image.perturbation.mask(self._mask))
+            moved = None if self._mask is None else image.after.carry(image.perturbation.mask(self._mask)).pixels
             after = image.after
             panels.insert(1, Panel(after.view, mask=moved, caption=_cut(repr(image.perturbation))))
             panels.append(Panel(after.view, after.values, moved, f"{after.subject.target}, perturbed", top))

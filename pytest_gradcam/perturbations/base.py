@@ -22,7 +22,7 @@ AnyKind = TypeVar("AnyKind", bound="Kind")
 
 
 class Perturbation:
-    """A change of an image, as a value: equal and hashable by what it does, its repr is the code that makes it.
+    """A change of an image, as a value: equal and hashable by what it does, and its repr is the code that makes it.
 
     Called on a uint8 array (H, W, 3) or (H, W), or a PIL image, it returns a new image of the same type and size.
     `a | b` is the perturbation that applies a, then b. Iterating yields the single perturbations it is made of.
@@ -31,7 +31,7 @@ class Perturbation:
     severity: float
 
     def __call__(self, image: Picture) -> Picture:
-        """The perturbed image; the one passed is left as it is. Raises HeatmapError for what is no 8-bit image."""
+        """The perturbed image; the one passed is not changed. Raises HeatmapError for anything but an 8-bit image."""
         pixels = np.array(read(image).pil)
         if pixels.size == 0:  # only a PIL image gets here without pixels
             raise HeatmapError("the image has no pixels; expected at least one; check how it was cropped or loaded")
@@ -51,7 +51,7 @@ class Perturbation:
 
     @property
     def moves(self) -> bool:
-        """Whether it moves pixels, so that a mask or a heatmap has to follow."""
+        """Whether it moves pixels, so that a mask or heatmap must follow."""
         return any(part.moves for part in self)
 
     def origins(self, places: Values, shape: tuple[int, int]) -> Values:
@@ -80,7 +80,7 @@ class Perturbation:
 
 @dataclass(frozen=True, repr=False)
 class Kind(Perturbation):
-    """One perturbation of one kind; severity is in [0, 1], and 0 changes no bit."""
+    """One perturbation of one kind; severity is in [0, 1], and 0 changes nothing."""
 
     severity: float
 
@@ -93,9 +93,9 @@ class Kind(Perturbation):
         yield self
 
     def __repr__(self) -> str:
-        told = [(field.name, getattr(self, field.name)) for field in fields(self)[1:]]
+        values = [(field.name, getattr(self, field.name)) for field in fields(self)[1:]]
         defaults = {field.name: field.default for field in fields(self)}
-        extra = [f"{name}={value!r}" for name, value in told if value != defaults[name]]
+        extra = [f"{name}={value!r}" for name, value in values if value != defaults[name]]
         return f"{type(self).__name__}({', '.join([repr(self.severity), *extra])})"
 
     def render(self, image: Pixels) -> Pixels:
@@ -114,7 +114,7 @@ class Kind(Perturbation):
         return mask
 
     def origin(self, places: Values, shape: tuple[int, int]) -> Values:
-        """Where the content at each place (N, 2) was before the change, also outside of the image."""
+        """Where the content at each place (N, 2) was before the change; that may be outside the image."""
         return places
 
     def _apply(self, image: Pixels) -> Values:
@@ -200,7 +200,7 @@ def _checked_mask(mask: Mask) -> Mask:
     if array.dtype != np.bool_ or array.ndim != 2 or array.size == 0:
         raise HeatmapError(
             f"a mask of shape {array.shape} and type {array.dtype} cannot be moved; expected a bool array (H, W) with "
-            "at least one pixel; make it one with a comparison such as mask > 0"
+            "at least one pixel; make one with a comparison such as mask > 0"
         )
     return array.copy()
 
@@ -208,7 +208,7 @@ def _checked_mask(mask: Mask) -> Mask:
 def _fraction(owner: Kind, name: str, value: Any) -> float:
     if is_number(value) and 0 <= value <= 1:
         return float(value)
-    raise HeatmapError(f"{_told(owner, name, value)}; expected a number from 0 to 1{_advice(owner, name, value)}")
+    raise HeatmapError(f"{_not_usable(owner, name, value)}; expected a number from 0 to 1{_advice(owner, name, value)}")
 
 
 def _advice(owner: Kind, name: str, value: Any) -> str:
@@ -223,28 +223,32 @@ def _advice(owner: Kind, name: str, value: Any) -> str:
 def _angle(owner: Kind, name: str, value: Any) -> float:
     if is_number(value):
         return int(value) if value == int(value) else float(value)
-    raise HeatmapError(f"{_told(owner, name, value)}; expected a finite number; pass the direction in degrees")
+    raise HeatmapError(f"{_not_usable(owner, name, value)}; expected a finite number; pass the direction in degrees")
 
 
 def _seed(owner: Kind, name: str, value: Any) -> int:
     if is_whole(value) and value >= 0:
         return int(value)
-    raise HeatmapError(f"{_told(owner, name, value)}; expected a whole number from 0; each gives another random draw")
+    raise HeatmapError(
+        f"{_not_usable(owner, name, value)}; expected a whole number from 0; each gives another random draw"
+    )
 
 
 def _flag(owner: Kind, name: str, value: Any) -> bool:
     if is_flag(value):
         return bool(value)
-    raise HeatmapError(f"{_told(owner, name, value)}; expected True or False; True is the opposite direction")
+    raise HeatmapError(f"{_not_usable(owner, name, value)}; expected True or False; True is the opposite direction")
 
 
 def _text(owner: Kind, name: str, value: Any) -> str:
     if isinstance(value, str) and value.strip():
         return value
-    raise HeatmapError(f"{_told(owner, name, value)}; expected a non-empty string; pass the characters to burn in")
+    raise HeatmapError(
+        f"{_not_usable(owner, name, value)}; expected a non-empty string; pass the characters to burn in"
+    )
 
 
-def _told(owner: Kind, name: str, value: Any) -> str:
+def _not_usable(owner: Kind, name: str, value: Any) -> str:
     return f"{name}={value!r} of {type(owner).__name__} is not usable"
 
 

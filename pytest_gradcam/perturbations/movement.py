@@ -1,4 +1,4 @@
-"""Engine that follow their image: what was measured before a change, at the places where it is seen after it."""
+"""Heatmaps that follow their image: what was measured before a change, moved to where its content is after it."""
 
 from __future__ import annotations
 

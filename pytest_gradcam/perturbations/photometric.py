@@ -56,7 +56,7 @@ class gamma(Kind):
 class saturation(Kind):
     """Colourfulness (the chroma in YIQ) grows by the factor 4 ** severity; with `down=True` 1 is grey.
 
-    A greyscale image has no colour and stays as it is.
+    A greyscale image has no colour and does not change.
     """
 
     down: bool = False
@@ -70,7 +70,7 @@ class hue(Kind):
     """All hues turn by 150 degrees times the severity at equal luma (in YIQ): 1 is close to the complementary colours.
 
     Beyond that bright colours clip, and the image comes nearer to the original again.
-    `down=True` turns the other way. A greyscale image has no colour and stays as it is.
+    `down=True` turns the other way. A greyscale image has no colour and does not change.
     """
 
     down: bool = False
@@ -83,7 +83,7 @@ class hue(Kind):
 class white_balance(Kind):
     """A warm cast: 1 is incandescent light (2856 K) seen by a camera set to daylight; `down=True` is its inverse, blue.
 
-    A greyscale image has no colour and stays as it is.
+    A greyscale image has no colour and does not change.
     """
 
     down: bool = False

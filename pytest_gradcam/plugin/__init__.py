@@ -5,6 +5,7 @@ Nothing here may import numpy or torch: pytest loads this module in every run wh
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Generator, Iterable
 from pathlib import Path
@@ -21,6 +22,7 @@ from pytest_gradcam.plugin.fixtures import gradcam, gradcam_classes, gradcam_mod
 from pytest_gradcam.plugin.item import MADE, MARKER, REQUIREMENTS, SETTINGS, TEST, TestItem, name_in_file
 
 _PACKAGE = Path(__file__).parents[1]
+_CONTEXTLIB = Path(contextlib.__file__)
 __all__ = ["gradcam", "gradcam_classes", "gradcam_model", "gradcam_preprocess"]  # pytest finds the fixtures here
 
 _ORPHANS = pytest.StashKey[dict[Path, list[Path]]]()
@@ -41,7 +43,8 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers", f"gradcam({', '.join(f'{key}=...' for key in options.MARKER_KEYS)}): for the heatmaps of this test"
     )
     config.addinivalue_line(
-        "markers", "gradcam_requirement(name, ...): what the evidence of this test speaks to (docs/trustworthy-ai.md)"
+        "markers",
+        "gradcam_requirement(name, ...): the requirements that this test is evidence for (docs/trustworthy-ai.md)",
     )
     try:
         options.reject_unknown(_unknown_ini_keys(config))
@@ -61,7 +64,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def _unknown_ini_keys(config: pytest.Config) -> Iterable[str]:
-    """The keys that nobody registered, told by a private method of pytest; none without it, and its own warning stays."""
+    """The keys that nobody registered, from a private method of pytest. Without it none, and pytest's own warning stays."""
     try:
         return tuple(config._get_unknown_ini_keys())
     except (AttributeError, TypeError):
@@ -122,7 +125,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _orphans(config: pytest.Config, items: list[pytest.Item]) -> dict[Path, list[Path]]:
-    """The baselines of no test, by the test file beside which they lie; none unless whole files were collected."""
+    """The baselines that belong to no test, by the test file they lie next to; none unless whole files were collected."""
     if config.getoption("lf", False) or any("::" in argument for argument in config.args):
         return {}
     tests: dict[Path, list[str]] = {}
@@ -132,7 +135,7 @@ def _orphans(config: pytest.Config, items: list[pytest.Item]) -> dict[Path, list
 
 
 def _requirements(item: pytest.Item) -> tuple[str, ...]:
-    """What the closest marker says. Raises SettingsError for one that says nothing, or nothing known."""
+    """The requirements of the closest marker. Raises SettingsError if it names none, or an unknown one."""
     marker = item.get_closest_marker("gradcam_requirement")
     if marker is None:
         return ()
@@ -145,7 +148,7 @@ def _requirements(item: pytest.Item) -> tuple[str, ...]:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtestloop(session: pytest.Session) -> bool | None:
-    """A setting that names what is not there stops the run before its first test, once."""
+    """A setting that names something missing stops the run before its first test, once."""
     if session.config.option.collectonly or not session.items:
         return None
     from pytest_gradcam.plugin import look_up
@@ -155,7 +158,7 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
         return None
     if not hasattr(session.config, "workerinput"):
         raise pytest.UsageError(problem)
-    session.shouldstop = problem  # the process that has the workers says it
+    session.shouldstop = problem  # the process that runs the workers reports it
     return True
 
 
@@ -181,7 +184,7 @@ def pytest_runtest_call() -> Generator[None, object, object]:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup() -> None:
-    """A test that runs again, as reruns of flaky ones do, begins with its first check and baseline again."""
+    """A test that is rerun, for example because it is flaky, counts its checks and baselines from the start again."""
     if isinstance(test := current(), TestItem):
         begin()
         test.begin()
@@ -191,10 +194,12 @@ def pytest_runtest_setup() -> None:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """An error of ours is shown at the user's line: its message says what our own frames would."""
+    """An error of ours is shown at the user's line: its message says all that our own frames would."""
     test = item.stash[TEST]
     if call.excinfo is not None:
         if _is_ours(call.excinfo):
+            # Blocks of ours that are generators are entered and left by the standard library.
+            call.excinfo.traceback = call.excinfo.traceback.filter(lambda entry: Path(entry.path) != _CONTEXTLIB)
             for entry in call.excinfo.traceback:
                 if Path(entry.path).is_relative_to(_PACKAGE):
                     entry.frame.raw.f_globals["__tracebackhide__"] = _is_ours
@@ -213,18 +218,18 @@ def pytest_runtest_makereport(
 
 
 def _demand_a_check(test: TestItem, report: pytest.TestReport) -> None:
-    """A test that has to make a check and made none fails, also where it is expected to fail: for another reason."""
+    """A test that must make a check and made none fails, even if it is expected to fail: it fails for another reason."""
     if test.unchecked() == "fail":
         report.outcome = "failed"
         report.longrepr = (
-            f"{test.id} has gradcam and made no check; call an assert_... method, in parentheses, or mark the test with "
+            f"{test.id} has gradcam and made no check; call an assert_... method, with parentheses, or mark the test with "
             "@pytest.mark.gradcam(unchecked='allow')"
         )
         vars(report).pop("wasxfail", None)
 
 
 def _is_skip(error: BaseException) -> bool:
-    """Whether a test ended without a failure: unittest's way of skipping too, which is not imported for this."""
+    """Whether a test ended without a failure: including unittest's way of skipping, which is not imported for this."""
     unittest = sys.modules.get("unittest")
     return isinstance(error, (pytest.skip.Exception, pytest.xfail.Exception, getattr(unittest, "SkipTest", ())))
 

@@ -1,4 +1,4 @@
-"""Pictures handed to the reports of other plugins, where these are there. Nothing of theirs is ever imported."""
+"""Pictures for the reports of other plugins, if they are loaded. Nothing of theirs is ever imported."""
 
 from __future__ import annotations
 

@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 PROPERTY = "gradcam"  # the name under which records travel in item.user_properties, each as JSON
 RETRIED, UNCHECKED = "gradcam_retried", "gradcam_unchecked"  # those of an earlier try; that the test made no check
 WRITTEN, ORPHAN = "gradcam_baseline_written", "gradcam_baseline_orphan"  # and the paths of baselines
-JOURNALS = "gradcam_journals"  # what tells a worker of pytest-xdist where to keep the checks that it makes
+JOURNALS = "gradcam_journals"  # tells a pytest-xdist worker where to store its checks
 _SEEDS = ("randomly_seed", "hypothesis_seed")  # options of other plugins
 
 
 class Controller:
-    """A plugin of the process that sees the reports of all tests; where pytest-xdist has workers, it is not theirs."""
+    """A plugin of the process that sees the reports of all tests; pytest-xdist workers do not have it."""
 
     def __init__(self, config: pytest.Config, settings: Settings) -> None:
         self._config = config
@@ -47,7 +47,7 @@ class Controller:
         self._collecting().made(test, record, attempt)
 
     def records(self) -> tuple[Record, ...]:
-        """The checks so far, by test and place in the test; those too that a worker made before it died."""
+        """The checks so far, by test and position in the test, including those a worker made before it died."""
         if self._journals is not None:
             from pytest_gradcam.report import journal
 
@@ -64,7 +64,7 @@ class Controller:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
-        """Tell a worker of pytest-xdist where to keep the checks that it makes: in the report, or nowhere to stay."""
+        """Tell a pytest-xdist worker where to store its checks: in the report, or in a temporary folder."""
         if self._journals is None:
             self._temporary = "" if self._settings.report is not None else tempfile.mkdtemp(prefix="gradcam-")
             self._journals = Path(self._temporary) if self._temporary else self._directory
@@ -164,7 +164,7 @@ class Controller:
             return self._collector
         begun = run.begin(
             command=("pytest", *map(str, self._config.invocation_params.args)),
-            settings=_told(self._settings, self._config.rootpath),
+            settings=_portable(self._settings, self._config.rootpath),
             seeds={
                 name: str(value) for name in _SEEDS if (value := getattr(self._config.option, name, None)) is not None
             },
@@ -181,14 +181,14 @@ def without_group(config: pytest.Config, test: str) -> str:
     return test[:end] if grouped and end > test.rfind("]") and end > test.rfind("::") else test
 
 
-def _told(settings: Settings, root: Path) -> dict[str, Any]:
-    """The settings as the report has them: paths from the root, so that they say the same on every machine."""
-    told = asdict(settings)
+def _portable(settings: Settings, root: Path) -> dict[str, Any]:
+    """The settings as the report has them: with paths from the root, so that they are the same on every machine."""
+    plain = asdict(settings)
     for option in OPTIONS:
-        value = told[option.name]
+        value = plain[option.name]
         if option.path and value is not None and Path(value).is_relative_to(root):
-            told[option.name] = Path(value).relative_to(root).as_posix()
-    return told
+            plain[option.name] = Path(value).relative_to(root).as_posix()
+    return plain
 
 
 def _records(report: pytest.TestReport, kind: str) -> Iterator[Record]:

@@ -55,7 +55,7 @@ def gradcam(
 
 
 def _models(config: pytest.Config) -> Models:
-    """Those of the run, one for all its sessions of the fixture: each model is looked at once."""
+    """The models of the run, shared by all instances of the fixture: each model is examined once."""
     from pytest_gradcam.plugin import session
 
     if _MODELS not in config.stash:
@@ -66,12 +66,13 @@ def _models(config: pytest.Config) -> Models:
 
 
 def _or_stop(request: pytest.FixtureRequest, build: Callable[[], _T]) -> _T:
-    """What was built; a wrong setting, which is wrong for every test, ends the run with the first of them."""
+    """What was built. A wrong setting is wrong for every test, so it ends the run at the first."""
     try:
         return build()
     except SettingsError as error:
-        request.session.shouldstop = str(error)
-        pytest.fail(str(error), pytrace=False)
+        problem = str(error)
+    request.session.shouldstop = problem
+    pytest.fail(problem, pytrace=False)  # not in the block above, which would show the error twice
 
 
 def _or_fail(build: Callable[[], _T]) -> _T:
@@ -79,4 +80,5 @@ def _or_fail(build: Callable[[], _T]) -> _T:
     try:
         return build()
     except (SettingsError, HeatmapError) as error:
-        pytest.fail(str(error), pytrace=False)
+        problem = str(error)
+    pytest.fail(problem, pytrace=False)  # not in the block above, which would show the error twice

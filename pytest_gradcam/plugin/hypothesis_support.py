@@ -1,6 +1,6 @@
-"""Tests under Hypothesis' @given: the settings that suit models, and of all the examples' records those that stay.
+"""Tests under Hypothesis' @given: settings that suit models, and which of the examples' records are kept.
 
-Used only where Hypothesis is: a test that was decorated with @given has imported it.
+Used only if Hypothesis is loaded: a test that was decorated with @given has imported it.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ if TYPE_CHECKING:
     Keep = Callable[[Record, Draw], Record]
 
 # Where @given and Hypothesis' own pytest plugin keep a test's settings, and what is there if the user decorated with
-# @settings: private, and the only way to the settings of a test that is decorated already.
+# @settings: private, and the only access to the settings of a test that is already decorated.
 _SETTINGS = "_hypothesis_internal_use_settings"
 _APPLIED = "_hypothesis_internal_settings_applied"
-_THEIR_EXAMPLES, _THEIR_DEADLINE = 100, timedelta(milliseconds=200)  # what Hypothesis comes with
+_THEIR_EXAMPLES, _THEIR_DEADLINE = 100, timedelta(milliseconds=200)  # Hypothesis' defaults
 
 
 def suit(test: Callable[..., object], examples: int) -> None:
-    """Give a test under @given the settings that suit a model, where they are still those that Hypothesis comes with.
+    """Give a test under @given the settings that suit a model, where they are still Hypothesis' defaults.
 
-    No deadline, so many examples, no health checks for slow data and function-scoped fixtures, and no explain phase,
-    which runs the model three times as often after a failure. A profile that the user chose stays untouched, and of
-    their own @settings what they set; all of them, where this version of Hypothesis keeps them elsewhere.
+    These are no deadline, `examples` examples, no health checks for slow data and function-scoped fixtures, and no explain
+    phase, which runs the model three times as often after a failure. A profile that the user chose is not changed, nor is
+    what their own @settings set. If this version of Hypothesis stores the settings elsewhere, nothing is changed.
     """
     from hypothesis import HealthCheck, Phase, is_hypothesis_test, settings
 
@@ -78,7 +78,7 @@ class Example:
 
 
 def example() -> Example | None:
-    """The example that is running, if one is; none where Hypothesis does not tell, and then each leaves its records."""
+    """The running example, if there is one; None if Hypothesis does not say, and then each example leaves its records."""
     hypothesis, control = sys.modules.get("hypothesis"), sys.modules.get("hypothesis.control")
     if hypothesis is None or not hypothesis.currently_in_test_context():
         return None
@@ -91,7 +91,7 @@ def example() -> Example | None:
 
 @dataclass
 class _Tries:
-    """What the examples of one check came to so far: how many there were, the record and drawing that would stay."""
+    """The examples of one check so far: how many there were, and the record and drawing that would be kept."""
 
     count: int
     record: Record
@@ -100,11 +100,11 @@ class _Tries:
 
 
 class Tries:
-    """The records of a test under @given: of each check one stays, and only one that stays is drawn.
+    """The records of a test under @given: one per check is kept, and only a kept one is drawn.
 
-    That is each failure that Hypothesis reports, after shrinking. Of a check that passed in all examples it is the one
-    nearest to its bound; of one whose failures Hypothesis was not told of, as those a test expects, the last of them.
-    A check is told by its place in the example.
+    It is each failure that Hypothesis reports, after shrinking. For a check that passed in all examples it is the one
+    nearest to its bound; for a check whose failures Hypothesis did not see, such as expected ones, the last of them.
+    A check is identified by its position in the example.
     """
 
     def __init__(self, keep: Keep, test_id: str) -> None:
@@ -115,7 +115,7 @@ class Tries:
         self._checks: dict[tuple[int, str], _Tries] = {}
 
     def add(self, example: Example, record: Record, draw: Draw) -> Record:
-        """The record as it was kept, if it is reported; as it is, if it is one of many tries."""
+        """The record as it was kept, if it is reported; unchanged, if it is one of many tries."""
         self._place = self._place + 1 if example.context is self._context else 0
         self._context = example.context
         place = (self._place, record.check)
@@ -129,7 +129,7 @@ class Tries:
         return record
 
     def close(self) -> None:
-        """Keep what stays of the checks that Hypothesis did not report."""
+        """Keep the records of the checks that Hypothesis did not report."""
         reported = any(tries.reported for tries in self._checks.values())
         for tries in self._checks.values():
             record = tries.record
@@ -148,7 +148,7 @@ class Tries:
 
 
 def _supersedes(new: Record, old: Record) -> bool:
-    """Whether of two tries of a check the new one stays."""
+    """Whether the new one of two tries of a check is kept."""
     if new.outcome != "passed" or old.outcome != "passed":
         return new.outcome != "passed"
     if new.figure is None or old.figure is None:

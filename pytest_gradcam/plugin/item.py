@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 SETTINGS = pytest.StashKey[Settings]()
 MARKER = pytest.StashKey[Mapping[str, Any]]()
 REQUIREMENTS = pytest.StashKey[tuple[str, ...]]()
-#: Who is told of each check when it is made: its test's id, the record, and which try of the test it is of.
+#: Called with each check when it is made: its test's id, the record, and the number of the try.
 MADE = pytest.StashKey["Callable[[str, Record, int], None]"]()
 
 
@@ -55,7 +55,7 @@ class TestItem:
         self._objects: Objects | None = None
 
     def begin(self) -> None:
-        """The test begins, for the first time or again; of an earlier try stays what did not pass."""
+        """The test begins, for the first time or again; checks of an earlier try that did not pass are kept."""
         self.baselines.clear()
         self._try += 1
         self._checked = self.ended = False
@@ -127,7 +127,7 @@ class TestItem:
         request = getattr(self._item, "_request", None)
         if request is None:
             raise HeatmapError(
-                f"which {name} this test sees cannot be told; expected gradcam among the test's arguments. Add it there"
+                f"which {name} this test sees is not known; expected gradcam among the test's arguments; add it there"
             )
         return request.getfixturevalue(name)
 
@@ -135,9 +135,9 @@ class TestItem:
         pytest.skip(reason)
 
     def ended_by(self, error: BaseException) -> None:
-        """A test with the fixture that ends otherwise than by a check of ours leaves a record that says why."""
-        told = self._failed and isinstance(error, (FocusError, HeatmapError, BaseExceptionGroup))
-        if told or "gradcam" not in getattr(self._item, "fixturenames", ()):
+        """A test with the fixture that ends by anything but one of our checks leaves a record that says why."""
+        recorded = self._failed and isinstance(error, (FocusError, HeatmapError, BaseExceptionGroup))
+        if recorded or "gradcam" not in getattr(self._item, "fixturenames", ()):
             return
         from pytest_gradcam.plugin import session
 
@@ -182,12 +182,12 @@ def _did_not_pass(value: object) -> bool:
 
 
 def _asks_for_gradcam(item: pytest.Item) -> bool:
-    """Whether the test's own arguments lead to the fixture. One that is there for all tests, asked or not, does not."""
+    """Whether the test's own arguments lead to the fixture. An autouse fixture does not count."""
     try:
         names = list(inspect.signature(item.obj).parameters)  # type: ignore[attr-defined]
     except (AttributeError, TypeError, ValueError):
         return False
-    # Only private names know on what a fixture rests; without them, only a test's own argument counts.
+    # Only private names show what a fixture depends on; without them, only the test's own arguments count.
     definitions = getattr(getattr(item, "_fixtureinfo", None), "name2fixturedefs", {})
     seen: set[str] = set()
     while names:

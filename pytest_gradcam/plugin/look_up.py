@@ -1,4 +1,4 @@
-"""What the settings name is looked up before the first test: nothing is built, and nothing is downloaded."""
+"""Whether what the settings name exists, checked before the first test: nothing is built or downloaded."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _OURS = "pytest_gradcam.plugin.fixtures"
 
 
 def problem(settings: Settings, items: Iterable[pytest.Item]) -> str:
-    """What is wrong with a setting that one of these tests rests on; nothing if they can be built."""
+    """What is wrong with a setting that one of these tests needs; an empty string if nothing is."""
     wanted = {name for item in items for name in _ours(item)}
     if not wanted:
         return ""
@@ -24,13 +24,13 @@ def problem(settings: Settings, items: Iterable[pytest.Item]) -> str:
         session.look_up(settings, wanted)
     except SettingsError as error:
         return str(error)
-    except Exception:  # of the user's own module, which shows it where it belongs: in the fixture of the first test
+    except Exception:  # of the user's own module: the fixture of the first test will show it
         return ""
     return ""
 
 
 def _ours(item: pytest.Item) -> Iterator[str]:
-    """The fixtures of ours that the test gets; none where only the private names that say so are gone."""
+    """The fixtures of ours that the test gets; none if pytest's private names for them are gone."""
     definitions = getattr(getattr(item, "_fixtureinfo", None), "name2fixturedefs", {})
     for name in _FIXTURES:
         found = definitions.get(name, ())

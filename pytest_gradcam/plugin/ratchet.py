@@ -1,4 +1,4 @@
-"""The comparison of a run with an earlier one: shown at its end, and a gate on its exit status where that is asked for."""
+"""The comparison of a run with an earlier one: shown at its end, and on request a gate on its exit status."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Ratchet:
     """
 
     def __init__(self, file: Path, limit: float | None, records: Callable[[], Sequence[Record]]) -> None:
-        """Raises SettingsError if the earlier run cannot be read, which is done now: this run may write its own there."""
+        """Raises SettingsError if the earlier run cannot be read, which happens now: this run may write its own there."""
         self._file = file
         self._limit = limit
         self._records = records

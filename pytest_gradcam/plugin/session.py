@@ -38,7 +38,7 @@ def keep(
     requirements: tuple[str, ...] = (),
     duration: float | None = None,
 ) -> Record:
-    """The record with the test's id and, if the settings want one of it, a picture on disk."""
+    """The record with the test's id and, if the settings ask for one, a picture on disk."""
     record = replace(
         record,
         test=test_id,
@@ -62,7 +62,7 @@ def keep(
 
 
 def broken(error: BaseException, *, test_id: str, check: int, requirements: tuple[str, ...] = ()) -> Record:
-    """The record of a test that ended before a check of it had a verdict."""
+    """The record of a test that ended before one of its checks had a verdict."""
     first = next(iter(str(error).strip().splitlines()), "")
     reason = f"the test ended with {type(error).__name__}" + (f": {first}" if first else "")
     return Record(
@@ -78,7 +78,7 @@ def broken(error: BaseException, *, test_id: str, check: int, requirements: tupl
 
 
 def look_up(settings: Settings, wanted: Container[str]) -> None:
-    """Raises SettingsError if one of these fixtures of ours cannot be built from the settings. Nothing is built for it."""
+    """Raises SettingsError if one of these fixtures cannot be built from the settings. Nothing is built."""
     from pytest_gradcam.models import sources
 
     if "gradcam_model" in wanted and settings.model is not None:
@@ -113,7 +113,7 @@ def build_model(settings: Settings) -> Any:
 
 
 def build_preprocess(settings: Settings) -> Any:
-    """The preprocess of the settings, or of the model that they name; None where neither says one."""
+    """The preprocess of the settings, or of the model that they name; None if there is neither."""
     named = settings.model is not None and settings.model.startswith(("torchvision:", "timm:"))
     spec = settings.preprocess or (settings.model if named else None)
     if spec is None:
@@ -124,7 +124,7 @@ def build_preprocess(settings: Settings) -> Any:
 
 
 def build_classes(settings: Settings) -> Any:
-    """The class names of the settings, or of the published weights that they ask for; None where neither says any."""
+    """The class names of the settings, or of the published weights that they ask for; None if there are neither."""
     from pytest_gradcam.models import sources
 
     if settings.classes is not None:
@@ -135,10 +135,10 @@ def build_classes(settings: Settings) -> Any:
 
 
 class Models:
-    """The models of a run, each explained by one engine; which of them is asked is up to the running test."""
+    """The models of a run, each explained by one engine; the running test decides which one is asked."""
 
     def __init__(self, settings: Settings, cache_directory: Callable[[], Path] | None) -> None:
-        """`cache_directory` makes the directory for heatmaps; None where pytest runs without its cache."""
+        """`cache_directory` makes the directory for heatmaps; None if pytest runs without its cache."""
         from pytest_gradcam.models import sources
 
         sources.share_threads()
@@ -154,7 +154,7 @@ class Models:
         return self._explained[key][1]
 
     def policy(self) -> Policy:
-        """What the settings say, and before them the markers of the running test."""
+        """The settings, overridden by the markers of the running test."""
         from pytest_gradcam.questions.explained_model import Policy
 
         test, settings = current(), self._settings
@@ -186,10 +186,10 @@ class Models:
 
 
 def build_explainer(models: Models, objects: Objects) -> Explainer:
-    """The `gradcam` fixture: an explainer of the objects that the running test sees, outside of tests of these."""
+    """The `gradcam` fixture: an explainer of the objects that the running test sees, or of these outside tests."""
     from pytest_gradcam.explainer import explainer_of
 
-    models.explained(objects)  # what cannot work is said when the fixture is set up
+    models.explained(objects)  # what cannot work raises when the fixture is set up
 
     def source() -> ExplainedModel:
         test = current()
@@ -204,7 +204,7 @@ def _content(classes: Any) -> object:
 
 
 def _heatmap_cache(settings: Settings, directory: Callable[[], Path] | None) -> HeatmapCache | None:
-    """The cache that the settings ask for; in memory alone, with a warning, where the disk cannot be used."""
+    """The cache that the settings ask for; only in memory, with a warning, if the disk cannot be used."""
     from pytest_gradcam.cam.cache import open_cache
 
     if settings.cache == "off":

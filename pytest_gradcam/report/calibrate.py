@@ -33,7 +33,7 @@ _ARGUMENTS = {
 _WITHOUT_BOUND = "the predicted class is kept"
 _LIFTS = (bounds.LIFT, "lift in the moved mask")
 _UNLIMITED = (*_LIFTS, bounds.DISTANCE, "change of the score")
-#: What a check asks for unless it is told otherwise: a bound that asks for less is said to.
+#: The checks' default bounds: a note says if a proposed bound is looser.
 DEFAULTS = {
     "focus_within": 0.5,
     "focus_avoids": 0.1,
@@ -78,7 +78,7 @@ def propose(records: Iterable[Record], *, despite_failures: bool = False) -> lis
     if bad and not despite_failures:
         raise ValueError(
             f"{len(bad)} of {len(found)} checks did not pass, the first of them {bad[0].check} in {bad[0].test}, so this run "
-            "is not known to be good; mend it, or pass --despite-failures to rest on the checks that passed"
+            "is not known to be good; fix them, or pass --despite-failures to use only the checks that passed"
         )
     for record in found:
         if record.bound is not None and record.measure != _WITHOUT_BOUND:
@@ -93,7 +93,7 @@ def ground(report: Report) -> Report:
     """The report. Raises ValueError if tests of its runs are missing, whose figures may be the worst."""
     if report.gaps:
         raise ValueError(
-            f"checks of this run may be missing ({missing(report.gaps)}), so its worst figures are not known; run it to its end"
+            f"checks of this run may be missing ({missing(report.gaps)}), so its worst figures are not known; let the run finish"
         )
     return report
 
@@ -126,7 +126,7 @@ def _proposal(test: str, check: str, group: Sequence[Record]) -> Proposal:
         notes.insert(0, "the figures are too near the end of the scale, or too far apart, for a bound that can fail")
     elif _is_looser(first, bound):
         notes.insert(
-            0, f"looser than the default, {DEFAULTS[check]:g}: keep that, unless the figures are meant to be so"
+            0, f"looser than the default, {DEFAULTS[check]:g}: keep that, unless the figures are meant to be like this"
         )
     named = "masks.lift({})" if first.measure == bounds.LIFT else "{}"
     argument = _ARGUMENTS.get(first.measure, f"{first.direction}={named}")
@@ -164,11 +164,11 @@ def _notes(group: Sequence[Record], figures: Sequence[float], bound: float) -> I
     if len(figures) < FEW:
         yield f"few: the worst of {len(figures)} says little about the next run; take {FEW} images or more"
     if len(figures) < len(group):
-        yield f"{len(group) - len(figures)} that did not pass, or have no figure, are left out"
+        yield f"{len(group) - len(figures)} did not pass or have no figure, and are left out"
     areas = [record.mask_area for record in group if record.measure == bounds.RELEVANCE_MASS and record.mask_area]
     below = sum(area >= bound for area in areas)
     if below and group[0].direction == "at_least":
-        yield f"chance alone would keep it on {below} of {len(areas)} masks, which are that large: bound the lift (masks.lift)"
+        yield f"on {below} of {len(areas)} masks, which are large, chance alone would meet it: use a lift as bound (masks.lift)"
 
 
 def _figures(group: Sequence[Record]) -> tuple[float, ...]:

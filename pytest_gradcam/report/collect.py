@@ -1,4 +1,4 @@
-"""The checks of a run as they are made and its tests end: kept for the summary and, where a report is wanted, on disk."""
+"""The checks of a run as they are made and its tests end: kept for the summary and, if a report is requested, on disk."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Collector:
         self._note(journal.check_line(test, record, attempt))
 
     def recover(self, found: Mapping[str, journal.Tries]) -> None:
-        """Keep what is found of tests that did not come to their end; workers whose processes died left it behind."""
+        """Keep the checks that dead workers left of tests that did not finish."""
         for test, tries in found.items():
             if "teardown" not in self._phases.get(test, {}) and test not in self._begun:
                 self.started(test)

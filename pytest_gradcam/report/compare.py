@@ -29,7 +29,7 @@ class Pair:
 
     @property
     def loss(self) -> float | None:
-        """How far the figure moved to the wrong side, as a share of the old bound; below 0 if to the right side.
+        """How far the figure moved in the wrong direction, as a share of the old bound; below 0 if in the right one.
 
         A bound of 0 counts as 1. None if either run has no figure, or measured something else.
         """
@@ -46,7 +46,7 @@ class Pair:
 
     @property
     def incomparable(self) -> bool:
-        """Whether the check passed in both runs, and its figures say nothing of each other."""
+        """Whether the check passed in both runs, but its figures cannot be compared."""
         return self.old.outcome == self.new.outcome == "passed" and self.loss is None
 
     @property
@@ -59,7 +59,7 @@ class Pair:
 
     @property
     def loosened(self) -> bool:
-        """Whether the new run asks less than the old one did."""
+        """Whether the new run's bound is looser than the old one's."""
         old, new = self.old, self.new
         if old.bound is None or new.bound is None or not self._one_measure:
             return False
@@ -149,7 +149,7 @@ class Comparison:
         ]
         broken = [f"{_name(pair.new)} passed before and is {pair.new.outcome} now" for pair in self.broken]
         worse = [
-            f"{group.test} {group.check} got worse by {percent(group.loss, unlike=limit)} of its bound in the mean, "
+            f"{group.test} {group.check} got worse by {percent(group.loss, unlike=limit)} of its bound on average, "
             f"{percent(limit)} are allowed"
             for group in self.groups
             if group.loss > limit
@@ -186,7 +186,7 @@ def compare(old: Iterable[Record], new: Iterable[Record]) -> Comparison:
 
 
 def lines(comparison: Comparison, *, quiet: bool = False) -> Iterator[str]:
-    """The comparison as a section of the terminal's summary; a quiet one leaves out what is as it was, or better."""
+    """The comparison as a section of the terminal's summary; a quiet one leaves out what is unchanged or better."""
     pairs = comparison.pairs
     if not quiet:
         yield (
@@ -195,9 +195,9 @@ def lines(comparison: Comparison, *, quiet: bool = False) -> Iterator[str]:
         )
     if comparison.repeated:
         yield f"{comparison.repeated} checks were made in several of the old runs: each is compared with the best of them"
-    yield from _section("passed before and do not now", (_told(pair) for pair in pairs if pair.broke))
+    yield from _section("passed before and do not now", (_before_and_now(pair) for pair in pairs if pair.broke))
     if not quiet:
-        yield from _section("did not pass before and do now", (_told(pair) for pair in pairs if pair.mended))
+        yield from _section("did not pass before and do now", (_before_and_now(pair) for pair in pairs if pair.mended))
     others = (f"{_name(pair.new)}, was {_about(pair.old)}" for pair in pairs if not pair.alike)
     yield from _section("are of another target or image than before, so their figures are not compared", others)
     changed = (f"{_name(pair.new)}: {_difference(pair)}" for pair in pairs if pair.alike and pair.incomparable)
@@ -205,9 +205,9 @@ def lines(comparison: Comparison, *, quiet: bool = False) -> Iterator[str]:
     yield from _section("have a looser bound than before", (_bounds(pair) for pair in pairs if pair.loosened))
     worse = [group for group in comparison.groups if group.loss > 0]
     better = [group for group in reversed(comparison.groups) if group.loss < 0]
-    yield from _section("worse in the mean over the images", map(_mean, worse))
+    yield from _section("worse on average over the images", map(_mean, worse))
     if not quiet:
-        yield from _section("better in the mean over the images", map(_mean, better))
+        yield from _section("better on average over the images", map(_mean, better))
     yield from _section("of the old run were not made", (_name(record) for record in comparison.vanished))
 
 
@@ -235,14 +235,14 @@ def _keyed(records: Sequence[Record], subjects: bool) -> dict[tuple[object, ...]
 
 
 def _merit(record: Record) -> tuple[bool, float]:
-    """How good the record is: passed before not passed, then by how far the figure lies on the right side."""
+    """How good the record is: passed before not passed, then by how far the figure is on the right side of the bound."""
     if record.figure is None:
         return record.outcome == "passed", -math.inf
     return record.outcome == "passed", record.figure if record.direction == "at_least" else -record.figure
 
 
 def _is_check(record: Record) -> bool:
-    """Whether it is a check, and not what a test that broke before its check left."""
+    """Whether it is a check, and not the record of a test that broke before its check."""
     return record.check != "test"
 
 
@@ -264,7 +264,7 @@ def _without(records: Sequence[Record], others: Sequence[Record]) -> list[Record
 
 
 def _image(record: Record) -> str:
-    """What tells images apart on any machine: the digest, or the file's name where there is none."""
+    """What identifies an image on any machine: its digest, or the file's name if there is none."""
     path = PureWindowsPath(record.image) if "\\" in record.image else PurePosixPath(record.image)
     return record.image_digest or path.name
 
@@ -287,7 +287,7 @@ def _about(record: Record) -> str:
     return ", ".join(part for part in (record.target and repr(record.target), record.image) if part)
 
 
-def _told(pair: Pair) -> str:
+def _before_and_now(pair: Pair) -> str:
     def one(record: Record) -> str:
         return f"{record.outcome} " + ("" if record.figure is None else f"at {number(record.figure)}")
 

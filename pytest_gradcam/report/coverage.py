@@ -1,4 +1,4 @@
-"""The seven key requirements, what checks speak to each, and what none covers."""
+"""The seven key requirements, which checks are evidence for each, and what none covers."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ OUT_OF_REACH = {
 
 @dataclass
 class Coverage:
-    """One requirement: outcomes of the checks that speak to it, by kind of check, and what stays open."""
+    """One requirement: outcomes of the checks that are evidence for it, by kind of check, and what stays open."""
 
     name: str
     outcomes: Counter[str] = field(default_factory=Counter)

@@ -26,7 +26,7 @@ Tries = dict[int, list[Record]]
 
 
 class Journal:
-    """Lines in a file, each of them whole: what is left of one that did not fit is taken back."""
+    """Lines in a file, each of them whole: a partly written one is removed again."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -50,7 +50,7 @@ class Journal:
 
 
 class WorkerJournal:
-    """The checks that one pytest-xdist worker makes. A disk that cannot be written to is for the controller to tell."""
+    """The checks that one pytest-xdist worker makes. The controller reports a disk that cannot be written to."""
 
     def __init__(self, directory: Path, worker: str) -> None:
         self._journal = Journal(directory / _PARTS.replace("*", worker))
@@ -79,7 +79,7 @@ def parts(directory: Path) -> list[Path]:
 
 
 def remove(directory: Path) -> None:
-    """The directory holds no journal any more."""
+    """Remove the journals from the directory."""
     for path in (*parts(directory), directory / JOURNAL):
         path.unlink(missing_ok=True)
 
@@ -97,7 +97,7 @@ def made(directory: Path) -> dict[str, Tries]:
 def read(path: Path) -> tuple[dict[str, Any], dict[str, tuple[Record, ...]], dict[str, Tries]]:
     """The run, the checks of tests that ended, and those of tests that did not, in the journal and its workers' files.
 
-    Raises ValueError for a file that is no journal.
+    Raises ValueError for a file that is not a journal.
     """
     lines = iter(list(_lines(path)))
     run = next(lines, None)
@@ -129,7 +129,7 @@ def _test(line: dict[str, Any]) -> str:
 
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:
-    """The lines; a last one without an end is what a killed writer was at. Raises ValueError for one that is no object."""
+    """The lines; a last one without an end is from a killed writer. Raises ValueError for one that is not an object."""
     for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], 1):
         try:
             yield plain.parse(line)

@@ -22,7 +22,7 @@ def write(directory: Path, names: list[str]) -> None:
 
 
 def names(directory: Path) -> list[str]:
-    """The files that the directory's manifest lists; none where there is no manifest that can be read."""
+    """The files that the directory's manifest lists; none if there is no readable manifest."""
     try:
         return [entry["path"] for entry in _entries(directory)]
     except ValueError:
@@ -45,7 +45,7 @@ def unchanged(directory: Path, names: Container[str]) -> Iterator[str]:
 def differences(directory: Path) -> Iterator[str]:
     """One phrase for each file that is missing or not what the manifest says, and each that it does not list.
 
-    Raises ValueError if there is no manifest that can be read, or one that lists nothing.
+    Raises ValueError if there is no readable manifest, or if it lists nothing.
     """
     entries = {entry["path"]: entry for entry in _entries(directory)}
     if not entries:

@@ -20,7 +20,7 @@ def merge(sources: Sequence[Path], directory: Path) -> Report:
     """
     folders = [source if source.is_dir() else source.parent for source in sources]
     if any(folder.resolve() == directory.resolve() for folder in folders):
-        raise ValueError(f"{directory} is one of the reports to merge, and would be replaced; expected another --into")
+        raise ValueError(f"{directory} is one of the reports to merge, and would be replaced; pass another --into")
     refuse_foreign(directory, "--into")
     reports = [load(source) for source in sources]
     for source, folder, report in zip(sources, folders, reports, strict=True):
@@ -36,7 +36,7 @@ def merge(sources: Sequence[Path], directory: Path) -> Report:
 
 
 def _refuse_links(source: Path, folder: Path, report: Report) -> None:
-    """Raises ValueError for a file of the report that lies elsewhere: what it names there is no part of it."""
+    """Raises ValueError for a file of the report that lies outside it, and so is not part of it."""
     names = {
         Path(record.picture).name for run in report.runs for record in (*run.checks, *run.retried) if record.picture
     }
@@ -44,7 +44,7 @@ def _refuse_links(source: Path, folder: Path, report: Report) -> None:
     for path in (*own, *(folder / "pictures" / name for name in sorted(names))):
         if path.exists() and not path.resolve().is_relative_to(folder.resolve()):
             raise ValueError(
-                f"{path} is a link to outside of its report, which is not followed; put the file itself there"
+                f"{path} is a link to outside of its report, which is not followed; replace it by the file itself"
             )
 
 

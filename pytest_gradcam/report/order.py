@@ -9,7 +9,7 @@ from pytest_gradcam.evidence.record import Outcome, Record
 from pytest_gradcam.report.document import Report
 
 _SHOWN = 5
-#: From the one that matters most.
+#: The most important first.
 OUTCOMES: tuple[Outcome, ...] = ("failed", "invalid", "no evidence", "passed")
 
 
@@ -19,7 +19,7 @@ def alarms(report: Report) -> Iterator[str]:
         yield f"Checks may be missing: {missing(report.gaps)}."
     for run in report.runs:
         if run.tests.get("error"):
-            yield f"{run.tests['error']} tests ended in an error in their set-up or tear-down."
+            yield f"{run.tests['error']} tests had an error in their set-up or tear-down."
         if run.unchecked:
             yield f"{len(run.unchecked)} tests have gradcam and made no check: {_some(run.unchecked)}."
         if run.retried:
@@ -52,12 +52,12 @@ def worst_first(records: Iterable[Record]) -> list[Record]:
 
 
 def expected(record: Record) -> bool:
-    """Whether the check came out as its test wants it: passed, or in a test that passes because the check does not."""
+    """Whether the check ended as its test expects: it passed, or the test passes because it did not."""
     return record.outcome == "passed" or record.test_outcome in ("passed", "xfailed")
 
 
 def _margin(record: Record) -> float:
-    """How far the figure lies on the right side of its bound, in units of the bound; negative on the wrong side."""
+    """How far the figure is on the right side of its bound, in units of the bound; negative on the wrong side."""
     if record.figure is None or record.bound is None:
         return math.inf
     distance = record.figure - record.bound if record.direction == "at_least" else record.bound - record.figure

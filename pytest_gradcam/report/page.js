@@ -82,12 +82,12 @@ function wanted() {
   const outcomes = new Set(data.getAll("outcome").map((name) => strings.indexOf(name)));
   const check = index("check"), model = index("model"), requirement = index("requirement");
   const words = data.get("words").trim().toLowerCase();
-  const told = words ? strings.map((text) => text.toLowerCase().includes(words)) : null;
+  const matches = words ? strings.map((text) => text.toLowerCase().includes(words)) : null;
   return (one) => outcomes.has(one[OUTCOME])
     && (check === null || one[CHECK] === check)
     && (model === null || one[MODEL] === model)
     && (requirement === null || one[REQUIREMENTS].includes(requirement))
-    && (told === null || told[one[TEST]] || told[one[IMAGE]]);
+    && (matches === null || matches[one[TEST]] || matches[one[IMAGE]]);
 }
 
 function filter() {

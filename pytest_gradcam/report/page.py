@@ -186,7 +186,7 @@ def _record(record: Record, run: str) -> Iterator[tuple[str, str]]:
         ("duration", "" if record.duration is None else f"{record.duration:.3g} s"),
         ("test", record.test_outcome),
         ("place", f"check {record.number} of its test"),
-        ("run", run and f"the one that began {run}"),
+        ("run", run and f"began {run}"),
     ]
     return ((label, phrase) for label, phrase in known if phrase)
 

@@ -1,4 +1,4 @@
-"""Who ran what, when, and on what: read once per run, when a report is wanted."""
+"""Who ran what, when, and on what: read once per run, if a report is requested."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from uuid import uuid4
 
 from pytest_gradcam.report.document import Run
 
-#: Variables that say which job of which pipeline ran; none of them is a secret.
+#: Variables that say which job of which pipeline ran; none is a secret.
 _CI = (
     "CI",
     *("GITHUB_REPOSITORY", "GITHUB_WORKFLOW", "GITHUB_JOB", "GITHUB_RUN_ID", "GITHUB_RUN_ATTEMPT", "GITHUB_SHA"),

@@ -15,7 +15,7 @@ _PICTURES = 50
 
 
 def summary(records: Sequence[Record], *, report: str | None = None, verbosity: int = 0) -> Iterator[str]:
-    """How many checks came out how, the worst of them, where the pictures are, and the report's page if there is one.
+    """How many checks had which outcome, the worst of them, where the pictures are, and the report's page if there is one.
 
     Nothing for a quiet run, or one without checks and report; a line for each check of a verbose one.
     """
@@ -37,7 +37,7 @@ def summary(records: Sequence[Record], *, report: str | None = None, verbosity: 
 
 
 def warnings(run: Run, directory: str, problem: str) -> Iterator[str]:
-    """What a quiet run says too: tests that are missing, that made no check, or ran again; what the disk does not hold."""
+    """What even a quiet run says: tests that are missing, made no check or were rerun; what could not be written."""
     if run.gaps:
         yield f"WARNING: checks may be missing here: {missing(run.gaps)}"
     yield from _unchecked(run.unchecked)
@@ -55,7 +55,7 @@ def warnings(run: Run, directory: str, problem: str) -> Iterator[str]:
 def _unchecked(tests: Sequence[str]) -> Iterator[str]:
     if tests:
         yield (
-            f"WARNING: {len(tests)} tests have gradcam and made no check (parentheses forgotten? a figure that is not "
+            f"WARNING: {len(tests)} tests have gradcam and made no check (parentheses forgotten? a figure not "
             "asserted?); gradcam_unchecked = fail makes them fail, allow is silent:"
         )
         yield from _first(tests)
@@ -70,8 +70,8 @@ def _retried(records: Sequence[Record]) -> Iterator[str]:
 def counts(records: Sequence[Record]) -> str:
     """'3 checks: 1 failed, 2 passed'."""
     found = Counter(record.outcome for record in records)
-    told = ", ".join(f"{found[outcome]} {outcome}" for outcome in OUTCOMES if found[outcome])
-    return f"{len(records)} checks" + (f": {told}" if told else "")
+    outcomes = ", ".join(f"{found[outcome]} {outcome}" for outcome in OUTCOMES if found[outcome])
+    return f"{len(records)} checks" + (f": {outcomes}" if outcomes else "")
 
 
 def _worst(records: Sequence[Record]) -> Iterator[str]:
@@ -80,7 +80,7 @@ def _worst(records: Sequence[Record]) -> Iterator[str]:
     shown = bad[:_WORST] + [record for record in records if record.picture and record not in bad[:_WORST]]
     yield from (_line(record, record.picture or record.test) for record in shown[: _WORST + _PICTURES])
     if len(shown) > _WORST + _PICTURES:
-        yield f"... and {len(shown) - _WORST - _PICTURES} more pictures beside them"
+        yield f"... and {len(shown) - _WORST - _PICTURES} more pictures next to them"
     unseen = len([record for record in bad[_WORST:] if not record.picture])
     if unseen:
         yield f"... and {unseen} more that did not pass; -v lists them all"
@@ -93,9 +93,9 @@ def _line(record: Record, place: str) -> str:
 
 
 def baselines(written: Sequence[str], orphans: Sequence[str]) -> Iterator[str]:
-    """Which baselines were written, and which belong to no test any more."""
+    """Which baselines were written, and which no longer belong to a test."""
     if written:
-        yield f"{len(set(written))} baselines written, which nothing was compared with; look at the changes, commit them:"
+        yield f"{len(set(written))} baselines written, with nothing compared; look at the changes, then commit them:"
         yield from _first(sorted(set(written)))
     if orphans:
         yield f"{len(set(orphans))} baselines belong to no test of their file; rename or delete them:"

@@ -19,7 +19,7 @@ _PICTURE = re.compile(r"-[0-9a-f]{8}-\d+-\w+(-try\d+)?\.png$")  # how the names 
 
 
 def write(report: Report, directory: Path) -> None:
-    """The directory holds the report, and nothing more of the one that it held before.
+    """Write the report to the directory, and remove what is left of an earlier one.
 
     Each file appears whole, the manifest last. Raises OSError if the disk cannot be written to.
     """
@@ -50,8 +50,8 @@ def refuse_foreign(directory: Path, setting: str) -> None:
     foreign = [name for name in names if name not in ours]
     if foreign:
         raise SettingsError(
-            f"{setting} = {baseline_paths.shown(directory)!r} would replace {', '.join(foreign)}, which no run of "
-            "pytest-gradcam left there as they are; choose another directory, or remove them"
+            f"{setting} = {baseline_paths.shown(directory)!r} would replace files that are not as a run of "
+            f"pytest-gradcam left them ({', '.join(foreign)}); choose another directory, or remove them"
         )
 
 

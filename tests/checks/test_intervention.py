@@ -273,10 +273,14 @@ def test_others_that_hold_the_same_donate_nothing():
 def test_one_check_is_two_batches_at_the_most():
     model, sizes = Reads(DISC), []
     model.register_forward_hook(lambda module, inputs, output: sizes.append(len(output)))
-    Explainer(model).assert_relies_on(scene(), DISC)
+    explainer = Explainer(model)
+    explainer.assert_relies_on(scene(), DISC)
+    assert sizes == [2, 1, 11]  # two to see once whether images mix in a batch
+    sizes.clear()
+    explainer.assert_relies_on(scene(), DISC)
     assert len(sizes) == 1
     sizes.clear()
-    Explainer(model).assert_relies_on(scene(), DISC, others=[scene(i, i % 3, i % 3) for i in range(1, 30)])
+    explainer.assert_relies_on(scene(), DISC, others=[scene(i, i % 3, i % 3) for i in range(1, 30)])
     assert len(sizes) == 2
 
 

@@ -165,7 +165,7 @@ def test_a_heatmap_is_not_compared_with_itself():
 
 
 def test_an_unknown_kind_is_no_verdict():
-    with pytest.raises(HeatmapError, match="kind='cosine' is no similarity"):
+    with pytest.raises(HeatmapError, match="kind='cosine' is not a similarity"):
         spot(1, 1).assert_similar(spot(1, 1), kind="cosine")
 
 

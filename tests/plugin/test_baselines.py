@@ -33,9 +33,7 @@ def test_written_on_purpose_and_compared_from_then_on(colour_project, workers):
     colour_project.makepyfile(test_b=ONE)
     result = colour_project.runpytest_inprocess("--gradcam-update", "-W", "error", *workers)
     result.assert_outcomes(passed=8)
-    result.stdout.fnmatch_lines(
-        ["10 baselines written, which nothing was compared with; *", "  __gradcam__/test_a/*-1.npz"]
-    )
+    result.stdout.fnmatch_lines(["10 baselines written, with nothing compared; *", "  __gradcam__/test_a/*-1.npz"])
     result.stdout.no_fnmatch_line("*checks: *")
     before = files(colour_project)
     assert len(before) == 10
@@ -149,7 +147,9 @@ def test_an_update_is_no_setting(colour_project):
     colour_project.makepyfile(ONE)
     result = colour_project.runpytest_inprocess("-o", "gradcam_update=true")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["*gradcam_update is for one run, not for every run; give --gradcam-update *"])
+    result.stderr.fnmatch_lines(
+        ["*gradcam_update applies to one run and cannot be configured; give --gradcam-update *"]
+    )
 
 
 def test_heatmaps_that_are_not_similar_fail(colour_project):

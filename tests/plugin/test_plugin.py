@@ -299,8 +299,8 @@ class TestUsageErrors:
         [
             (
                 "laier='a'",
-                "@pytest.mark.gradcam does not know 'laier'; expected layer, method, gate, mispredicted, target; "
-                "did you mean 'layer'?",
+                "@pytest.mark.gradcam does not know 'laier'; expected layer, method, gate, mispredicted, unchecked, "
+                "target; did you mean 'layer'?",
             ),
             ("method='gradcm'", "did you mean 'gradcam'"),
             ("'layer4'", "keywords only"),
@@ -329,10 +329,11 @@ class TestFirstMistakes:
         self.one_line(pytester, "no model is configured; set gradcam_model =")
 
     def test_a_misspelt_torchvision_name(self, pytester):
+        """The run does not begin."""
         pytester.makepyfile("def test_it(gradcam): pass")
-        self.one_line(
-            pytester, "torchvision has no model 'resnet5O'; did you mean", "--gradcam-model=torchvision:resnet5O"
-        )
+        result = pytester.runpytest_inprocess("--gradcam-model=torchvision:resnet5O")
+        assert result.ret == pytest.ExitCode.USAGE_ERROR
+        result.stderr.fnmatch_lines(["ERROR: torchvision has no model 'resnet5O'; did you mean*"])
 
     def test_a_class_name_that_does_not_exist(self, colour_project):
         colour_project.makepyfile("def test_it(gradcam): gradcam('square.png', 'rde')")
@@ -348,7 +349,9 @@ class TestFirstMistakes:
     def test_an_unreadable_image(self, colour_project):
         (colour_project.path / "broken.png").write_bytes(b"not a picture")
         colour_project.makepyfile("def test_it(gradcam): gradcam('broken.png', 'red')")
-        self.one_line(colour_project, "HeatmapError: broken.png is not an image file", errors=0, failed=1)
+        self.one_line(
+            colour_project, "HeatmapError: broken.png is not an image file that is read here", errors=0, failed=1
+        )
 
     def test_weights_that_do_not_fit(self, colour_project):
         import torch
@@ -356,7 +359,7 @@ class TestFirstMistakes:
         torch.save({"features.weight": torch.zeros(2, 3, 4, 4), "head": torch.zeros(1)}, colour_project.path / "w.pt")
         colour_project.makepyfile("def test_it(gradcam): pass")
         words = "1 unexpected (head); 1 of another shape (features.weight)"
-        self.one_line(colour_project, f"the weights in w.pt do not fit Colour: {words}", "--gradcam-weights=w.pt")
+        self.one_line(colour_project, f"the weights in *w.pt do not fit Colour: {words}", "--gradcam-weights=w.pt")
 
     def test_random_weights_warn(self, pytester):
         pytester.makepyfile("def test_it(gradcam): pass")

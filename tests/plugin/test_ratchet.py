@@ -55,9 +55,9 @@ def test_a_fall_is_shown_and_fails_the_gate_although_all_tests_pass(project, wor
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines(
         [
-            "1 worse in the mean over the images:",
+            "1 worse on average over the images:",
             "  test_a.py::test_focus focus_avoids: worse by * % of its bound over 1 images (no p-value: 1 changed*",
-            "REGRESSION: test_a.py::test_focus focus_avoids got worse by * % of its bound in the mean, 5.0 % are allowed",
+            "REGRESSION: test_a.py::test_focus focus_avoids got worse by * % of its bound on average, 5.0 % are allowed",
         ]
     )
 
@@ -66,7 +66,7 @@ def test_without_the_gate_it_decides_nothing(project):
     worsen(project)
     result = project.runpytest_inprocess(COMPARE)
     assert result.ret == pytest.ExitCode.OK
-    result.stdout.fnmatch_lines(["1 worse in the mean over the images:"])
+    result.stdout.fnmatch_lines(["1 worse on average over the images:"])
     result.stdout.no_fnmatch_line("*REGRESSION*")
 
 

@@ -118,7 +118,9 @@ class TestForeignFiles:
         (project.path / "site/index.html").write_text("my page")
         result = project.runpytest_inprocess("--gradcam-report=site")
         assert result.ret == pytest.ExitCode.USAGE_ERROR
-        result.stderr.fnmatch_lines(["*gradcam_report = 'site' would replace index.html, which no run of*"])
+        result.stderr.fnmatch_lines(
+            ["*gradcam_report = 'site' would replace files that are not as a run of*(index.html)*"]
+        )
         assert (project.path / "site/index.html").read_text() == "my page"
 
     def test_one_with_other_files_and_one_of_ours_are_not(self, project):

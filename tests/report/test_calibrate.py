@@ -81,7 +81,7 @@ def test_a_run_that_is_not_good_is_refused_unless_told():
         calibrate.propose(run)
     proposal = propose(*run, despite_failures=True)
     assert proposal.figures == (0.8,)
-    assert "2 that did not pass, or have no figure, are left out" in proposal.notes
+    assert "2 did not pass or have no figure, and are left out" in proposal.notes
 
 
 @pytest.mark.parametrize("run", [[], [record(None)], [record(0.5, bound=None)]])
@@ -106,7 +106,7 @@ def test_what_survives_a_perturbation_has_an_argument_of_its_own(kind, figure, t
     name, _, value = text.partition("=")
     arguments = dict.fromkeys(["score_within", "mass_at_least", "similarity_at_least"])
     arguments[name] = bounds.lift(1.8) if "lift" in value else float(value)
-    assert criteria.criteria(same_class=False, **arguments)
+    assert criteria.Bounds(same_class=False, **arguments).criteria(mask=True)
 
 
 def test_a_class_that_is_kept_has_no_bound_to_propose():
@@ -165,7 +165,7 @@ def test_a_run_that_is_not_whole_is_no_ground(tmp_path, capsys, about, reason):
 
 def test_a_bound_that_chance_would_keep_says_so():
     run = [record(0.9, mask_area=area) for area in (0.1, 0.82, 0.9)]
-    assert any("chance alone would keep it on 2 of 3 masks" in note for note in propose(*run).notes)
+    assert any("on 2 of 3 masks, which are large, chance alone would meet it" in note for note in propose(*run).notes)
     assert not any("chance" in note for note in propose(record(0.9, mask_area=0.5)).notes)
 
 

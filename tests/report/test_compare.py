@@ -162,7 +162,7 @@ class TestGate:
         assert found.regressions(0.25) == ()
         [sentence] = found.regressions(0.24)
         assert sentence == (
-            "test_a.py::test_x focus_within got worse by 25.0 % of its bound in the mean, 24.0 % are allowed"
+            "test_a.py::test_x focus_within got worse by 25.0 % of its bound on average, 24.0 % are allowed"
         )
 
     def test_images_that_got_better_count_against_those_that_got_worse(self):
@@ -260,10 +260,10 @@ def test_the_lines_say_what_moved_and_by_how_much():
         "  test_a.py::test_x[2] focus_within (2.png): failed at 0.4, now passed at 0.6\n"
         "1 have a looser bound than before:\n"
         "  test_b.py::test_y focus_within ('cat', a.png): at_most=0.8, was 0.5\n"
-        "1 worse in the mean over the images:\n"
+        "1 worse on average over the images:\n"
         "  test_a.py::test_x focus_within: worse by 25.0 % of its bound over 4 images (no p-value: 3 changed, 6 needed); "
         "most 0.9 to 0.3 on 1.png\n"
-        "1 better in the mean over the images:\n"
+        "1 better on average over the images:\n"
         "  test_b.py::test_y focus_within: better by 20.0 % of its bound over 1 images (no p-value: 1 changed, 6 needed); "
         "most 0.2 to 0.1 on a.png"
     )

@@ -184,7 +184,7 @@ class TestMerge:
         (tmp_path / "site").mkdir()
         (tmp_path / "site/index.html").write_text("mine")
         assert main(["merge", str(tmp_path / "A"), "--into", str(tmp_path / "site")]) == 2
-        assert "would replace index.html" in capsys.readouterr().err
+        assert "left them (index.html)" in capsys.readouterr().err
         assert (tmp_path / "site/index.html").read_text() == "mine"
 
     @pytest.mark.parametrize("linked", ["evidence.json", "pictures", "pictures/a.png"])

@@ -99,7 +99,7 @@ class TestTerminal:
     def test_passed_checks_with_pictures_are_named(self):
         lines = list(summary([check(picture=f"pictures/{i}.png") for i in range(70)]))
         assert lines[1] == "passed      overlap       0.4, expected at least 0.3  pictures/0.png"
-        assert lines[-1] == "... and 10 more pictures beside them"
+        assert lines[-1] == "... and 10 more pictures next to them"
 
     @pytest.mark.parametrize("records", [[], [FAILED]])
     def test_quiet_says_nothing(self, records):
