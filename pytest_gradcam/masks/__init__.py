@@ -8,12 +8,14 @@ Bad input raises HeatmapError.
 """
 
 from pytest_gradcam.evidence.bounds import lift
-from pytest_gradcam.masks._annotations import from_cvat, from_labelme, from_voc
 from pytest_gradcam.masks._coco import from_coco
+from pytest_gradcam.masks._cvat import from_cvat
 from pytest_gradcam.masks._grow import dilate, grow_to_grid
 from pytest_gradcam.masks._invalid import invalid_pixels, invalid_pixels_by_kind
+from pytest_gradcam.masks._labelme import from_labelme
 from pytest_gradcam.masks._read import as_mask, load
 from pytest_gradcam.masks._shapes import border, box, boxes, circle, polygon
+from pytest_gradcam.masks._voc import from_voc
 
 __all__ = [
     "as_mask",

@@ -2,48 +2,100 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import reprlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pytest_gradcam.errors import HeatmapError
-from pytest_gradcam.validation import is_whole
+from pytest_gradcam.validation import is_flag, is_whole
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
 
 # Annotation tools write two decimals (COCO) or six of a share (YOLO): x + width may pass the edge by about this much.
 SLACK = 0.01
+#: Twice Pillow's MAX_IMAGE_PIXELS, above which it opens no image; a mask of it takes 179 MB.
+MOST_PIXELS = 178_956_970
+
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = 80
+
+
+def shown(value: object) -> str:
+    """The value's repr, cut to one short line: a polygon may have thousands of points."""
+    try:
+        return brief(_SHORT.repr(value.tolist() if isinstance(value, np.ndarray) else value))
+    except ValueError:  # an int of more digits than Python prints
+        return f"a value of type {type(value).__name__} that is too long to print"
+
+
+def brief(text: str) -> str:
+    """The text in one line of at most 200 characters."""
+    line = " ".join(text.split())
+    return line if len(line) <= 200 else f"{line[:140]}...{line[-40:]}"
+
+
+@contextmanager
+def naming(source: str) -> Iterator[None]:
+    """What is refused inside the block is said with the source: a file, or an entry in it."""
+    try:
+        yield
+    except HeatmapError as error:
+        error.args = (f"{source}: {error}",)
+        raise
 
 
 def size(shape: Sequence[int]) -> tuple[int, int]:
-    """The shape as (H, W). Raises HeatmapError unless it is two positive integers."""
-    if isinstance(shape, (str, bytes)) or not hasattr(shape, "__len__") or len(shape) != 2:
-        raise HeatmapError(f"shape={shape!r} is not an image size; pass (H, W), for an array image.shape[:2]")
+    """The shape as (H, W). Raises HeatmapError unless it is two positive integers, of no more than `MOST_PIXELS`."""
+    if isinstance(shape, (str, bytes)) or not isinstance(shape, (Sequence, np.ndarray)) or len(shape) != 2:
+        raise HeatmapError(f"shape={shown(shape)} is not an image size; pass (H, W), for an array image.shape[:2]")
     if not all(is_whole(side) and side > 0 for side in shape):
-        raise HeatmapError(f"shape={shape!r} is not an image size; pass (H, W) as two positive integers")
-    return int(shape[0]), int(shape[1])
+        raise HeatmapError(f"shape={shown(shape)} is not an image size; pass (H, W) as two positive integers")
+    height, width = int(shape[0]), int(shape[1])
+    if height * width > MOST_PIXELS:
+        raise HeatmapError(
+            f"shape={shown(shape)} is not an image size; expected at most {MOST_PIXELS:,} pixels in all; "
+            "pass (H, W), or cut the image into parts"
+        )
+    return height, width
 
 
 def coordinates(values: ArrayLike, expected: str, *, columns: int) -> Floats:
     """The values as finite float64 (n, columns), or (columns,) as they came. Raises HeatmapError with `expected`."""
     try:
         array = np.asarray(values)
-    except ValueError as error:
-        raise HeatmapError(f"{values!r} is not a table of coordinates; expected {expected}") from error
+    except (ValueError, OverflowError, RecursionError) as error:
+        raise HeatmapError(f"{shown(values)} is not a table of coordinates; expected {expected}") from error
     if array.dtype.kind not in "fiu" or not array.size or not array.ndim or array.shape[-1] != columns:
-        raise HeatmapError(f"{values!r} has shape {array.shape}; expected {expected} as real numbers")
+        raise HeatmapError(f"{shown(values)} has shape {array.shape}; expected {expected} as real numbers")
+    if holds_flags(values):
+        raise HeatmapError(f"{shown(values)} holds truth values; expected {expected} as real numbers")
     if not np.isfinite(array).all():
-        raise HeatmapError(f"{values!r} holds NaN or Inf; expected {expected} as finite numbers")
+        raise HeatmapError(f"{shown(values)} holds NaN or Inf; expected {expected} as finite numbers")
+    if np.abs(array.astype(np.float64)).max() > MOST_PIXELS:
+        raise HeatmapError(f"{shown(values)} lies beyond any image; expected {expected} in pixels; check the numbers")
     return array.astype(np.float64)
+
+
+def holds_flags(values: object) -> bool:
+    """Whether True or False is among the numbers of nested lists: NumPy makes 1 and 0 of them without a word."""
+    if not isinstance(values, (list, tuple)):
+        return is_flag(values)
+    kinds = set(map(type, values))
+    if kinds <= {int, float}:
+        return False
+    return bool in kinds or any(holds_flags(value) for value in values)
 
 
 def refuse_fractions(values: Floats, given: object, shape: tuple[int, int]) -> None:
     """Raise HeatmapError if the coordinates look like shares of the image: they would mark its first pixel."""
     if values.min() >= 0 and values.max() <= 1 and (values % 1 != 0).any():
         raise HeatmapError(
-            f"{given!r} looks like shares of the image; expected pixels; multiply x by {shape[1]} and y by {shape[0]}"
+            f"{shown(given)} looks like shares of the image; expected pixels; "
+            f"multiply x by {shape[1]} and y by {shape[0]}"
         )
 
 
@@ -52,7 +104,7 @@ def refuse_outside(points: Floats, given: object, shape: tuple[int, int]) -> Non
     height, width = shape
     if points.min() < -SLACK or points[:, 0].max() > width + SLACK or points[:, 1].max() > height + SLACK:
         raise HeatmapError(
-            f"{given!r} reaches outside the image of {width} x {height} px: x spans {_span(points[:, 0])}, "
+            f"{shown(given)} reaches outside the image of {width} x {height} px: x spans {_span(points[:, 0])}, "
             f"y {_span(points[:, 1])}; check the order of the coordinates and the size they were drawn at, or clip them"
         )
 
@@ -60,8 +112,13 @@ def refuse_outside(points: Floats, given: object, shape: tuple[int, int]) -> Non
 def occupied(mask: Bools, given: object) -> Bools:
     """The mask. Raises HeatmapError if it has no pixel."""
     if not mask.any():
-        raise HeatmapError(f"{given!r} holds no pixel's centre; expected coordinates in pixels; make it larger")
+        raise no_centre(given)
     return mask
+
+
+def no_centre(given: object) -> HeatmapError:
+    """What is said of coordinates that hold no pixel."""
+    return HeatmapError(f"{shown(given)} holds no pixel's centre; expected coordinates in pixels; make it larger")
 
 
 def _span(values: Floats) -> str:

@@ -15,11 +15,12 @@ from PIL import Image
 
 from pytest_gradcam import images
 from pytest_gradcam.errors import HeatmapError
-from pytest_gradcam.masks._arguments import Bools, size
+from pytest_gradcam.masks._arguments import Bools, brief, shown, size
 from pytest_gradcam.validation import is_whole
 
 Array = NDArray[Any]
 
+_NPY = b"\x93NUMPY"
 _ORIENTATION = 0x0112  # the EXIF tag
 _CONTENT = "expected two values: 0 and 1, or 0 and 255"
 
@@ -48,11 +49,13 @@ def load(path: str | os.PathLike[str], *, value: int | None = None) -> Bools:
     if value is None:
         return as_mask(path, name=name)
     if not is_whole(value):
-        raise HeatmapError(f"value={value!r} is not an id; pass an integer, one id at a time")
+        raise HeatmapError(f"value={shown(value)} is not an id; pass an integer, one id at a time")
     values = _flat(_from_file(path, name, as_labels=True), name)
-    selected: Bools = values == value
+    if values.dtype.kind not in "biuf":
+        raise HeatmapError(f"{name} has type {values.dtype}; expected label ids as numbers; save it as integers")
+    selected = np.asarray(values == value, np.bool_)
     if not selected.any():
-        raise HeatmapError(f"{name} holds no pixel of value {value}; it holds {_ids(values)}; pass one of these")
+        raise HeatmapError(f"{name} holds no pixel of value {shown(value)}; it holds {_ids(values)}; pass one of these")
     return selected
 
 
@@ -61,7 +64,7 @@ def _values(mask: object, name: str) -> Array:
     if isinstance(mask, (str, os.PathLike)):
         return _from_file(mask, name)
     if isinstance(mask, Image.Image):
-        return _from_image(mask, name)
+        return _from_pil(mask, name)
     if torch is not None and isinstance(mask, torch.Tensor):
         return _from_tensor(mask, name)
     if isinstance(mask, np.ma.MaskedArray):
@@ -86,13 +89,29 @@ def _from_tensor(mask: Any, name: str) -> Array:
 def _from_file(path: str | os.PathLike[str], name: str, *, as_labels: bool = False) -> Array:
     content = images.file_content(path, name)
     if Path(path).suffix.lower() == ".npy":
-        try:
-            array: Array = np.load(io.BytesIO(content), allow_pickle=False)
-        except (OSError, ValueError, EOFError, SyntaxError) as error:
-            raise HeatmapError(f"{name} cannot be read ({error}); expected an array in an NPY file") from None
-        return array
+        return _from_npy(content, name)
     with images.open_image(content, name) as image:
         return _from_image(image, name, as_labels=as_labels)
+
+
+def _from_npy(content: bytes, name: str) -> Array:
+    if not content.startswith(_NPY):
+        raise HeatmapError(f"{name} is not an NPY file; expected one array, as numpy.save writes it; save it again")
+    try:
+        array: Array = np.load(io.BytesIO(content), allow_pickle=False)
+    # NumPy reads the header as Python text: it fails with nearly every kind of error, as does an array beyond memory.
+    except Exception as error:
+        raise HeatmapError(f"{name} cannot be read ({brief(str(error))}); expected an array in an NPY file") from None
+    return array
+
+
+def _from_pil(image: Image.Image, name: str) -> Array:
+    try:
+        return _from_image(image, name)
+    except HeatmapError:
+        raise
+    except (OSError, SyntaxError, EOFError, ValueError) as error:  # Pillow decodes on first use
+        raise HeatmapError(f"{name} cannot be read ({brief(str(error))}); check that its file is whole") from error
 
 
 def _from_image(image: Image.Image, name: str, *, as_labels: bool = False) -> Array:

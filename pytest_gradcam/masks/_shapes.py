@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Literal
 
@@ -9,7 +10,18 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from pytest_gradcam.errors import HeatmapError
-from pytest_gradcam.masks._arguments import Bools, Floats, coordinates, occupied, refuse_fractions, refuse_outside, size
+from pytest_gradcam.masks._arguments import (
+    Bools,
+    Floats,
+    coordinates,
+    no_centre,
+    occupied,
+    refuse_fractions,
+    refuse_outside,
+    shown,
+    size,
+)
+from pytest_gradcam.masks._raster import fill
 from pytest_gradcam.validation import is_whole, number
 
 BoxFormat = Literal["xyxy", "xywh", "cxcywh"]
@@ -22,28 +34,38 @@ def box(shape: Sequence[int], corners: ArrayLike, *, format: BoxFormat = "xyxy")
     Raises HeatmapError for a box that reaches outside the image, is reversed, empty or not finite, for shares of the
     image instead of pixels, and for an unknown format.
     """
-    height, width = size(shape)
-    values = coordinates(corners, "four numbers", columns=4)
-    if values.ndim != 1:
-        raise HeatmapError(f"{corners!r} has shape {values.shape}; expected one box; use masks.boxes for several")
-    x0, y0, x1, y1 = _edges(values, format)
-    if not (x0 < x1 and y0 < y1):
-        raise HeatmapError(
-            f"{corners!r} as {format} runs from x {x0:g} to {x1:g} and y {y0:g} to {y1:g}; expected the smaller "
-            "number first; check the format: xyxy, xywh or cxcywh"
-        )
-    refuse_fractions(values, corners, (height, width))
-    refuse_outside(np.array([[x0, y0], [x1, y1]]), corners, (height, width))
-    y, x = _centres(height, width)
-    return occupied((x0 <= x) & (x < x1) & (y0 <= y) & (y < y1), corners)
+    mask = np.zeros(size(shape), bool)
+    mask[_rows_and_columns(mask.shape, corners, format)] = True
+    return mask
 
 
 def boxes(shape: Sequence[int], corners: Sequence[ArrayLike], *, format: BoxFormat = "xyxy") -> Bools:
     """The union of one or more boxes, each read as `box` reads it; raises HeatmapError as `box` does, and for none."""
-    parts = [box(shape, one, format=format) for one in corners]
-    if not parts:
+    mask = np.zeros(size(shape), bool)
+    for one in corners:
+        mask[_rows_and_columns(mask.shape, one, format)] = True
+    if not mask.any():
         raise HeatmapError("there are no boxes; expected at least one; leave the check out if nothing is marked")
-    return np.asarray(np.any(parts, axis=0))
+    return mask
+
+
+def _rows_and_columns(shape: tuple[int, int], corners: ArrayLike, format: BoxFormat) -> tuple[slice, slice]:
+    values = coordinates(corners, "four numbers", columns=4)
+    if values.ndim != 1:
+        raise HeatmapError(f"{shown(corners)} has shape {values.shape}; expected one box; use masks.boxes for several")
+    x0, y0, x1, y1 = _edges(values, format)
+    if not (x0 < x1 and y0 < y1):
+        raise HeatmapError(
+            f"{shown(corners)} as {format} runs from x {x0:g} to {x1:g} and y {y0:g} to {y1:g}; expected the smaller "
+            "number first; check the format: xyxy, xywh or cxcywh"
+        )
+    refuse_fractions(values, corners, shape)
+    refuse_outside(np.array([[x0, y0], [x1, y1]]), corners, shape)
+    # The first centre at or after an edge, in the column or row of that index.
+    left, top, right, bottom = (max(math.ceil(edge - 0.5), 0) for edge in (x0, y0, x1, y1))
+    if min(right, shape[1]) <= left or min(bottom, shape[0]) <= top:
+        raise no_centre(corners)
+    return slice(top, bottom), slice(left, right)
 
 
 def polygon(shape: Sequence[int], points_xy: ArrayLike) -> Bools:
@@ -62,7 +84,9 @@ def union_of_polygons(shape: tuple[int, int], rings: Sequence[ArrayLike]) -> Boo
     together = np.concatenate(points)
     refuse_fractions(together, rings, shape)
     refuse_outside(together, rings, shape)
-    return occupied(np.any([_filled(shape, ring) for ring in points], axis=0), rings)
+    mask = np.zeros(shape, bool)
+    fill(mask, points)
+    return occupied(mask, rings)
 
 
 def circle(shape: Sequence[int], center_xy: ArrayLike, radius: float) -> Bools:
@@ -81,11 +105,12 @@ def ellipse(shape: tuple[int, int], center_xy: ArrayLike, radii_xy: Sequence[flo
     radii = coordinates(radii_xy, "two radii", columns=2)
     if centre.ndim != 1 or radii.min() <= 0:
         raise HeatmapError(
-            f"{center_xy!r} with radii {radii_xy!r} is not an ellipse; expected one point and positive radii"
+            f"{shown(center_xy)} with radii {shown(radii_xy)} is not an ellipse; expected one point and positive radii"
         )
     refuse_fractions(np.append(centre, radii), (center_xy, radii_xy), shape)
     refuse_outside(centre[None], center_xy, shape)
     y, x = _centres(*shape)
+    radii = np.maximum(radii, 1e-60)  # below it the products vanish, and all pixels would be inside
     # Products, because quotients are rounded: of a circle of radius 5, the point (3, 4) lies on the rim.
     inside = ((x - centre[0]) * radii[1]) ** 2 + ((y - centre[1]) * radii[0]) ** 2 <= radii.prod() ** 2
     return occupied(inside, (center_xy, radii_xy))
@@ -99,7 +124,7 @@ def border(shape: Sequence[int], width: int) -> Bools:
     tall, wide = size(shape)
     if not is_whole(width) or not 1 <= width <= (min(tall, wide) - 1) // 2:
         raise HeatmapError(
-            f"width={width!r} is not a border of an image of {wide} x {tall} px; pass an integer from 1 to "
+            f"width={shown(width)} is not a border of an image of {wide} x {tall} px; pass an integer from 1 to "
             f"{(min(tall, wide) - 1) // 2}"
         )
     mask = np.ones((tall, wide), bool)
@@ -115,21 +140,16 @@ def _edges(values: Floats, format: str) -> tuple[float, float, float, float]:
         return a, b, a + c, b + d
     if format == "cxcywh":
         return a - c / 2, b - d / 2, a + c / 2, b + d / 2
-    raise HeatmapError(f"format={format!r} is not a box format; pass 'xyxy', 'xywh' or 'cxcywh'")
+    raise HeatmapError(f"format={shown(format)} is not a box format; pass 'xyxy', 'xywh' or 'cxcywh'")
 
 
 def _ring(points_xy: ArrayLike) -> Floats:
     points = coordinates(points_xy, "three or more points (x, y)", columns=2)
     if points.ndim != 2 or len(points) < 3:
-        raise HeatmapError(f"{points_xy!r} has shape {points.shape}; expected (n, 2) with three or more points (x, y)")
+        raise HeatmapError(
+            f"{shown(points_xy)} has shape {points.shape}; expected (n, 2) with three or more points (x, y)"
+        )
     return points
-
-
-def _filled(shape: tuple[int, int], points: Floats) -> Bools:
-    from skimage.draw import polygon2mask
-
-    # scikit-image puts the centre of the first pixel at 0 and takes rows before columns.
-    return np.asarray(polygon2mask(shape, points[:, ::-1] - 0.5), np.bool_)
 
 
 def _centres(height: int, width: int) -> tuple[Floats, Floats]:

@@ -68,12 +68,18 @@ class TestLabelme:
             (labelme(RECTANGLE, POLYGON), r"marks no 'car'; it holds 'logo', 'person'; pass one of these"),
             (labelme(), "marks no 'car'; it holds nothing"),
             (labelme(RECTANGLE, imageWidth=40), r"of an image of \(12, 40\) \(H, W\), not \(12, 20\)"),
-            ({"images": []}, r"\['images'\] is not labelme content; expected 'shapes'"),
+            (
+                {"images": []},
+                r"labelme content, with \['images'\], is not what labelme writes; expected a list 'shapes'",
+            ),
             (
                 labelme({"label": "car", "shape_type": "line", "points": [[1, 1], [5, 5]]}),
                 "labelme line, which is not read",
             ),
-            (labelme({"label": "car", "shape_type": "rectangle", "points": [[1, 1]]}), "has 1 points; expected two"),
+            (
+                labelme({"label": "car", "shape_type": "rectangle", "points": [[1, 1]]}),
+                r"'car': the labelme rectangle has points of shape \(1, 2\); expected two",
+            ),
             (labelme({"label": "car", "shape_type": "rectangle", "points": []}), r"two points \(x, y\)"),
             (
                 labelme({"label": "car", "shape_type": "polygon", "points": [[1, 1], [5, 5], [50, 2]]}),
@@ -81,7 +87,7 @@ class TestLabelme:
             ),
             (
                 labelme({"label": "car", "shape_type": "mask", "points": [[5, 3], [6, 4]], "mask": "AAAA"}),
-                "the labelme mask 'car' cannot be read",
+                r"shapes\[0\] 'car': the labelme mask is not an image file",
             ),
             (
                 labelme({"label": "car", "shape_type": "mask", "points": [[15, 3], [23, 6]], "mask": encoded(PERSON)}),
@@ -96,7 +102,7 @@ class TestLabelme:
     def test_no_json(self, tmp_path: Path) -> None:
         (tmp_path / "a.json").write_text("[1, 2]")
         (tmp_path / "b.json").write_text("{")
-        for name, message in (("a", "holds a list"), ("b", "cannot be read"), ("c", "cannot be read")):
+        for name, message in (("a", "holds a list"), ("b", "cannot be read"), ("c", "there is no labelme file")):
             with pytest.raises(HeatmapError, match=message):
                 masks.from_labelme(tmp_path / f"{name}.json", SHAPE)
 
@@ -127,7 +133,7 @@ class TestVoc:
         [
             ([voc_object("person", 6, 4, 14, 7)], "marks no 'car'; it holds 'person'"),
             ([voc_object("car", 6, 4, 24, 7)], "reaches outside the image of 20 x 12 px"),
-            (["<object><name>car</name></object>"], "'car' has no <bndbox>"),
+            (["<object><name>car</name></object>"], "'car': it has no <bndbox>"),
             (
                 [voc_object("car", 6, 4, 24, 7).replace("<xmin>6</xmin>", "")],
                 "<xmin> of <bndbox> is None; expected a number",
@@ -144,8 +150,8 @@ class TestVoc:
 
     def test_no_file_and_no_xml(self, tmp_path: Path) -> None:
         (tmp_path / "text.xml").write_text("not XML")
-        for name in ("text.xml", "nowhere.xml"):
-            with pytest.raises(HeatmapError, match="cannot be read"):
+        for name, message in (("text.xml", "cannot be read"), ("nowhere.xml", "there is no Pascal VOC file")):
+            with pytest.raises(HeatmapError, match=message):
                 masks.from_voc(tmp_path / name)
 
     @pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
@@ -204,7 +210,10 @@ class TestCvat:
             ('<box label="car" xtl="5" ytl="3" xbr="14"/>', "ybr of <box> is None; expected a number"),
             ('<polygon label="car" points="1,1;5,x;3,3"/>', "a point of <polygon> is 'x'; expected a number"),
             ('<polygon label="car" points="1,1;5;3,3"/>', "three or more points"),
-            ('<mask label="car" rle="1,3" left="4" top="5" width="3" height="2"/>', "does not add up to 6 pixels"),
+            (
+                '<mask label="car" rle="1,3" left="4" top="5" width="3" height="2"/>',
+                "add up to 4 pixels; expected integers",
+            ),
             ('<mask label="car" rle="0,6" left="18" top="5" width="3" height="2"/>', "reaches outside the image"),
         ],
     )

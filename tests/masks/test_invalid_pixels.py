@@ -253,7 +253,7 @@ class TestNotFinite:
         tensor[1, 7, 8] = torch.nan
         assert list(masks.invalid_pixels_by_kind(tensor)) == ["not_finite"]
         assert np.argwhere(masks.invalid_pixels(tensor)).tolist() == [[7, 8]]
-        with pytest.raises(HeatmapError, match="'dead' cannot be told .* before its normalisation"):
+        with pytest.raises(HeatmapError, match="'dead' cannot be detected .* before its normalisation"):
             masks.invalid_pixels(tensor, kinds=["dead"])
 
     def test_all_not_finite(self) -> None:
