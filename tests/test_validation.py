@@ -90,3 +90,10 @@ def test_what_is_no_flag_is_refused(value):
 def test_numpy_is_not_loaded_for_it():
     code = "import sys; from pytest_gradcam.validation import flag; flag('on', True); assert 'numpy' not in sys.modules"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("value", [10**400, 10**5000, [0] * 1000], ids=["long", "too long to print", "list"])
+def test_values_of_any_length_are_said_in_a_short_line(value):
+    text = said(validation.number, "x", value, "a number")
+    assert len(text) < 260
+    assert text.endswith("; expected a number")
