@@ -24,7 +24,8 @@ from pytest_gradcam.cam.guard import forward, random_states_kept, seed_all, unto
 from pytest_gradcam.cam.identity import Identity, about, describe
 from pytest_gradcam.cam.inputs import Input, Reader, batches, stack
 from pytest_gradcam.cam.layers import Candidate, Choice, choose
-from pytest_gradcam.cam.outputs import Goal, class_scores, per_image, resolve
+from pytest_gradcam.cam.output_kind import Asked, OutputKind, OutputReader
+from pytest_gradcam.cam.outputs import Goal, class_row, per_image, resolve
 from pytest_gradcam.cam.preprocess import Preprocess
 from pytest_gradcam.cam.redraw import copied, redrawn
 from pytest_gradcam.cam.segmentation import explain_region
@@ -54,8 +55,8 @@ class Engine:
     `layer` is a module's dotted name, by default the deepest place where the choice is sound; `method` a name from
     `pytest_gradcam.settings.METHODS`; `preprocess` a callable from a PIL image to a float tensor (C, H, W), not needed
     for tensors; `classes` names in the order of the scores, or a dict name -> index; `device` "auto" (where the model
-    is), or one that the model is moved to; `batch_size` the images in one forward pass at the most; `cache` keeps
-    heatmaps from one call to the next; without one each call computes its own.
+    is), or one that the model is moved to; `batch_size` the images in one forward pass at the most; `asked` what is said
+    of the output; `cache` keeps heatmaps from one call to the next; without one each call computes its own.
     Raises HeatmapError for what cannot work with any image.
     """
 
@@ -69,6 +70,7 @@ class Engine:
         device: str | torch.device = "auto",
         batch_size: int = 16,
         *,
+        asked: Asked = Asked(),  # noqa: B008 - frozen
         cache: HeatmapCache | None = None,
     ) -> None:
         if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
@@ -78,6 +80,7 @@ class Engine:
         self._network = unwrap(model)
         self._layer = layer
         self._names = ClassNames(classes)
+        self._outputs_of = OutputReader(asked, self._names)
         self._batch_size = batch_size
         self._reader = Reader(preprocess, self._network)
         self._cache = cache
@@ -100,7 +103,14 @@ class Engine:
 
     def identified(self, subject: _Subject, image: Any = None) -> _Subject:
         """The subject, or record, with all that is said of the model, and of the image if it is about one."""
+        kind = self._outputs_of.last
+        subject = replace(subject, output=str(kind), task=kind.task)
         return about(subject, self._identity.model(), None if image is None else self.read(image))
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether the classes of the model do not compete; False before the first image."""
+        return self._outputs_of.last.multi
 
     @property
     def names(self) -> ClassNames:
@@ -141,11 +151,11 @@ class Engine:
         return self._heatmaps(ready, goals, layer, method, shared=True)
 
     def predict(self, images: Sequence[Any]) -> NDArray[np.float32]:
-        """The model's scores (N, classes) for N images, not scaled; for a model with one logit its negative and it."""
+        """The model's logits (N, classes) for N images; for a model with one logit its negative and it."""
         ready = [self.read(image) for image in images]
         rows: dict[int, NDArray[np.float32]] = {}
         for place, output in self._outputs(ready):
-            rows[place] = class_scores(output).row.float().cpu().numpy()
+            rows[place] = class_row(output).float().cpu().numpy()
         return np.stack([rows[place] for place in range(len(ready))]) if ready else np.zeros((0, 0), np.float32)
 
     def scores(self, images: Sequence[Any], target: Target = None) -> NDArray[np.float64]:
@@ -154,7 +164,7 @@ class Engine:
         `target` None is the class that is predicted for the first image.
         """
         goal, found = resolve(target, self._names), {}
-        for place, output in self._outputs([self.read(image) for image in images]):
+        for place, output in self._outputs([self.read(image) for image in images], goal.function):
             goal = goal.settled(output)
             found[place] = float(goal.score(output))
         return np.array([found[place] for place in sorted(found)])
@@ -187,12 +197,23 @@ class Engine:
         other._choices = OrderedDict(self._choices)
         return other
 
-    def _outputs(self, ready: Sequence[Input]) -> Iterator[tuple[int, Any]]:
-        """The place of each input, and the model's output for it."""
+    def _outputs(self, ready: Sequence[Input], function: Any = None) -> Iterator[tuple[int, Any]]:
+        """The place of each input, and its logits; for a callable what the model returned."""
         for places in batches(ready, self._batch_size):
             with untouched(self._network), torch.no_grad():
-                output = forward(self._network, stack([ready[place] for place in places], self._network))
+                inputs = stack([ready[place] for place in places], self._network)
+                with self._read(inputs, function):
+                    output = forward(self._network, inputs)
             yield from ((place, per_image(output, i, len(places))) for i, place in enumerate(places))
+
+    @contextmanager
+    def _read(self, inputs: Tensor, function: Any, *, dense: bool = False) -> Iterator[OutputKind]:
+        """Inside, the model returns logits, if no callable reads its output itself. The caller holds the guard."""
+        if function is not None:
+            yield OutputKind()
+            return
+        with self._outputs_of.reading(self._network, inputs, dense=dense) as kind:
+            yield kind
 
     def _explain_dense(self, one: Input, target: Any, layer: str | None, method: str | None) -> Heatmap:
         """The heatmap of one object of a detector, or of one class of a segmenter."""
@@ -205,15 +226,18 @@ class Engine:
             )
         label = None if target.label is None else class_index(target.label, self._names)
         named = layer or self._layer
+        kind, name_of = OutputKind(), self._names.name
         with untouched(self._network):
-            image = stack([one], self._network)[0]
+            inputs = stack([one], self._network)
             if isinstance(target, Box):
-                seen = _in_view(target, one)
-                found = explain_box(self._network, image, seen, label, layer=named, name_of=self._names.name)
+                found = explain_box(self._network, inputs[0], _in_view(target, one), label, layer=named, name_of=name_of)
             else:
-                mask = None if target.mask is None else one.carry(target.mask).pixels
+                seen = target if target.mask is None else replace(target, mask=one.carry(target.mask).pixels)
                 assert label is not None
-                found = explain_region(self._network, image, target, label, mask, layer=named, name_of=self._names.name)
+                with self._read(inputs, None, dense=True) as kind:
+                    found = explain_region(
+                        self._network, inputs[0], seen, label, multi=kind.multi, layer=named, name_of=name_of
+                    )
         subject = Subject(
             target=self._names.name(found.label),
             target_index=found.label,
@@ -221,7 +245,8 @@ class Engine:
             layer=found.layer,
             method=found.method,
         )
-        return Heatmap(found.grid, one.shape, one.look, subject=self.identified(subject, one), carry=one.carry)
+        subject = replace(self.identified(subject, one), output=str(kind), task=kind.task)
+        return Heatmap(found.grid, one.shape, one.look, subject=subject, carry=one.carry)
 
     def _heatmaps(
         self,
@@ -263,7 +288,7 @@ class Engine:
             return [None] * len(ready)
         model = model_key(self._network, self._identity.read())
         return [
-            cache_key(model, one.tensor, goal, self._names, layer, method) if one.lasting else None
+            cache_key(model, one.tensor, goal, self._names, layer, method, self._outputs_of.asked) if one.lasting else None
             for one, goal in zip(ready, goals, strict=True)
         ]
 
@@ -282,11 +307,12 @@ class Engine:
         with untouched(self._network) as parts:
             who = self._identity.model(parts)
             inputs = stack(group[:1] if shared else group, self._network)
-            chosen = self._site(inputs, goals[0], layer)
-            maps = make(self._network, inputs, chosen.choice.site, goals, how, batch_size=self._batch_size)
+            with self._read(inputs, goals[0].function) as kind:
+                chosen = self._site(inputs, goals[0], layer)
+                maps = make(self._network, inputs, chosen.choice.site, goals, how, batch_size=self._batch_size)
         made = []
         for one, goal, output, score, grid in zip(group, goals, maps.outputs, maps.scores, maps.grids, strict=True):
-            subject = replace(goal.subject(output, score, self._names), layer=chosen.choice.site.name, method=how)
+            subject = replace(goal.subject(output, score, self._names, kind), layer=chosen.choice.site.name, method=how)
             made.append(Heatmap(grid, one.shape, one.look, subject=about(subject, who, one), carry=one.carry))
         return made, chosen.steady
 
@@ -296,7 +322,9 @@ class Engine:
             raise HeatmapError("no layer is in use yet: it is chosen on the first image; explain one, or pass layer=")
         one, goal, layer = self._asked
         with untouched(self._network):
-            return self._site(stack([one], self._network), goal, layer)
+            inputs = stack([one], self._network)
+            with self._read(inputs, goal.function):
+                return self._site(inputs, goal, layer)
 
     def _site(self, inputs: Tensor, goal: Goal, layer: str | None) -> _Chosen:
         key = (layer, tuple(inputs.shape[1:]), goal.function, anatomy(self._network))

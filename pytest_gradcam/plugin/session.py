@@ -152,6 +152,7 @@ class Models:
 
     def _explain(self, objects: Objects) -> ExplainedModel:
         from pytest_gradcam.cam.engine import Engine
+        from pytest_gradcam.cam.output_kind import Asked
         from pytest_gradcam.checks.gate import Gatekeeper
         from pytest_gradcam.questions.explained_model import ExplainedModel
 
@@ -163,6 +164,7 @@ class Models:
             objects.preprocess,
             objects.classes,
             batch_size=settings.batch_size,
+            asked=Asked(settings.output, settings.output_key, settings.task),
             cache=self._cache,
         )
         return ExplainedModel(engine, self.policy, Gatekeeper(engine))
@@ -183,7 +185,7 @@ def build_explainer(models: Models, objects: Objects) -> Explainer:
 
 def _content(classes: Any) -> object:
     """What a change of the class names would change."""
-    return tuple(classes.items()) if isinstance(classes, Mapping) else classes if classes is None else tuple(classes)
+    return repr(classes.items() if isinstance(classes, Mapping) else classes)
 
 
 def _heatmap_cache(settings: Settings, directory: Callable[[], Path] | None) -> HeatmapCache | None:
