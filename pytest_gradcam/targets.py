@@ -93,8 +93,8 @@ class ClassNames:
             what = f"{len(self._names)} class names" if self._complete else f"a class name for the index {last}"
             raise HeatmapError(
                 f"there {'are' if self._complete else 'is'} {what}, and the model gives {count} scores; expected one name for "
-                f"each score, in the order of the scores{two}. Check gradcam_classes (classes= of an Explainer), and a background "
-                "class too many or too few"
+                f"each score, in the order of the scores{two}. Check gradcam_classes (classes= of an Explainer), and whether "
+                "there is a background class"
             )
 
     def name(self, index: int) -> str:

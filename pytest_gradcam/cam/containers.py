@@ -81,10 +81,12 @@ def _at_key(output: Any, key: Key) -> Path:
     for word in [key] if isinstance(key, int) else str(key).split("."):
         inside = parts(at(output, tuple(path)))
         own = next((one for one in inside if one == word or str(one) == str(word)), None)
-        if own is None and isinstance(word, int) and -len(inside) <= word < len(inside):
-            own = list(inside)[word]  # an index into a dict or a dataclass
+        if own is None and re.fullmatch(r"-?\d+", str(word)) and -len(inside) <= int(word) < len(inside):
+            own = list(inside)[int(word)]  # from the end, or into a dict or a dataclass
         if own is None:
-            raise HeatmapError(f"output_key={key!r} is not in the model's output; expected a place in {describe(output)}")
+            raise HeatmapError(
+                f"output_key={key!r} is not in the model's output; expected a place in {describe(output)}"
+            )
         path.append(own)
     if not isinstance(at(output, tuple(path)), Tensor):
         raise HeatmapError(f"output_key={key!r} leads to no tensor; expected a place in {describe(output)}")

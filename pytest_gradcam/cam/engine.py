@@ -230,7 +230,9 @@ class Engine:
         with untouched(self._network):
             inputs = stack([one], self._network)
             if isinstance(target, Box):
-                found = explain_box(self._network, inputs[0], _in_view(target, one), label, layer=named, name_of=name_of)
+                found = explain_box(
+                    self._network, inputs[0], _in_view(target, one), label, layer=named, name_of=name_of
+                )
             else:
                 seen = target if target.mask is None else replace(target, mask=one.carry(target.mask).pixels)
                 assert label is not None
@@ -288,7 +290,9 @@ class Engine:
             return [None] * len(ready)
         model = model_key(self._network, self._identity.read())
         return [
-            cache_key(model, one.tensor, goal, self._names, layer, method, self._outputs_of.asked) if one.lasting else None
+            cache_key(model, one.tensor, goal, self._names, layer, method, self._outputs_of.asked)
+            if one.lasting
+            else None
             for one, goal in zip(ready, goals, strict=True)
         ]
 

@@ -294,7 +294,7 @@ def _sums(scores: Tensor) -> Tensor:
 
 
 def _norms(scores: Tensor) -> Tensor:
-    return scores.norm(dim=1)
+    return scores.square().sum(1).sqrt()
 
 
 def _constant(values: Tensor) -> bool:

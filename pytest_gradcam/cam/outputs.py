@@ -106,11 +106,7 @@ def class_seeds(goals: Sequence[Goal], output: Any) -> Tensor | None:
 
     Of one goal for each image, or all of one image. None for callables and for other outputs.
     """
-    if (
-        not isinstance(output, Tensor)
-        or output.ndim != 2
-        or any(goal.function for goal in goals)
-    ):
+    if not isinstance(output, Tensor) or output.ndim != 2 or any(goal.function for goal in goals):
         return None
     rows = output.detach()
     seeds = rows.new_zeros(len(goals), rows.shape[1])

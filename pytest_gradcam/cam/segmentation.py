@@ -99,9 +99,7 @@ def _correlation(values: Tensor, other: Tensor) -> float:
     return float((a * b).sum().abs() / (a.norm() * b.norm()).clamp_min(1e-30))
 
 
-def _pixels(
-    logits: Tensor, label: int, target: Region, multi: bool, name_of: Callable[[int], str]
-) -> Tensor:
+def _pixels(logits: Tensor, label: int, target: Region, multi: bool, name_of: Callable[[int], str]) -> Tensor:
     """The region (H, W) on the logits' device."""
     size, mask = tuple(logits.shape[1:]), target.mask
     if mask is None:

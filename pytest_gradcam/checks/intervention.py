@@ -18,7 +18,7 @@ from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.evidence import messages, settle
 from pytest_gradcam.evidence.record import Record
 from pytest_gradcam.questions.explained_model import ExplainedModel, ModelInput, Question
-from pytest_gradcam.questions.lead import Lead, lead_of
+from pytest_gradcam.questions.lead import Lead
 from pytest_gradcam.replacement import control_regions, fills
 from pytest_gradcam.targets import Target
 
@@ -102,7 +102,8 @@ def assert_ignores(
 ) -> None:
     """Replacing the masked pixels leaves the prediction: the margin of the target falls by at most this.
 
-    The margin is the lead of the target's logit over the best other class (over the other class of a `Contrast`).
+    The margin is the lead of the target's logit over the best other class (over the other class of a `Contrast`; of a
+    multi-label model the logit itself).
     A fall of 1 is the lead that the model's first class has over the second: in this image or, where `others` are
     passed, in the mean over it and up to nine of them, images of the same size for the model. The pixels take one
     colour, are inpainted and, where others are passed, filled with theirs, of another class if there are such: these
@@ -173,10 +174,11 @@ def _find(model: ExplainedModel, place: MaskedImage, question: Question, others:
             "the model gives every image the same scores, so it ignores them altogether; check the weights"
         )
     seen, after = scores[: 1 + len(beside)], scores[1 + len(beside) :]
-    lead, unit = lead_of(question.target, scores[0], model.engine.names), margins.unit(seen)
+    lead = model.lead(question.target, scores[0])
+    unit = margins.unit(seen, lead.of(seen) if lead.alone else None)
     falls = (lead.of(scores[:1]) - lead.of(after)) / unit
     tried = [_Tried(*both) for both in zip(changes, after, falls.tolist(), strict=False)]
-    telling = [one for one in tried if one.change.donor < 0 or seen[1 + one.change.donor].argmax() != lead.index]
+    telling = [one for one in tried if one.change.donor < 0 or not lead.is_predicted(seen[1 + one.change.donor])]
     fallback = bool(lead.of(after[-2:-1])[0] > margins.LEVEL * unit)
     tried = telling if fallback or any(one.change.donor >= 0 for one in telling) else tried
     return _Findings(place, lead, scores[0], unit, len(beside), tried, len(regions) - 1, float(falls[-1]), fallback)
@@ -227,7 +229,7 @@ def _settled(check: Record, found: _Findings) -> Record:
             "evidence is taken away, wherever that lies; pass others= that are predicted as another class, or an image of "
             "another class"
         )
-    if not moves and not wanted and check.predicted_index != check.target_index and -min(falls) > bound:
+    if not moves and not wanted and messages.is_mispredicted(check) and -min(falls) > bound:
         raise HeatmapError(
             f"without these pixels the margin of {check.target!r} {margins.change(min(falls))}: they speak against it, and may "
             f"well carry {check.predicted!r}, which the model predicts; leave target out to ask what the prediction owes them"
@@ -256,9 +258,9 @@ def _reach(figure: float, bound: float, moves: bool) -> str:
 
 
 def _advice(check: Record, found: _Findings) -> str:
-    if check.predicted_index != check.target_index:
+    if messages.is_mispredicted(check):
         return (
-            f"look at the picture; the model predicts {check.predicted!r}, so settle the prediction first, or leave target "
+            f"look at the picture; the model {messages.predicts(check)}, so settle the prediction first, or leave target "
             "out to see what it was predicted by"
         )
     more = "how certain this is, reliance(images, masks) on a set of images says"
@@ -273,6 +275,11 @@ def _described(model: ExplainedModel, check: Record, found: _Findings, question:
     """The record with the image, the target, and a row for each fill."""
     rows = [(_LABELS[fill], _phrase(model, found, fill)) for fill in _LABELS if found.at_mask(fill)]
     few = "the image's own lead" if not found.beside else f"the mean lead over {1 + found.beside} images"
+    lead = (
+        "of the class over 0, where it is neither found nor missed"
+        if found.lead.alone
+        else "of the first class over the second"
+    )
     return replace(
         check,
         **asdict(model.subject(found.place.one, found.scores, question.target)),
@@ -281,7 +288,7 @@ def _described(model: ExplainedModel, check: Record, found: _Findings, question:
         details=(
             *rows,
             ("rest", f"with all the rest replaced instead, the margin {margins.change(found.rest)}"),
-            ("unit", f"one unit is {found.unit:.3g} of logit: {few} of the first class over the second"),
+            ("unit", f"one unit is {found.unit:.3g} of logit: {few} {lead}"),
         ),
     )
 
@@ -289,7 +296,7 @@ def _described(model: ExplainedModel, check: Record, found: _Findings, question:
 def _phrase(model: ExplainedModel, found: _Findings, fill: str) -> str:
     """What one fill did to the class and the score."""
     first, index = found.at_mask(fill)[0], found.lead.index
-    before, after = (model.engine.names.name(int(row.argmax())) for row in (found.scores, first.scores))
+    before, after = (_predicted(model, found.lead, row) for row in (found.scores, first.scores))
     stays = f"{after!r} stays" if before == after else f"{before!r} becomes {after!r}"
     result, times = found.result(fill), len(found.at_mask(fill))
     mean = f"in the mean over {times} other images, " if times > 1 else ""
@@ -299,6 +306,13 @@ def _phrase(model: ExplainedModel, found: _Findings, fill: str) -> str:
         f"{stays}, score {found.scores[index]:.3g} to {first.scores[index]:.3g}; {mean}the margin "
         f"{margins.change(result.fall)}{control}{note}"
     )
+
+
+def _predicted(model: ExplainedModel, lead: Lead, row: NDArray[np.float32]) -> str:
+    """What the model predicts; where classes do not compete, whether it finds the one that is asked about."""
+    if not lead.alone:
+        return model.engine.names.name(int(row.argmax()))
+    return ("" if lead.is_predicted(row) else "no ") + model.engine.names.name(lead.index)
 
 
 def _against(result: FillResult) -> str:

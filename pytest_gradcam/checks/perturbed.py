@@ -38,7 +38,12 @@ class PerturbedImage:
 
     @property
     def keeps_class(self) -> bool:
-        """Whether the model predicts the same class. Raises HeatmapError if it predicts none."""
+        """Whether the model predicts the same class; of a multi-label model, whether it finds the target in both or neither.
+
+        Raises HeatmapError if it predicts none.
+        """
+        if self.before.subject.task == "multi":
+            return bool((self.before.score > 0) == (self.after.score > 0))
         before, after = self.before.subject.predicted_index, self.after.subject.predicted_index
         if before is None or after is None:
             raise HeatmapError(

@@ -27,6 +27,7 @@ from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.evidence import messages, settle
 from pytest_gradcam.evidence.record import Record
 from pytest_gradcam.questions.explained_model import ExplainedModel, ModelInput
+from pytest_gradcam.questions.lead import Lead
 from pytest_gradcam.questions.lead import margins as margins_of
 from pytest_gradcam.replacement import control_regions, fills
 from pytest_gradcam.targets import Target
@@ -75,7 +76,7 @@ def _measured(
     inputs = [place.one for place in (*places, *lacking)]
     before = scores_of(model.engine, inputs)
     classes = _classes(model, before, len(places), targets)
-    plan = _plan([*places, *lacking], len(places), classes, before.argmax(axis=1))
+    plan = _plan([*places, *lacking], len(places), classes, before, alone=model.engine.multi_label)
     falls, changes = _tried(model, plan, [*places, *lacking], len(places), before, classes)
     draw = partial(_draw, model, places, changes, classes)
     heat = _mean_heat(model, places, classes)
@@ -146,7 +147,9 @@ class _Plan:
         return [(i, place.filled(fill)) for i, place in enumerate(places)]
 
 
-def _plan(places: Sequence[MaskedImage], count: int, classes: Indices, predicted: Indices) -> _Plan:
+def _plan(
+    places: Sequence[MaskedImage], count: int, classes: Indices, before: NDArray[np.float32], *, alone: bool
+) -> _Plan:
     """The intervention that changes the place the most naturally, of those that the first `count` images allow.
 
     Images after those lack the artefact. There, both lots are inpainted: other images' pixels bring objects of their own,
@@ -156,7 +159,8 @@ def _plan(places: Sequence[MaskedImage], count: int, classes: Indices, predicted
         return _Plan("inpaint", "the same in the images without the artefact, which show what that costs by itself")
     if count == 1:
         return _Plan("colour", "with one image there are no others to take pixels from")
-    swap = arrange(places, predicted, lambda i, j: bool(predicted[j] != classes[i]))
+    predicted = before.argmax(axis=1)
+    swap = arrange(places, predicted, lambda i, j: not Lead(classes[i], alone=alone).is_predicted(before[j]))
     if swap.enough and not swap.same:
         return _Plan("swap", "the images are predicted as different classes, and the place differs between them", swap)
     paste = swap if swap.same else arrange(places, predicted, lambda i, j: True)
@@ -190,11 +194,13 @@ def _tried(
     after = scores_of(
         model.engine, [*(changed for group in groups for _, changed in group), *rest, own[0].emptied(level)]
     )
-    unit, lead = margins.unit(before[:count]), margins_of(before, classes)
+    of = partial(margins_of, alone=model.engine.multi_label)
+    lead = of(before, classes)
+    unit = margins.unit(before[:count], lead[:count] if model.engine.multi_label else None)
     falls, start = [], 0
     for group in groups:
         sources = np.array([i for i, _ in group], np.intp)
-        after_fill = margins_of(after[start : start + len(group)], classes[sources])
+        after_fill = of(after[start : start + len(group)], classes[sources])
         falls.append(_means((lead[sources] - after_fill) / unit, sources, len(places)))
         start += len(group)
     main, around, *others, cores = falls
@@ -208,7 +214,7 @@ def _tried(
         without=kept(main[count:]) if count < len(places) else None,
         worth=None if plan.patches is None else plan.patches.worth,
         alive=bool(np.ptp(np.concatenate([before, after]), axis=0).any()),
-        fallback=float((margins_of(after[[-1] * count], classes[:count]) > margins.LEVEL * unit).mean()),
+        fallback=float((of(after[[-1] * count], classes[:count]) > margins.LEVEL * unit).mean()),
         alike=len(set(classes[:count])) == 1,
     ), groups[0]
 

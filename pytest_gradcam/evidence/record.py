@@ -20,8 +20,9 @@ class Subject:
 
     `score` is the logit of the target for a classifier, for a callable what it returns; `probability` its softmax over the
     classes (its sigmoid, if the task is "multi"), `rank` its place among them, from 1. `output` says what was found out
-    about the model's output, and is empty for bare logits; `task` is "single" where classes compete, else "multi". `weights` is a SHA-256 over the model's parameters and buffers,
-    `image_digest` one over the image's file, or over its pixels where there is no file: it says which.
+    about the model's output, and is empty for bare logits; `task` is "single" where classes compete, else "multi".
+    `weights` is a SHA-256 over the model's parameters and buffers, `image_digest` one over the image's file, or over its
+    pixels where there is no file: it says which.
     """
 
     target: str = ""

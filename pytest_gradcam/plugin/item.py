@@ -56,6 +56,9 @@ class TestItem:
         self._item.user_properties.append((WRITTEN, baseline_paths.shown(path)))
 
     def keep(self, record: Record, draw: Callable[[Record], Image]) -> Record:
+        from pytest_gradcam.plugin import session
+
+        record = session.on_trained_weights(record, self._item.config.stash[SETTINGS])
         if "hypothesis" in sys.modules:
             from pytest_gradcam.plugin import hypothesis_support
 

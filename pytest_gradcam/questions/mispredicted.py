@@ -33,7 +33,7 @@ def chosen(subject: Subject, policy: str, draw: Callable[[], Image]) -> Sequence
         _skip(subject)
     if policy == "fail":
         settle.settle(verdict(subject), lambda record: draw())
-    return {"prediction": [predicted], "both": [label, predicted]}.get(policy, [label])
+    return {"prediction": [predicted], "both": list(dict.fromkeys((label, predicted)))}.get(policy, [label])
 
 
 def verdict(subject: Subject) -> Record:
@@ -45,7 +45,7 @@ def verdict(subject: Subject) -> Record:
         figure=float(subject.rank or 0),
         bound=1.0,
         direction="at_most",
-        finding=f"{_what(subject)}; expected {subject.target!r} to come first",
+        finding=f"{_what(subject)}; expected {subject.target!r} to {'be found' if subject.task == 'multi' else 'come first'}",
         advice="look at the image and its label, or explain the class anyway with gradcam_mispredicted = label",
         **asdict(subject),
     )
@@ -58,7 +58,8 @@ def no_picture() -> Image:
 
 def _what(subject: Subject) -> str:
     rank = f" (rank {subject.rank} of {subject.classes})" if subject.rank is not None else ""
-    return f"the model predicts {subject.predicted!r}, not {subject.target!r}{rank}"
+    instead = "" if subject.task == "multi" else f", not {subject.target!r}"
+    return f"the model {messages.predicts(subject)}{instead}{rank}"
 
 
 def _skip(subject: Subject) -> None:
