@@ -63,7 +63,8 @@ def scores_at(output: Any, fits: Callable[[Tensor], bool], key: Key | None) -> P
         return _at_key(output, key)
     if isinstance(output, Tensor):
         return ()
-    found = {path: tensor for path, tensor in tensors(output) if fits(tensor)}
+    several = {id(tensor): (path, tensor) for path, tensor in reversed(list(tensors(output))) if fits(tensor)}
+    found = dict(reversed(several.values()))  # the first place of each
     named = [(name,) for name in _NAMED if (name,) in found]
     if named:
         return named[0]

@@ -135,11 +135,14 @@ class OutputReader:
             yield kind
 
 
-def not_scores(output: Any, count: int) -> HeatmapError:
+def not_scores(output: Any, count: int, *, dense: bool = False) -> HeatmapError:
     """The error for an output in which no scores can be told."""
+    found = f"the model returns {describe(output)} for {'one image' if count == 1 else f'{count} images'}; expected "
+    if dense:
+        return HeatmapError(f"{found}logits (N, classes, H, W), since a Region is of a segmenter; check the target")
     return HeatmapError(
-        f"the model returns {describe(output)} for {'one image' if count == 1 else f'{count} images'}; expected class scores, "
-        "a tensor (N, classes). Pass a callable as target: it gets this output and returns the score to explain"
+        f"{found}class scores, a tensor (N, classes). Pass a callable as target: it gets this output and returns the score to "
+        "explain"
     )
 
 
@@ -152,7 +155,7 @@ def _established(model: nn.Module, image: Tensor, asked: Asked, dense: bool) -> 
     path = scores_at(output, lambda tensor: _fits(tensor, dense), asked.key)
     scores = None if path is None else _batched(at(output, path), 1)
     if path is None or scores is None or scores.shape[1] == 0 or (scores.ndim == 4) is not dense:
-        raise not_scores(output, 1)
+        raise not_scores(output, 1, dense=dense)
     measured = _Measured(model, path, image, scores, None if asked.output == "logits" else watched.returned(scores))
     unit = "logits" if asked.output == "logits" else measured.unit(asked.output)
     binary = scores.shape[1] == 1
