@@ -132,7 +132,7 @@ def _pairs(classes: Any) -> list[tuple[str, int]]:
     for key in ("id2label", "label2id"):  # of Hugging Face's config.json
         if isinstance(classes.get(key), Mapping):
             return _pairs(classes[key])
-    if all(map(is_whole, classes.values())):
+    if all(is_whole(index) or str(index).strip().isdecimal() for index in classes.values()):
         return [(str(name), _index(index)) for name, index in classes.items()]
     return [(name, _index(index)) for index, entry in classes.items() for name in _labels(entry)]
 

@@ -26,7 +26,12 @@ _KINDS = {
     "expit": "sigmoid",
     "log_softmax": "log_softmax",
     "logsigmoid": "logsigmoid",
+    "log_sigmoid": "logsigmoid",
+    "special_expit": "sigmoid",
+    "special_softmax": "softmax",
+    "special_log_softmax": "log_softmax",
 }
+_LINEAR = ("linear", "matmul", "__matmul__", "addmm")
 _FORMULAS: dict[str, Callable[[Tensor], Tensor]] = {
     "softmax": lambda logits: logits.softmax(1),
     "sigmoid": torch.sigmoid,
@@ -55,28 +60,41 @@ class Call:
 
 
 class Watched(TorchFunctionMode):
-    """Inside, the last calls of a softmax or sigmoid are kept, and all are counted."""
+    """Inside, the last calls of a softmax or sigmoid, and of a linear function, are kept; the former are counted."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.calls: deque[Call] = deque(maxlen=_KEPT)
         self.count = 0
+        self._calls: deque[Call] = deque(maxlen=_KEPT)
+        self._linear: deque[Any] = deque(maxlen=_KEPT)
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
-        if (kind := _KINDS.get(getattr(func, "__name__", ""))) is not None:
-            self.calls.append(Call(kind, self.count, result))
+        name = getattr(func, "__name__", "")
+        if name in _LINEAR:
+            self._linear.append(result)
+        if (kind := _KINDS.get(name)) is not None:
+            self._calls.append(Call(kind, self.count, result))
             self.count += 1
         return result
 
     def returned(self, scores: Tensor) -> Activation | None:
         """The call that returned these scores, in whatever shape; None if none of the last ones did."""
-        flat = scores.detach().flatten()
-        for call in reversed(self.calls):
-            result = call.result
-            if isinstance(result, Tensor) and result.numel() == flat.numel() and torch.equal(result.flatten(), flat):
+        for call in reversed(self._calls):
+            if _same(call.result, scores):
                 return Activation(call.kind, call.number, self.count)
         return None
+
+    def linear(self, scores: Tensor) -> bool:
+        """Whether a linear function returned these scores."""
+        return any(_same(result, scores) for result in self._linear)
+
+
+def _same(result: Any, scores: Tensor) -> bool:
+    """Whether a result is these scores, in whatever shape."""
+    if not isinstance(result, Tensor) or result.numel() != scores.numel():
+        return False
+    return torch.equal(result.detach().flatten(), scores.detach().flatten())
 
 
 class PassedBy(TorchFunctionMode):

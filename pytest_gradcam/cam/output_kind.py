@@ -21,7 +21,7 @@ from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.settings import OUTPUTS, TASKS, nearest
 from pytest_gradcam.targets import ClassNames
 
-_LOUD = 30.0  # standard deviations of noise: no score that grows with its input stays in [0, 1]
+_LOUD = 1e3  # standard deviations of noise: no score that grows with its input stays in [0, 1]
 _SATURATED = 1e-6  # as close to 1 a probability in float32 has no logit, and one in half precision long before
 _ALIKE = 1e-4  # how far sums and norms may be from 1
 _WAYS = "set gradcam_output (output= of an Explainer) to logits or probabilities, or let the model return logits"
@@ -96,13 +96,17 @@ class OutputKind:
     def _from_unit(self, scores: Tensor) -> Tensor:
         wide = _wide(scores)
         if self.unit == "logits":
-            if not self.told and scores.dtype in (torch.float32, torch.float64) and _sums_to_one(wide, scores.dtype):
+            if (
+                not self.told
+                and scores.dtype in (torch.float32, torch.float64)
+                and _sums_to_one(wide.detach(), scores.dtype)
+            ):
                 raise HeatmapError(
                     "the model returned logits before and returns probabilities now: its scores lie in [0, 1] and add up to "
                     f"1; {_WAYS}"
                 )
             return scores
-        _check_probabilities(wide, scores.dtype, adds_up=self.unit == "softmax")
+        _check_probabilities(wide.detach(), scores.dtype, adds_up=self.unit == "softmax")
         logs = wide.log()
         if self.unit == "softmax":
             return logs - logs.mean(1, keepdim=True)
@@ -156,7 +160,7 @@ def _established(model: nn.Module, image: Tensor, asked: Asked, dense: bool) -> 
     scores = None if path is None else _batched(at(output, path), 1)
     if path is None or scores is None or scores.shape[1] == 0 or (scores.ndim == 4) is not dense:
         raise not_scores(output, 1, dense=dense)
-    measured = _Measured(model, path, image, scores, None if asked.output == "logits" else watched.returned(scores))
+    measured = _Measured(model, path, image, scores, None if asked.output == "logits" else watched)
     unit = "logits" if asked.output == "logits" else measured.unit(asked.output)
     binary = scores.shape[1] == 1
     multi = not binary and _is_multi(asked.task, unit, model)
@@ -180,19 +184,23 @@ def _is_multi(task: str, unit: str, model: nn.Module) -> bool:
 class _Measured:
     """The scores (1, classes, ...) of the first image, those of noise, and the activation that they come from."""
 
-    def __init__(self, model: nn.Module, path: Path, image: Tensor, scores: Tensor, found: Activation | None) -> None:
+    def __init__(self, model: nn.Module, path: Path, image: Tensor, scores: Tensor, watched: Watched | None) -> None:
         self._model, self._path = model, path
         self._noise = torch.randn(image.shape, generator=torch.Generator().manual_seed(0)).to(image)
         self._own = scores
         self._dtype = scores.dtype
         self._samples = [_wide(scores), *self._sampled(1.0)]
-        self.activation = found if found is not None and self._confirms(image, found) else None
+        self._linear = watched is not None and watched.linear(scores)
+        self._found = None if watched is None else watched.returned(scores)
+        self.activation = self._found if self._found is not None and self._confirms(image, self._found) else None
 
     def unit(self, asked: str) -> str:
         """Raises HeatmapError where it cannot be told, or is not what was asked for."""
         inside = all(_inside(one) for one in self._samples)
+        if self._found is not None and self._found.kind == "softmax":
+            self._check_softmax()
         if self.activation is not None and not (asked == "probabilities" and not inside):
-            return self._of_activation(self.activation.kind)
+            return {"log_softmax": "softmax", "logsigmoid": "sigmoid"}.get(self.activation.kind, self.activation.kind)
         if asked == "probabilities":
             return self._probabilities(inside)
         if not all(one.isfinite().all() for one in self._samples) or not any(one.any() for one in self._samples):
@@ -200,20 +208,31 @@ class _Measured:
         if all(_sums_to_one(one, self._dtype) for one in self._samples):
             return "softmax"
         self._refuse_constant_sums()
+        self._refuse_bounded(inside)
+        return "logits"
+
+    def _refuse_bounded(self, inside: bool) -> None:
+        """Raises HeatmapError for scores that stay where probabilities, or their logarithms, are, whatever the input."""
+        if self._linear:
+            return
         if inside and all(map(_inside, self._sampled(_LOUD, -_LOUD))):
             raise HeatmapError(
                 f"all scores lie in [0, 1], here from {self._least:.3g} to {self._most:.3g}, and do not add up to 1: they may be "
                 f"sigmoid probabilities, or logits that are small; {_WAYS}"
             )
-        return "logits"
+        below = all(_logs_of_some(one, self._dtype) for one in self._samples)
+        if below and all(_logs_of_some(one, self._dtype) for one in self._sampled(_LOUD, -_LOUD)):
+            raise HeatmapError(
+                f"no score is above 0, here from {self._least:.3g} to {self._most:.3g}: they may be logarithms of sigmoid "
+                f"probabilities, or logits; {_WAYS}"
+            )
 
-    def _of_activation(self, kind: str) -> str:
-        if kind == "softmax" and not all(_sums_to_one(one, self._dtype) for one in self._samples):
+    def _check_softmax(self) -> None:
+        if not all(_sums_to_one(one, self._dtype) for one in self._samples):
             raise HeatmapError(
                 f"the model ends in a softmax, but its scores (shape {tuple(self._own.shape)}) do not add up to 1 over the "
                 "classes; expected softmax over axis 1 and two classes or more. Check its dim"
             )
-        return {"log_softmax": "softmax", "logsigmoid": "sigmoid"}.get(kind, kind)
 
     def _probabilities(self, inside: bool) -> str:
         if not inside:
@@ -290,6 +309,11 @@ def _wide(scores: Tensor) -> Tensor:
 
 def _inside(scores: Tensor) -> bool:
     return not bool(((scores < 0) | (scores > 1)).any())
+
+
+def _logs_of_some(scores: Tensor, dtype: torch.dtype) -> bool:
+    """Whether the scores may be logarithms of probabilities that do not add up to 1: those that do are logits as well."""
+    return not bool((scores > 0).any()) and not _sums_to_one(scores.exp(), dtype)
 
 
 def _sums(scores: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from pytest_gradcam.cam.output_kind import Asked, OutputReader
 from pytest_gradcam.cam.segmentation import explain_region
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.grids import resize
-from pytest_gradcam.targets import ClassNames, Box, Region
+from pytest_gradcam.targets import Box, ClassNames, Region
 from tests.states import same, state_of
 
 RED, GREEN = 0, 1

@@ -154,7 +154,9 @@ class TestUnits:
         np.testing.assert_allclose(row, np.log(p) - np.log(p).mean(), rtol=1e-4)
 
     def test_sigmoid_by_hand_is_asked_for(self):
-        with pytest.raises(HeatmapError, match="may be sigmoid probabilities, or logits that are small; set gradcam_output"):
+        with pytest.raises(
+            HeatmapError, match="may be sigmoid probabilities, or logits that are small; set gradcam_output"
+        ):
             explainer(by_hand_sigmoid)(IMAGE)
         model = explainer(by_hand_sigmoid, output="probabilities")
         np.testing.assert_allclose(model.predict([IMAGE]), explainer().predict([IMAGE]), rtol=1e-3, atol=1e-4)
@@ -176,6 +178,7 @@ class TestUnits:
         [
             (lambda z: 100 * z.softmax(1), "add up to 100 for every input, as percentages do"),
             (lambda z: F.normalize(z), "a vector of length 1 with 3 values for every input: an embedding"),
+            (lambda z: 0 * z - F.softplus(-z), "no score is above 0"),
             (nn.Softmax(0), "ends in a softmax, but its scores .* do not add up to 1"),
         ],
     )
@@ -244,14 +247,16 @@ def plain_of(image):
 
 
 class TestVerdicts:
-    @pytest.mark.parametrize("last", [as_it_is, nn.Softmax(1), by_hand_softmax, nn.LogSoftmax(1)])
+    @pytest.mark.parametrize("last", [as_it_is, nn.Softmax(1), nn.LogSoftmax(1), by_hand_softmax])
     def test_interventions_are_those_of_the_logits(self, last):
-        image = picture((120, 0, 0))  # a second red square carries part of the class
-        model = explainer(net=Net(last, gain=20.0).eval())
-        part = masks.box((32, 32), (2, 20, 12, 30))
-        model.assert_relies_on(image, SQUARE)
-        with pytest.raises(FocusError, match="expected a fall of at most 0.01"):
-            model.assert_ignores(image, part, at_most=0.01)
+        """Half of the evidence lies in the mask. Margins of probabilities hardly fall, since they are near 1 all along."""
+        image = np.repeat(np.random.default_rng(0).integers(0, 256, (32, 32, 1)), 3, 2).astype(np.uint8)
+        image[2:14, 2:14] = image[18:30, 18:30] = (255, 0, 0)
+        half = masks.box((32, 32), (18, 18, 30, 30))
+        model = explainer(net=Net(last, gain=40.0, bias=(0.0, 0.0, 1.5)).eval())
+        model.assert_relies_on(image, half, at_least=0.3)
+        with pytest.raises(FocusError, match="expected a fall of at most 0.25"):
+            model.assert_ignores(image, half)
 
     @pytest.mark.parametrize("last", [as_it_is, nn.Softmax(1)])
     def test_the_score_that_a_perturbation_may_move_is_the_logit(self, last):
@@ -269,10 +274,10 @@ class TestMultiLabel:
         assert before[1] > before[0] > 0
         model.assert_relies_on(image, SQUARE, target="red")
         with pytest.raises(FocusError, match="the margin of 'red' falls"):
-            model.assert_ignores(image, SQUARE, target="red", others=[picture(GREEN), picture(BLUE), np.zeros_like(image)])
+            model.assert_ignores(image, SQUARE, target="red")
 
     def test_what_the_finding_does_not_need_is_ignored(self):
-        others = [picture(GREEN)[::-1].copy(), np.full((32, 32, 3), 20, np.uint8)]
+        others = [without_red(picture(GREEN)), without_red(picture(BLUE)), without_red(picture(BLUE, GREEN))]
         explainer(nn.Sigmoid()).assert_ignores(picture(GREEN), CORNER, target="red", others=others)
 
     def test_a_finding_that_is_not_the_highest_is_predicted(self):
@@ -298,14 +303,22 @@ class TestMultiLabel:
         assert explainer(net=net)(IMAGE).subject.task == "multi"
 
     def test_reliance_by_the_findings_own_logit(self):
+        """Green is the highest finding in every image, so that over the best other class no one differs from another."""
         rng = np.random.default_rng(0)
-        images = []
-        for i in range(12):
-            image = picture(GREEN, GREEN) if i % 2 else picture(GREEN)[::-1].copy()
-            images.append((image + rng.integers(0, 8, image.shape)).astype(np.uint8))
-        with_red = images[1::2]
-        found = explainer(nn.Sigmoid()).reliance(with_red, SQUARE, ["red"] * len(with_red))
-        assert found.relies is True
+        images = [picture(GREEN, GREEN) if i % 2 else without_red(picture(GREEN, GREEN)) for i in range(16)]
+        images = [(image + rng.integers(0, 8, image.shape)).clip(0, 255).astype(np.uint8) for image in images]
+        model = explainer(nn.Sigmoid())
+        found = model.reliance(images, SQUARE, ["red"] * 16)
+        assert model.predict(images).argmax(1).tolist() == [1] * 16
+        assert (found.intervention, found.relies) == ("swap", True)
+        assert model.reliance(images, CORNER, ["red"] * 16).relies is False
+
+
+def without_red(image):
+    """The red square is blue."""
+    image = image.copy()
+    image[4:16, 4:16] = BLUE
+    return image
 
 
 @dataclass
@@ -336,7 +349,9 @@ class TestPlaces:
         ],
     )
     def test_two_places_are_refused_with_names_and_shapes(self, pack):
-        with pytest.raises(HeatmapError, match=r"of shape \(1, \d+\), .* of shape \(1, 3\), and either may be the class"):
+        with pytest.raises(
+            HeatmapError, match=r"of shape \(1, \d+\), .* of shape \(1, 3\), and either may be the class"
+        ):
             explainer(pack=pack)(IMAGE)
 
     @pytest.mark.parametrize(
@@ -396,7 +411,7 @@ class TestPlaces:
             return output.scores[0]
 
         explainer(pack=lambda s: Out(embedded(s), s)).batch([IMAGE, picture()], [target, target])
-        assert set(shapes) == {((16,), (3,))}
+        assert {((16,), (3,))} <= set(shapes)
 
     def test_hugging_faces_classifiers(self):
         torch.manual_seed(0)
@@ -441,7 +456,9 @@ class TestNames:
         with pytest.raises(HeatmapError, match=words):
             ask(explainer(classes=classes))
 
-    @pytest.mark.parametrize("classes", [["red", "", "blue"], ["red", None, "blue"], {"cat": "dog"}, {"red": -1}, {"a": 0.5}])
+    @pytest.mark.parametrize(
+        "classes", [["red", "", "blue"], ["red", None, "blue"], {"cat": "dog"}, {"red": -1}, {"a": 0.5}]
+    )
     def test_what_is_no_list_of_names_is_refused(self, classes):
         with pytest.raises(HeatmapError, match="class name"):
             explainer(classes=classes)
