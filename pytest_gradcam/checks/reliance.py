@@ -215,7 +215,7 @@ def _tried(
         worth=None if plan.patches is None else plan.patches.worth,
         alive=bool(np.ptp(np.concatenate([before, after]), axis=0).any()),
         fallback=float((of(after[[-1] * count], classes[:count]) > margins.LEVEL * unit).mean()),
-        alike=len(set(classes[:count])) == 1,
+        alike=len(set(classes[:count])) == 1 and len(set(_found(model, before[:count], classes))) == 1,
     ), groups[0]
 
 
@@ -245,6 +245,12 @@ def _classes(model: ExplainedModel, scores: NDArray[np.float32], count: int, tar
             "a Contrast has no margin over all other classes; expected class indices or names as targets"
         )
     return np.array([*(lead.index for lead in leads), *scores[count:].argmax(axis=1)])
+
+
+def _found(model: ExplainedModel, scores: NDArray[np.float32], classes: Indices) -> list[bool]:
+    """Whether the class is found in each image, where classes do not compete; else nothing is asked."""
+    alone = model.engine.multi_label
+    return [not alone or Lead(index, alone=True).is_predicted(row) for row, index in zip(scores, classes, strict=False)]
 
 
 def _once(changes: list[Change]) -> list[Change]:
