@@ -175,13 +175,13 @@ def _state_dict(path: Path) -> dict[str, Any]:
 
 
 def _unwrap(state: Any, path: Path) -> dict[str, Any]:
-    for key in ("state_dict", "model"):
+    for key in ("state_dict", "model", "model_state_dict"):
         if isinstance(state, Mapping) and isinstance(state.get(key), Mapping):
             state = state[key]
     if not isinstance(state, Mapping) or not state or not all(isinstance(v, Tensor) for v in state.values()):
         raise SettingsError(
             f"{path} holds no state dict; expected names and tensors, as torch.save(model.state_dict(), path) writes them, "
-            "or those under 'state_dict' or 'model'"
+            "or those under 'state_dict', 'model_state_dict' or 'model'"
         )
     return dict(state)
 
