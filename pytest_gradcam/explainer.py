@@ -11,6 +11,7 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast
 
 from pytest_gradcam.cam.engine import Engine
+from pytest_gradcam.cam.output_kind import Asked
 from pytest_gradcam.cam.undo import finished
 from pytest_gradcam.checks import (
     class_effects,
@@ -60,7 +61,9 @@ class Explainer:
     `layer` is a module's dotted name, by default the deepest place where the choice is sound; `method` a name from
     `pytest_gradcam.settings.METHODS`; `preprocess` a callable from a PIL image to a float tensor (C, H, W), not needed
     for tensors; `classes` names in the order of the scores, or a dict name -> index; `device` "auto" (where the model
-    is), or one that the model is moved to; `batch_size` the images in one forward pass at the most.
+    is), or one that the model is moved to; `batch_size` the images in one forward pass at the most. `output` says whether
+    the scores are "logits" or "probabilities", `output_key` where they lie in what the model returns (an index or a key),
+    `task` whether an image has one class ("single") or any number ("multi"): docs/outputs.md says what is measured.
     The model is given back as it was after every call. Raises HeatmapError for what cannot work with any image.
     """
 
@@ -74,9 +77,14 @@ class Explainer:
         device: Any = "auto",
         batch_size: int = 16,
         *,
+        output: str = "auto",
+        output_key: str | int | None = None,
+        task: str = "auto",
         cache: HeatmapCache | None = None,
     ) -> None:
-        explained = ExplainedModel(Engine(model, layer, method, preprocess, classes, device, batch_size, cache=cache))
+        asked = Asked(output, output_key, task)
+        engine = Engine(model, layer, method, preprocess, classes, device, batch_size, asked=asked, cache=cache)
+        explained = ExplainedModel(engine)
         self._source: Callable[[], ExplainedModel] = lambda: explained
 
     def __call__(
@@ -114,7 +122,10 @@ class Explainer:
         )
 
     def predict(self, images: Sequence[Any]) -> NDArray[np.float32]:
-        """The model's scores (N, classes) for N images, not scaled; for a model with one logit its negative and it."""
+        """The model's logits (N, classes) for N images; for a model with one logit its negative and it.
+
+        Of probabilities it gives the logits that they were made from.
+        """
         scores: NDArray[np.float32] = self._engine.predict(images)
         return scores
 

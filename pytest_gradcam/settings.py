@@ -41,6 +41,10 @@ _NAMED = re.compile(r"[\w.]{2,}:[\w.\-/]+")  # of package.module:name; a drive h
 #: What a test explains if it names a class and the model predicts another.
 MISPREDICTED = ("label", "prediction", "both", "skip", "fail")
 
+#: What a model's scores are, and whether its classes compete for one image.
+OUTPUTS = ("auto", "logits", "probabilities")
+TASKS = ("auto", "single", "multi")
+
 
 class Option(NamedTuple):
     """One setting: its name (without the prefix), parser, and what --help says; `Settings` holds the defaults."""
@@ -146,6 +150,32 @@ OPTIONS = (
         "FILE",
         path=True,
     ),
+    Option(
+        "output",
+        _one_of(OUTPUTS),
+        "what the model's scores are: logits, probabilities, or auto, which measures it [auto]",
+        "UNIT",
+    ),
+    Option(
+        "output_key",
+        _text,
+        "where the class scores lie in what the model returns: an index, a key, or several with dots between them "
+        "[the one place where they can lie]",
+        "KEY",
+    ),
+    Option(
+        "task",
+        _one_of(TASKS),
+        "whether an image has one class (single) or any number of them (multi); auto: multi where the scores are sigmoid "
+        "probabilities [auto]",
+        "TASK",
+    ),
+    Option(
+        "untrained",
+        _one_of(("refuse", "allow")),
+        "checks on a model whose weights are a random draw: refuse (no verdict), allow [refuse]",
+        "WHAT",
+    ),
     Option("layer", _text, "target layer by its dotted name [found automatically]", "NAME", marker=True),
     Option("method", _one_of(METHODS), f"one of {', '.join(METHODS)} [gradcam]", "NAME", marker=True),
     Option("device", _device, "auto, cpu, cuda, cuda:0, mps [auto: CUDA, then MPS, then CPU]", "NAME"),
@@ -224,6 +254,10 @@ class Settings:
     weights: str | None = None
     preprocess: str | None = None
     classes: str | None = None
+    output: str = "auto"
+    output_key: str | None = None
+    task: str = "auto"
+    untrained: str = "refuse"
     layer: str | None = None
     method: str = "gradcam"
     device: str = "auto"

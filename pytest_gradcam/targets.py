@@ -9,6 +9,7 @@ from typing import Any
 
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.settings import nearest
+from pytest_gradcam.validation import is_flag, is_whole
 
 
 @dataclass(frozen=True)
@@ -49,27 +50,52 @@ class Region:
 
 @dataclass(frozen=True)
 class Contrast:
-    """What speaks for one class rather than another: the difference of their logits. Each is an index or a name."""
+    """What speaks for one class rather than another: the difference of their logits. Each is an index or a name.
+
+    Raises HeatmapError for a class rather than itself, whose difference is 0 whatever the image.
+    """
 
     target: int | str
     rather_than: int | str
+
+    def __post_init__(self) -> None:
+        if type(self.target) is type(self.rather_than) and self.target == self.rather_than:
+            raise _with_itself(self)
+
+    def indices(self, names: ClassNames) -> tuple[int, int]:
+        """Those of both classes. Raises HeatmapError for names that no class has, and for two names of one class."""
+        own, other = class_index(self.target, names), class_index(self.rather_than, names)
+        if own == other:
+            raise _with_itself(self)
+        return own, other
 
 
 #: None (the predicted class), an index, a class name, a contrast, a callable from the model's output for one image to a
 #: scalar tensor, for detectors a box, for segmenters a region.
 Target = int | str | Contrast | Box | Region | Callable[[Any], Any] | None
-Classes = Sequence[str] | Mapping[str, int]
+#: Names in the order of the scores, name -> index, index -> name, or a whole configuration of Hugging Face.
+Classes = Sequence[Any] | Mapping[Any, Any]
 
 
 class ClassNames:
     """The names of a model's classes, both ways. Without names a class is called by its index."""
 
     def __init__(self, classes: Classes | None) -> None:
-        if isinstance(classes, str):
-            raise HeatmapError(f"classes={classes!r} is one name; expected a sequence of names or a dict name -> index")
-        pairs = classes.items() if isinstance(classes, Mapping) else ((n, i) for i, n in enumerate(classes or ()))
-        self.pairs = [(str(name), int(index)) for name, index in pairs]
+        self._complete = not isinstance(classes, Mapping)
+        self.pairs = _pairs(classes)
         self._names = {index: name for name, index in self.pairs}
+
+    def check(self, count: int) -> None:
+        """Raises HeatmapError unless the names fit so many scores: one each, or in a dict none beyond the last."""
+        last = max(self._names, default=-1)
+        if last >= count or (self._complete and self.pairs and last + 1 != count):
+            two = "; one score stands for two classes, 0 and 1" if count == 2 else ""
+            what = f"{len(self._names)} class names" if self._complete else f"a class name for the index {last}"
+            raise HeatmapError(
+                f"there {'are' if self._complete else 'is'} {what}, and the model gives {count} scores; expected one name for "
+                f"each score, in the order of the scores{two}. Check gradcam_classes (classes= of an Explainer), and whether "
+                "there is a background class"
+            )
 
     def name(self, index: int) -> str:
         return self._names.get(index, str(index))
@@ -91,6 +117,50 @@ class ClassNames:
         names = [known for known, _ in self.pairs]
         hint = nearest(name, names) or "; check gradcam_classes"
         raise HeatmapError(f"there is no class {name!r} among the {len(names)} class names{hint}")
+
+
+def _pairs(classes: Any) -> list[tuple[str, int]]:
+    """(name, index) for every name, a class's last one the one that it is called by."""
+    if hasattr(classes, "tolist"):  # an array
+        classes = classes.tolist()
+    if classes is None:
+        return []
+    if isinstance(classes, (str, bytes)) or not isinstance(classes, (Sequence, Mapping)):
+        raise HeatmapError(f"classes={classes!r:.60} is one name; expected a sequence of names or a dict name -> index")
+    if not isinstance(classes, Mapping):
+        return [(name, index) for index, entry in enumerate(classes) for name in _labels(entry)]
+    for key in ("id2label", "label2id"):  # of Hugging Face's config.json
+        if isinstance(classes.get(key), Mapping):
+            return _pairs(classes[key])
+    if all(is_whole(index) or str(index).strip().isdecimal() for index in classes.values()):
+        return [(str(name), _index(index)) for name, index in classes.items()]
+    return [(name, _index(index)) for index, entry in classes.items() for name in _labels(entry)]
+
+
+def _labels(entry: Any) -> list[str]:
+    """The names of one class: one, or several as in ImageNet's ["n01440764", "tench"]."""
+    several = entry if isinstance(entry, (list, tuple)) and entry else [entry]
+    for name in several:
+        if not isinstance(name, (str, int, float)) or not str(name).strip():
+            raise HeatmapError(f"the class name {name!r} is blank or no text; expected a name for each score")
+    return [str(name) for name in several]
+
+
+def _index(value: Any) -> int:
+    """The index that a dict gives: a whole number, or one written out."""
+    text = str(value).strip()
+    if is_flag(value) or not text.isdecimal():
+        raise HeatmapError(
+            f"the class names have {value!r:.60} in place of an index; expected names in the order of the scores, "
+            "name -> index, or index -> name"
+        )
+    return int(text)
+
+
+def _with_itself(contrast: Contrast) -> HeatmapError:
+    return HeatmapError(
+        f"{contrast!r} sets a class against itself, so its score is 0 for every image; name two different classes"
+    )
 
 
 def class_index(target: Any, names: ClassNames) -> int:

@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from pytest_gradcam.cam.output_kind import Asked
 from pytest_gradcam.cam.outputs import Goal
 from pytest_gradcam.cam.structure import configuration
 from pytest_gradcam.cam.tensors import digest
@@ -46,15 +47,23 @@ def model_key(model: nn.Module, weights: str) -> str | None:
     return _joined(weights, found, *_surroundings()) if weights and found else None
 
 
-def key(model: str | None, image: Tensor, goal: Goal, names: ClassNames, layer: str | None, method: str) -> str | None:
-    """What the heatmap of one model input (C, H, W) is kept under.
+def key(
+    model: str | None,
+    image: Tensor,
+    goal: Goal,
+    names: ClassNames,
+    layer: str | None,
+    method: str,
+    asked: Asked = Asked(),  # noqa: B008 - frozen
+) -> str | None:
+    """What the heatmap of one model input (C, H, W) is kept under; `asked` is what is said of the model's output.
 
     None if there is no key for the model, and for a target that is a callable, which may change its mind.
     """
     content = digest(image)
     if model is None or content is None or goal.function is not None:
         return None
-    return _joined(model, content, goal.index, goal.against, names.pairs, layer, method)
+    return _joined(model, content, goal.index, goal.against, names.pairs, layer, method, asked)
 
 
 def open_cache(directory: Path | None) -> HeatmapCache:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from pytest_gradcam.cam import formulas, model_methods
 from pytest_gradcam.cam.capture import Captured, capture, gradient
 from pytest_gradcam.cam.guard import forward
-from pytest_gradcam.cam.outputs import Goal, class_scores, class_seeds, per_image
+from pytest_gradcam.cam.outputs import Goal, class_row, class_seeds, per_image
 from pytest_gradcam.cam.sites import Site
 from pytest_gradcam.cam.tensors import all_finite
 from pytest_gradcam.errors import HeatmapError
@@ -84,7 +84,7 @@ def _finer(goal: Goal, output: Any) -> Tensor:
     settled = goal.settled(output)
     if settled.index is None or settled.against is not None:
         raise HeatmapError("finercam explains a class against its most similar ones; expected an index or a class name")
-    return formulas.finer(class_scores(output).row, settled.index)
+    return formulas.finer(class_row(output), settled.index)
 
 
 def _check_finite(model: nn.Module, inputs: Tensor, site: Site, **named: Tensor) -> None:

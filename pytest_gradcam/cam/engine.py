@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from copy import copy
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,21 +15,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from pytest_gradcam import masks
 from pytest_gradcam.cam import model_methods
 from pytest_gradcam.cam.cache import HeatmapCache, model_key
 from pytest_gradcam.cam.cache import key as cache_key
 from pytest_gradcam.cam.compute import make
-from pytest_gradcam.cam.detection import explain_box
 from pytest_gradcam.cam.guard import forward, untouched
 from pytest_gradcam.cam.identity import Identity, about, describe
 from pytest_gradcam.cam.inputs import Input, Reader, batches, stack
 from pytest_gradcam.cam.layers import Candidate, Choice, choose
 from pytest_gradcam.cam.mixing import Mixing
-from pytest_gradcam.cam.outputs import Goal, class_scores, per_image, resolve
+from pytest_gradcam.cam.output_kind import Asked, OutputKind, OutputReader
+from pytest_gradcam.cam.outputs import Goal, class_row, per_image, resolve
+from pytest_gradcam.cam.placed import explain_placed
 from pytest_gradcam.cam.preprocess import Preprocess
 from pytest_gradcam.cam.redraw import copied, redrawn
-from pytest_gradcam.cam.segmentation import explain_region
 from pytest_gradcam.cam.structure import anatomy
 from pytest_gradcam.cam.surroundings import keep_random_states, seed_all
 from pytest_gradcam.cam.undo import in_turn, undoing
@@ -37,7 +37,7 @@ from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.evidence.record import Subject
 from pytest_gradcam.heatmap import Heatmap
 from pytest_gradcam.settings import METHODS, nearest
-from pytest_gradcam.targets import Box, Classes, ClassNames, Region, Target, class_index
+from pytest_gradcam.targets import Box, Classes, ClassNames, Region, Target
 
 _CHOICES = 32  # remembered choices of a layer: one per structure, input shape and named layer
 _Subject = TypeVar("_Subject", bound=Subject)
@@ -57,8 +57,8 @@ class Engine:
     `layer` is a module's dotted name, by default the deepest place where the choice is sound; `method` a name from
     `pytest_gradcam.settings.METHODS`; `preprocess` a callable from a PIL image to a float tensor (C, H, W), not needed
     for tensors; `classes` names in the order of the scores, or a dict name -> index; `device` "auto" (where the model
-    is), or one that the model is moved to; `batch_size` the images in one forward pass at the most; `cache` keeps
-    heatmaps from one call to the next; without one each call computes its own.
+    is), or one that the model is moved to; `batch_size` the images in one forward pass at the most; `asked` what is said
+    of the output; `cache` keeps heatmaps from one call to the next; without one each call computes its own.
     Raises HeatmapError for what cannot work with any image.
     """
 
@@ -72,6 +72,7 @@ class Engine:
         device: str | torch.device = "auto",
         batch_size: int = 16,
         *,
+        asked: Asked = Asked(),  # noqa: B008 - frozen
         cache: HeatmapCache | None = None,
     ) -> None:
         if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
@@ -81,6 +82,7 @@ class Engine:
         self._network = unwrap(model)
         self._layer = layer
         self._names = ClassNames(classes)
+        self._outputs_of = OutputReader(asked, self._names)
         self._batch_size = batch_size
         self._reader = Reader(preprocess, self._network)
         self._cache = cache
@@ -106,7 +108,16 @@ class Engine:
     @in_turn
     def identified(self, subject: _Subject, image: Any = None) -> _Subject:
         """The subject, or record, with all that is said of the model, and of the image if it is about one."""
+        kind = self._outputs_of.last
+        if kind is not None:
+            subject = replace(subject, output=str(kind), task=kind.task)
         return about(subject, self._identity.model(), None if image is None else self.read(image))
+
+    @property
+    @in_turn
+    def multi_label(self) -> bool:
+        """Whether the classes of the model do not compete; False before the first image."""
+        return self._outputs_of.last is not None and self._outputs_of.last.multi
 
     @property
     def names(self) -> ClassNames:
@@ -152,11 +163,11 @@ class Engine:
 
     @in_turn
     def predict(self, images: Sequence[Any]) -> NDArray[np.float32]:
-        """The model's scores (N, classes) for N images, not scaled; for a model with one logit its negative and it."""
+        """The model's logits (N, classes) for N images; for a model with one logit its negative and it."""
         ready = [self.read(image) for image in images]
         rows: dict[int, NDArray[np.float32]] = {}
         for place, output in self._outputs(ready):
-            rows[place] = class_scores(output).row.float().cpu().numpy()
+            rows[place] = class_row(output).float().cpu().numpy()
         return np.stack([rows[place] for place in range(len(ready))]) if ready else np.zeros((0, 0), np.float32)
 
     @in_turn
@@ -166,7 +177,7 @@ class Engine:
         `target` None is the class that is predicted for the first image.
         """
         goal, found = resolve(target, self._names), {}
-        for place, output in self._outputs([self.read(image) for image in images]):
+        for place, output in self._outputs([self.read(image) for image in images], goal.function):
             goal = goal.settled(output)
             found[place] = float(goal.score(output))
         return np.array([found[place] for place in sorted(found)])
@@ -203,11 +214,13 @@ class Engine:
         other._choices = OrderedDict(self._choices)
         return other
 
-    def _outputs(self, ready: Sequence[Input]) -> Iterator[tuple[int, Any]]:
-        """The place of each input, and the model's output for it."""
+    def _outputs(self, ready: Sequence[Input], function: Any = None) -> Iterator[tuple[int, Any]]:
+        """The place of each input, and its logits; for a callable what the model returned."""
         for places in batches(ready, self._together(ready)):
             with untouched(self._network), torch.no_grad():
-                output = forward(self._network, stack([ready[place] for place in places], self._network))
+                inputs = stack([ready[place] for place in places], self._network)
+                with self._read(inputs, function):
+                    output = forward(self._network, inputs)
             yield from ((place, per_image(output, i, len(places))) for i, place in enumerate(places))
 
     def _together(self, ready: Sequence[Input]) -> int:
@@ -221,6 +234,12 @@ class Engine:
     def _mix(self, inputs: Tensor) -> bool:
         return self._mixing is not None and self._mixing.of(self._network, inputs)
 
+    def _read(self, inputs: Tensor, function: Any) -> AbstractContextManager[OutputKind]:
+        """Inside, the model returns logits, unless a callable reads its output itself. The caller holds the guard."""
+        if function is not None:
+            return nullcontext(OutputKind())
+        return self._outputs_of.reading(self._network, inputs)
+
     def _explain_dense(self, one: Input, target: Any, layer: str | None, method: str | None) -> Heatmap:
         """The heatmap of one object of a detector, or of one class of a segmenter."""
         if not isinstance(target, (Box, Region)):
@@ -230,25 +249,9 @@ class Engine:
                 f"method={method or self.method!r} does not apply to a {type(target).__name__}; "
                 "expected none, or hirescam: gradient times activation is what keeps the place of one object"
             )
-        label = None if target.label is None else class_index(target.label, self._names)
-        named = layer or self._layer
-        with untouched(self._network):
-            image = stack([one], self._network)[0]
-            if isinstance(target, Box):
-                seen = _in_view(target, one)
-                found = explain_box(self._network, image, seen, label, layer=named, name_of=self._names.name)
-            else:
-                mask = None if target.mask is None else one.carry(target.mask).pixels
-                assert label is not None
-                found = explain_region(self._network, image, target, label, mask, layer=named, name_of=self._names.name)
-        subject = Subject(
-            target=self._names.name(found.label),
-            target_index=found.label,
-            score=found.score,
-            layer=found.layer,
-            method=found.method,
-        )
-        return Heatmap(found.grid, one.shape, one.look, subject=self.identified(subject, one), carry=one.carry)
+        grid, subject = explain_placed(self._network, one, target, self._names, self._outputs_of, layer or self._layer)
+        subject = about(subject, self._identity.model(), one)
+        return Heatmap(grid, one.shape, one.look, subject=subject, carry=one.carry)
 
     def _heatmaps(
         self,
@@ -291,7 +294,9 @@ class Engine:
             return [None] * len(ready)
         model = model_key(self._network, self._identity.read())
         return [
-            cache_key(model, one.tensor, goal, self._names, layer, method) if one.lasting else None
+            cache_key(model, one.tensor, goal, self._names, layer, method, self._outputs_of.asked)
+            if one.lasting
+            else None
             for one, goal in zip(ready, goals, strict=True)
         ]
 
@@ -310,14 +315,15 @@ class Engine:
         with untouched(self._network) as parts:
             who = self._identity.model(parts)
             inputs = stack(group[:1] if shared else group, self._network)
-            chosen = self._site(inputs, goals[0], layer)
             size = self._batch_size
             if how in model_methods.METHODS and self._mix(inputs):
                 size = 1  # these methods make many variants of an image
-            maps = make(self._network, inputs, chosen.choice.site, goals, how, batch_size=size)
+            with self._read(inputs, goals[0].function) as kind:
+                chosen = self._site(inputs, goals[0], layer)
+                maps = make(self._network, inputs, chosen.choice.site, goals, how, batch_size=size)
         made = []
         for one, goal, output, score, grid in zip(group, goals, maps.outputs, maps.scores, maps.grids, strict=True):
-            subject = replace(goal.subject(output, score, self._names), layer=chosen.choice.site.name, method=how)
+            subject = replace(goal.subject(output, score, self._names, kind), layer=chosen.choice.site.name, method=how)
             made.append(Heatmap(grid, one.shape, one.look, subject=about(subject, who, one), carry=one.carry))
         return made, chosen.steady
 
@@ -327,7 +333,9 @@ class Engine:
             raise HeatmapError("no layer is in use yet: it is chosen on the first image; explain one, or pass layer=")
         one, goal, layer = self._asked
         with untouched(self._network):
-            return self._site(stack([one], self._network), goal, layer)
+            inputs = stack([one], self._network)
+            with self._read(inputs, goal.function):
+                return self._site(inputs, goal, layer)
 
     def _site(self, inputs: Tensor, goal: Goal, layer: str | None) -> _Chosen:
         key = (layer, tuple(inputs.shape[1:]), goal.function, anatomy(self._network))
@@ -360,16 +368,6 @@ class Redraw:
         inputs, engine = stack([image], self.network), self.engine._of(self.network)
         for _ in redrawn(self.engine._network, self.network, inputs, seed, count):
             yield engine
-
-
-def _in_view(target: Box, one: Input) -> Box:
-    """The box where the model sees it."""
-    if one.size is None:
-        return target
-    rows, columns = np.nonzero(one.carry(masks.box(one.size, target.box)).pixels)
-    if not len(rows):
-        raise HeatmapError(f"box={target.box} lies outside of what the preprocess shows the model; check the box")
-    return Box(target.label, (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1))
 
 
 def _score_of_one(goal: Goal, output: Any) -> Tensor:

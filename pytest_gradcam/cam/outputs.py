@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
-import torch
 from torch import Tensor
 
+from pytest_gradcam.cam.output_kind import OutputKind, not_scores
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.evidence.record import Subject
 from pytest_gradcam.targets import ClassNames, Contrast, Target, class_index, index_within
@@ -26,7 +27,7 @@ class Goal:
         """The scalar to explain, from the model's output for one image. Raises HeatmapError if it is none."""
         if self.function is not None:
             return _scalar(self.function, self.function(output))
-        row = class_scores(output).row
+        row = class_row(output)
         score = row[self.index_in(row)]
         return score if self.against is None else score - row[index_within(self.against, len(row))]
 
@@ -38,15 +39,14 @@ class Goal:
         """The same goal with its class fixed, where it was the predicted one."""
         if self.function is not None or self.index is not None:
             return self
-        return Goal(int(class_scores(output).row.argmax()))
+        return Goal(int(class_row(output).argmax()))
 
-    def subject(self, output: Any, score: Tensor, names: ClassNames) -> Subject:
+    def subject(self, output: Any, score: Tensor, names: ClassNames, kind: OutputKind) -> Subject:
         """What the heatmap of this score explains, in numbers and names."""
         if self.function is not None:
             name = getattr(self.function, "__name__", type(self.function).__name__)
             return Subject(target=name, score=float(score.detach()))
-        scores = class_scores(output)
-        row = scores.row.detach().float().cpu()
+        row = class_row(output).detach().float().cpu()
         predicted, index = int(row.argmax()), self.index_in(row)
         name = names.name(index)
         if self.against is not None:
@@ -55,20 +55,14 @@ class Goal:
             target=name,
             target_index=index,
             score=float(score.detach()),
-            probability=float(torch.softmax(row.double() / scores.temperature, 0)[index]),
+            probability=kind.probability(row, index),
             rank=1 + int((row > row[index]).sum()),
             classes=len(row),
             predicted=names.name(predicted),
             predicted_index=predicted,
+            output=str(kind),
+            task=kind.task,
         )
-
-
-@dataclass(frozen=True)
-class Scores:
-    """The class scores of one image: `row` (classes,), of which softmax(row / temperature) are probabilities."""
-
-    row: Tensor
-    temperature: float = 1.0
 
 
 def resolve(target: Target, names: ClassNames) -> Goal:
@@ -76,7 +70,7 @@ def resolve(target: Target, names: ClassNames) -> Goal:
     if target is None:
         return Goal()
     if isinstance(target, Contrast):
-        return Goal(class_index(target.target, names), class_index(target.rather_than, names))
+        return Goal(*target.indices(names))
     if callable(target):
         return Goal(function=target)
     return Goal(class_index(target, names))
@@ -90,47 +84,29 @@ def per_image(output: Any, index: int, count: int) -> Any:
         return {key: per_image(value, index, count) for key, value in output.items()}
     if isinstance(output, (tuple, list)):
         return [per_image(value, index, count) for value in output]
-    if isinstance(getattr(output, "logits", None), Tensor):
-        return {"logits": per_image(output.logits, index, count)}
+    if is_dataclass(output) and not isinstance(output, type):
+        own = {one.name: per_image(getattr(output, one.name), index, count) for one in fields(output) if one.init}
+        return replace(output, **own)
+    if hasattr(output, "__dict__") and any(isinstance(part, Tensor) for part in vars(output).values()):
+        one = copy(output)
+        vars(one).update(per_image(vars(output), index, count))
+        return one
     return output
 
 
-def class_scores(output: Any) -> Scores:
-    """The class scores in the output for one image: a tensor, the one under 'logits', or the first in a tuple.
-
-    A model with one logit has two classes: 1, with the logit as its score, and 0, with its negative.
-    Raises HeatmapError if there are none.
-    """
-    found = output
-    if isinstance(output, Mapping) and "logits" in output:
-        found = output["logits"]
-    elif isinstance(output, (Mapping, list)):
-        parts = output.values() if isinstance(output, Mapping) else output
-        tensors = [part for part in parts if isinstance(part, Tensor) and part.ndim <= 1]
-        if len(tensors) == 1 or (tensors and isinstance(output, list)):
-            found = tensors[0]
-    if isinstance(found, Tensor) and found.ndim <= 1 and found.numel() == 1:
-        logit = found.reshape(())
-        return Scores(torch.stack([-logit, logit]), temperature=2)
-    if isinstance(found, Tensor) and found.ndim == 1 and found.numel():
-        return Scores(found)
-    raise HeatmapError(
-        f"the model returns {_describe(output)} for one image; expected class scores, a tensor (N, classes). "
-        "Pass a callable as target: it gets this output and returns the score to explain"
-    )
+def class_row(output: Any) -> Tensor:
+    """The class scores (classes,) of one image. Raises HeatmapError if it is anything else."""
+    if isinstance(output, Tensor) and output.ndim == 1 and output.numel():
+        return output
+    raise not_scores(output, 1)
 
 
 def class_seeds(goals: Sequence[Goal], output: Any) -> Tensor | None:
     """The weights (n, classes) by which each goal's score is a sum of an output (B, classes): ones and minus ones.
 
-    Of one goal for each image, or all of one image. None for callables, for one logit and for other outputs.
+    Of one goal for each image, or all of one image. None for callables and for other outputs.
     """
-    if (
-        not isinstance(output, Tensor)
-        or output.ndim != 2
-        or output.shape[1] < 2
-        or any(goal.function for goal in goals)
-    ):
+    if not isinstance(output, Tensor) or output.ndim != 2 or any(goal.function for goal in goals):
         return None
     rows = output.detach()
     seeds = rows.new_zeros(len(goals), rows.shape[1])
@@ -146,11 +122,3 @@ def _scalar(function: Callable[[Any], Tensor], score: Any) -> Tensor:
         return score.reshape(())
     shape = f"a tensor of shape {tuple(score.shape)}" if isinstance(score, Tensor) else f"{score!r:.60}"
     raise HeatmapError(f"the target {function!r} returned {shape}; expected a tensor with one value")
-
-
-def _describe(output: Any) -> str:
-    if isinstance(output, Tensor):
-        return f"a tensor of shape {tuple(output.shape)}"
-    if isinstance(output, Mapping):
-        return f"a dict with {', '.join(map(str, output))}"
-    return f"a {type(output).__name__}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -26,15 +26,16 @@ def explain_region(
     inputs: Tensor,
     target: Region,
     label_index: int,
-    mask: NDArray[np.bool_] | None,
     *,
+    multi: bool = False,
     layer: str | None = None,
     name_of: Callable[[int], str] = str,
 ) -> Dense:
     """The evidence for a class's logit, summed over the mask, or without one over the pixels predicted as that class.
 
-    `inputs` is a float tensor (C, H, W) that is ready for the model; `label_index` the target's label as an index,
-    `mask` its mask as bool (H, W); `layer` the dotted name of a module to read; `name_of` names classes in errors. The
+    `inputs` is a float tensor (C, H, W) that is ready for the model, which returns logits (1, classes, h, w); the target's
+    mask is bool (H, W), `label_index` its label as an index; `multi` says that a class is predicted wherever its own logit
+    is above 0; `layer` is the dotted name of a module to read; `name_of` names classes in errors. The
     map is gradient times activation at what the backbone returns, or, as long as the map is nothing but the class's
     logit (|r| > 0.95), at an earlier part of the backbone. It keeps the place of the region, which Grad-CAM's average
     does not. The caller holds the guard. Raises HeatmapError if there is no such class, if the region has no pixel,
@@ -44,7 +45,7 @@ def explain_region(
     place = layer or _backbone(model)
     seen = _look(model, inputs, place)
     label = _within(label_index, seen.logits)
-    region = _pixels(seen.logits, label, target, mask, name_of)
+    region = _pixels(seen.logits, label, target, multi, name_of)
     best = _read(seen, label, region)
     for name in () if layer else _earlier(model, place):
         if best.likeness <= _THE_LOGIT:
@@ -98,19 +99,18 @@ def _correlation(values: Tensor, other: Tensor) -> float:
     return float((a * b).sum().abs() / (a.norm() * b.norm()).clamp_min(1e-30))
 
 
-def _pixels(
-    logits: Tensor, label: int, target: Region, mask: NDArray[np.bool_] | None, name_of: Callable[[int], str]
-) -> Tensor:
+def _pixels(logits: Tensor, label: int, target: Region, multi: bool, name_of: Callable[[int], str]) -> Tensor:
     """The region (H, W) on the logits' device."""
-    size = tuple(logits.shape[1:])
+    size, mask = tuple(logits.shape[1:]), target.mask
     if mask is None:
         predicted = logits.argmax(0)
-        if not (predicted == label).any():
+        found = logits[label] > 0 if multi else predicted == label
+        if not found.any():
             raise HeatmapError(
                 f"no pixel is predicted as {target.label!r}; expected some, since the region has no mask. Predicted are "
                 f"{_predicted(predicted, name_of)}. Pass Region({target.label!r}, mask) to explain the logit elsewhere"
             )
-        return predicted == label
+        return found
     if mask.shape != size or mask.dtype != np.bool_:
         raise HeatmapError(f"the region's mask is {mask.dtype} {mask.shape}; expected bool {size}, as the image")
     if not mask.any():
@@ -125,8 +125,8 @@ def _predicted(predicted: Tensor, name_of: Callable[[int], str]) -> str:
 
 
 def _logits(model: nn.Module, output: object, inputs: Tensor) -> Tensor:
-    """The logits (classes, H, W) at the input's size; a model with one logit has the classes 1 and 0."""
-    found = output.get("out", output.get("logits")) if isinstance(output, Mapping) else output
+    """The logits (classes, H, W) at the input's size."""
+    found = output
     if not isinstance(found, Tensor) or found.ndim != 4 or found.shape[0] != 1:
         shape = f"shape {tuple(found.shape)}" if isinstance(found, Tensor) else f"type {type(found).__name__}"
         raise HeatmapError(
@@ -139,7 +139,7 @@ def _logits(model: nn.Module, output: object, inputs: Tensor) -> Tensor:
         )
     if found.shape[2:] != inputs.shape[1:]:
         found = F.interpolate(found, size=inputs.shape[1:], mode="bilinear", align_corners=False)
-    return found[0] if found.shape[1] > 1 else torch.cat([-found[0], found[0]])
+    return found[0]
 
 
 def _within(index: int, logits: Tensor) -> int:

@@ -56,6 +56,10 @@ class SameClass(Criterion):
 
     def finding(self, image: PerturbedImage, figure: float) -> str:
         before, after = image.before.subject, image.after.subject
+        if before.task == "multi":
+            first, second = image.scores
+            found = "finds" if second > 0 else "no longer finds"
+            return f"the model {found} {before.target!r}, whose logit was {first:.3g}; expected the same"
         return (
             f"the model predicts {after.predicted!r} ({after.predicted_index}), no longer {before.predicted!r} "
             f"({before.predicted_index}); expected the same class"
@@ -63,6 +67,8 @@ class SameClass(Criterion):
 
     def phrase(self, image: PerturbedImage, figure: float) -> str:
         before, after = image.before.subject.predicted, image.after.subject.predicted
+        if image.before.subject.task == "multi":
+            before, after = ("found" if score > 0 else "not found" for score in image.scores)
         return f"{before!r} before, {after!r} after; expected the same"
 
 

@@ -57,9 +57,9 @@ class OnMask(Check):
         return f"{messages.LOOK}; {self._next(record)}"
 
     def _next(self, record: Record) -> str:
-        if record.rank is not None and record.rank > 1:
+        if messages.is_mispredicted(record):
             return (
-                f"the model predicts {record.predicted!r}, so settle the prediction first, "
+                f"the model {messages.predicts(record)}, so settle the prediction first, "
                 "or leave target out to see what it was predicted by"
             )
         if excuse := self.excuse(record):

@@ -21,7 +21,7 @@ from pytest_gradcam.evidence import messages, settle
 from pytest_gradcam.evidence.check import Check
 from pytest_gradcam.evidence.record import Record, Subject
 from pytest_gradcam.questions.explained_model import ExplainedModel, Question
-from pytest_gradcam.questions.lead import Lead, lead_of
+from pytest_gradcam.questions.lead import Lead
 from pytest_gradcam.questions.protocols import ModelInput
 from pytest_gradcam.replacement import control_regions, fills
 from pytest_gradcam.targets import Target
@@ -139,9 +139,9 @@ class _OnMargin(Check):
         )
 
     def advice(self, record: Record) -> str:
-        if record.predicted_index != record.target_index:
+        if messages.is_mispredicted(record):
             return (
-                f"look at the picture; the model predicts {record.predicted!r}, so settle the prediction first, or leave target "
+                f"look at the picture; the model {messages.predicts(record)}, so settle the prediction first, or leave target "
                 "out to see what it was predicted by"
             )
         more = "reliance(images, masks) on a set of images says how certain this is"
@@ -167,7 +167,7 @@ class Ignores(_OnMargin):
                 "its evidence is taken away, wherever that lies; pass others= that are predicted as another class, or an "
                 "image of another class"
             )
-        if record.predicted_index != record.target_index and -min(falls) > record.bound:
+        if messages.is_mispredicted(record) and -min(falls) > record.bound:
             raise HeatmapError(
                 f"without these pixels the margin of {record.target!r} {margins.change(min(falls))}: they speak against it, "
                 f"and may well carry {record.predicted!r}, which the model predicts; leave target out to ask whether the "
@@ -199,7 +199,8 @@ def assert_ignores(
 ) -> None:
     """Replacing the masked pixels does not change the prediction: the margin of the target falls by at most this.
 
-    The margin is the lead of the target's logit over the best other class (over the other class of a `Contrast`).
+    The margin is the lead of the target's logit over the best other class (over the other class of a `Contrast`; in a
+    multi-label model, the logit itself).
     A fall of 1 equals the lead of the model's first class over the second: in this image or, if `others` are passed, in
     the mean over it and up to nine of them, which must have the same size for the model. The pixels are replaced by one
     colour, by inpainting and, if others are passed, by theirs, from another class if possible: these three decide, and
@@ -266,10 +267,11 @@ def _find(model: ExplainedModel, image: MaskedImage, question: Question, others:
             "the model gives every image the same scores, so it ignores them altogether; check the weights"
         )
     seen, after = scores[: 1 + len(beside)], scores[1 + len(beside) :]
-    lead, unit = lead_of(question.target, scores[0], model.engine.names), margins.unit(seen)
+    lead = model.lead(question.target, scores[0])
+    unit = margins.unit(seen, lead.of(seen) if lead.alone else None)
     falls = (lead.of(scores[:1]) - lead.of(after)) / unit
     scored = [_Scored(*each) for each in zip(changes, after, falls.tolist(), strict=False)]
-    telling = [each for each in scored if each.change.donor < 0 or seen[1 + each.change.donor].argmax() != lead.index]
+    telling = [each for each in scored if each.change.donor < 0 or not lead.is_predicted(seen[1 + each.change.donor])]
     fallback = bool(lead.of(after[-2:-1])[0] > margins.LEVEL * unit)
     scored = telling if fallback or any(each.change.donor >= 0 for each in telling) else scored
     rest_falls = float(falls[-1])
@@ -310,6 +312,11 @@ def _described(model: ExplainedModel, record: Record, found: _Findings, question
     """The record with the image, the target, and a row for each fill."""
     rows = [(_LABELS[fill], _phrase(model, found, fill)) for fill in _LABELS if found.at_mask(fill)]
     few = "the image's own lead" if not found.beside else f"the mean lead over {1 + found.beside} images"
+    lead = (
+        "of the class over 0, where it is neither found nor missed"
+        if found.lead.alone
+        else "of the first class over the second"
+    )
     return replace(
         record,
         **asdict(model.subject(found.image.image_input, found.scores, question.target)),
@@ -318,7 +325,7 @@ def _described(model: ExplainedModel, record: Record, found: _Findings, question
         details=(
             *rows,
             ("rest", f"with all the rest replaced instead, the margin {margins.change(found.rest)}"),
-            ("unit", f"one unit is {found.unit:.3g} of logit: {few} of the first class over the second"),
+            ("unit", f"one unit is {found.unit:.3g} of logit: {few} {lead}"),
             *_others(found),
         ),
     )
@@ -339,7 +346,7 @@ def _others(found: _Findings) -> list[tuple[str, str]]:
 def _phrase(model: ExplainedModel, found: _Findings, fill: str) -> str:
     """What one fill does to the class and the score."""
     first, index = found.at_mask(fill)[0], found.lead.index
-    before, after = (model.engine.names.name(int(row.argmax())) for row in (found.scores, first.scores))
+    before, after = (_predicted(model, found.lead, row) for row in (found.scores, first.scores))
     stays = f"{after!r} stays" if before == after else f"{before!r} becomes {after!r}"
     result, times = found.result(fill), len(found.at_mask(fill))
     mean = f"in the mean over {times} other images, " if times > 1 else ""
@@ -349,6 +356,13 @@ def _phrase(model: ExplainedModel, found: _Findings, fill: str) -> str:
         f"{stays}, score {found.scores[index]:.3g} to {first.scores[index]:.3g}; {mean}the margin "
         f"{margins.change(result.fall)}{control}{note}"
     )
+
+
+def _predicted(model: ExplainedModel, lead: Lead, row: NDArray[np.float32]) -> str:
+    """What the model predicts; where classes do not compete, whether it finds the one that is asked about."""
+    if not lead.alone:
+        return model.engine.names.name(int(row.argmax()))
+    return ("" if lead.is_predicted(row) else "no ") + model.engine.names.name(lead.index)
 
 
 def _against(result: FillResult) -> str:

@@ -1,7 +1,8 @@
 """How far replaced pixels move a model: falls of the logit margin, their mean over images, and what follows from it.
 
-The margin of a class is its logit less the highest other logit: it is positive exactly where the class is predicted. Falls
-are in units of the model's mean margin: at 1 the model is, on average, about to predict another class.
+The margin of a class is its logit less the highest other logit, or its logit alone where classes do not compete: it is
+positive exactly where the class is predicted. Falls are in units of the model's mean margin: at 1 the model is, on
+average, about to predict another class.
 """
 
 from __future__ import annotations
@@ -71,8 +72,19 @@ class FillResult:
     where: str = "the same shape elsewhere"
 
 
-def unit(scores: NDArray[np.floating]) -> float:
-    """The model's own unit: the mean lead of the predicted class. Raises HeatmapError if there is no lead to lose."""
+def unit(scores: NDArray[np.floating], own: Floats | None = None) -> float:
+    """The model's own unit: the mean lead of the predicted class in scores (N, classes).
+
+    Where classes do not compete it is how far, in the mean, the margins `own` (N,) are from 0, where a class is neither
+    found nor missed. Raises HeatmapError if there is no lead to lose.
+    """
+    if own is not None:
+        lead = float(np.abs(own).mean())
+        if not lead > 0:
+            raise HeatmapError(
+                "the class's own logit is 0 on every image, so no pixels could move it; check the weights"
+            )
+        return lead
     if scores.shape[1] < 2:
         raise HeatmapError(f"the model gives {scores.shape[1]} scores; expected at least two classes to choose between")
     lead = float(margins(scores, scores.argmax(axis=1)).mean())

@@ -38,7 +38,13 @@ class PerturbedImage:
 
     @property
     def keeps_class(self) -> bool:
-        """Whether the model predicts the same class. Raises HeatmapError if it predicts none."""
+        """Whether the model predicts the same class; of a multi-label model, whether it finds the target in both or neither.
+
+        Raises HeatmapError if it predicts none.
+        """
+        if self.before.subject.task == "multi":
+            before_score, after_score = self.scores
+            return (before_score > 0) == (after_score > 0)
         before, after = self.before.subject.predicted_index, self.after.subject.predicted_index
         if before is None or after is None:
             raise HeatmapError(
@@ -47,11 +53,17 @@ class PerturbedImage:
         return bool(before == after)
 
     @property
-    def score_change(self) -> float:
-        """How far the score of the target moved, up or down, in its own units."""
+    def scores(self) -> tuple[float, float]:
+        """The score of the target before and after, in its own units."""
         before, after = self.before.subject.score, self.after.subject.score
         assert before is not None
         assert after is not None
+        return before, after
+
+    @property
+    def score_change(self) -> float:
+        """How far the score of the target moved, up or down, in its own units."""
+        before, after = self.scores
         return float(abs(after - before))
 
     @cached_property

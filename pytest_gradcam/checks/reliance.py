@@ -29,6 +29,7 @@ from pytest_gradcam.evidence import messages, settle
 from pytest_gradcam.evidence.check import Check
 from pytest_gradcam.evidence.record import Record, Subject
 from pytest_gradcam.questions.explained_model import ExplainedModel
+from pytest_gradcam.questions.lead import Lead
 from pytest_gradcam.questions.lead import margins as margins_of
 from pytest_gradcam.questions.protocols import ModelInput
 from pytest_gradcam.replacement import control_regions, fills
@@ -80,7 +81,7 @@ def _measured(
     own, wanted = [passed[i] for i in counted], [wanted[i] for i in counted]
     every = [*own, *_lacking(model, own, masks, without)]
     scores = scores_of(model.engine, [image.image_input for image in every])
-    asked = _Images(every, len(own), scores, _classes(model, scores, len(own), wanted))
+    asked = _Images(every, len(own), scores, _classes(model, scores, len(own), wanted), model.engine.multi_label)
     falls, changes = _falls(model, _plan(asked), asked)
     copies = len(passed) - len(own)
     return replace(falls, mean_heat=_mean_heat(model, asked), copies=copies), partial(_draw, model, asked, changes)
@@ -106,7 +107,7 @@ def assert_no_reliance(
         bound = check.plain_bound()
         falls, draw = _measured(model, images, masks, None, without)
         found.append(replace(judged(falls, bound), draw=draw))
-        return check.judged(record, found[0])
+        return check.judged(model.engine.identified(record), found[0])  # now it is known what the output means
 
     def draw(record: Record) -> Image:
         if found:
@@ -154,13 +155,15 @@ class NoReliance(Check):
 class _Images:
     """The images of a call: the first `count` may have the artefact, the others lack it.
 
-    `scores` (N, classes) are those of the unchanged images, `classes` (N,) those whose margin is read.
+    `scores` (N, classes) are those of the unchanged images, `classes` (N,) those whose margin is read; `alone` says that
+    the classes do not compete, so that a margin is the class's own logit.
     """
 
     every: list[MaskedImage]
     count: int
     scores: NDArray[np.float32]
     classes: Indices
+    alone: bool
 
     @property
     def own(self) -> list[MaskedImage]:
@@ -171,6 +174,20 @@ class _Images:
     def compared(self) -> bool:
         """Whether there are images without the artefact to compare with."""
         return self.count < len(self.every)
+
+    @property
+    def alike(self) -> bool:
+        """Whether one class is asked about in all images that may have the artefact, and found in all or in none."""
+        found = {bool(row[index] > 0) for row, index in zip(self.scores[: self.count], self.classes, strict=False)}
+        return len(set(self.classes[: self.count])) == 1 and (not self.alone or len(found) == 1)
+
+    def lead(self, place: int) -> Lead:
+        """What the margin of an image is."""
+        return Lead(int(self.classes[place]), alone=self.alone)
+
+    def margins(self, scores: NDArray[np.float32], places: Indices) -> Floats:
+        """The margins (M,) in scores (M, classes) of the images at these places (M,), changed or not."""
+        return margins_of(scores, self.classes[places], alone=self.alone)
 
 
 @dataclass(frozen=True)
@@ -196,12 +213,12 @@ def _plan(asked: _Images) -> _Plan:
     If some lack the artefact, all are inpainted: other images' pixels bring in objects of their own, and one colour in
     the shape of a text is that text again.
     """
-    images, classes, predicted = asked.own, asked.classes, asked.scores.argmax(axis=1)
+    images, predicted = asked.own, asked.scores.argmax(axis=1)
     if asked.compared:
         return _Plan("inpaint", "the same in the images without the artefact, which show what that costs by itself")
     if len(images) == 1:
         return _Plan("colour", "with one image there are no others to take pixels from")
-    swap = arrange(images, predicted, lambda i, j: bool(predicted[j] != classes[i]))
+    swap = arrange(images, predicted, lambda i, j: not asked.lead(i).is_predicted(asked.scores[j]))
     if swap.enough and not swap.same:
         return _Plan(
             "swap", "the images are predicted as different classes, and these pixels differ between them", swap
@@ -230,7 +247,8 @@ def _falls(model: ExplainedModel, plan: _Plan, asked: _Images) -> tuple[Falls, l
     after = scores_of(
         model.engine, [*(changed for group in groups for _, changed in group), *rest, own[0].emptied(level)]
     )
-    unit = margins.unit(asked.scores[:count])
+    lead = asked.margins(asked.scores, np.arange(len(images)))
+    unit = margins.unit(asked.scores[:count], lead[:count] if asked.alone else None)
     main, around, removed, cores = _mean_falls(groups, after, asked, unit)
     return Falls(
         plan.intervention,
@@ -242,8 +260,8 @@ def _falls(model: ExplainedModel, plan: _Plan, asked: _Images) -> tuple[Falls, l
         without=finite(main[count:]) if asked.compared else None,
         worth=None if plan.patches is None else plan.patches.worth,
         alive=bool(np.ptp(np.concatenate([asked.scores, after]), axis=0).any()),
-        fallback=float((margins_of(after[[-1] * count], asked.classes[:count]) > margins.LEVEL * unit).mean()),
-        alike=len(set(asked.classes[:count])) == 1,
+        fallback=float((asked.margins(after[[-1] * count], np.arange(count)) > margins.LEVEL * unit).mean()),
+        alike=asked.alike,
     ), groups[0]
 
 
@@ -251,10 +269,10 @@ def _mean_falls(
     groups: Sequence[list[Change]], after: NDArray[np.float32], asked: _Images, unit: float
 ) -> list[Floats]:
     """The mean fall of each image (N,) in each group of changes, whose scores follow each other in `after`."""
-    lead, falls, start = margins_of(asked.scores, asked.classes), [], 0
+    lead, falls, start = asked.margins(asked.scores, np.arange(len(asked.every))), [], 0
     for group in groups:
         sources = np.array([i for i, _ in group], np.intp)
-        changed = margins_of(after[start : start + len(group)], asked.classes[sources])
+        changed = asked.margins(after[start : start + len(group)], sources)
         falls.append(_means((lead[sources] - changed) / unit, sources, len(asked.every)))
         start += len(group)
     return falls

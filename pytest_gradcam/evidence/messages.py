@@ -100,6 +100,7 @@ def rows(record: Record) -> list[tuple[str, str]]:
         ("attention", _attention(record)),
         ("target", _target(record)),
         ("prediction", _prediction(record)),
+        ("output", record.output),
         *record.details,
         ("peak", _peak(record)),
         ("layer", _layer(record)),
@@ -150,19 +151,28 @@ def _target(record: Record) -> str:
     if record.rank is not None:
         parts.append(f"rank {record.rank} of {record.classes}")
     if record.probability is not None:
-        parts.append(f"softmax {record.probability:.3g}")
+        parts.append(f"{'sigmoid' if record.task == 'multi' else 'softmax'} {record.probability:.3g}")
     return f"{record.target!r}{index}" + (": " if parts else "") + ", ".join(parts)
 
 
 def is_mispredicted(subject: Subject) -> bool:
-    """Whether the class that is explained is not the one that is predicted."""
+    """Whether the class that is explained is not the one that is predicted; if any number may be, not among them."""
+    if subject.task == "multi":
+        return subject.target_index is not None and subject.score is not None and subject.score <= 0
     return subject.predicted_index is not None and subject.predicted_index != subject.target_index
+
+
+def predicts(subject: Subject) -> str:
+    """What the model does instead of predicting the class that is explained, after 'the model'."""
+    if subject.task != "multi":
+        return f"predicts {subject.predicted!r}"
+    return f"does not find {subject.target!r}, and scores highest {subject.predicted!r}"
 
 
 def _prediction(record: Record) -> str:
     if not is_mispredicted(record):
         return ""
-    return f"the model predicts {record.predicted!r} ({record.predicted_index})"
+    return f"the model {predicts(record)} ({record.predicted_index})"
 
 
 def _peak(record: Record) -> str:

@@ -20,9 +20,11 @@ VERSION = 3
 class Subject:
     """What a heatmap explains, and how it was made; a field that does not apply is empty or None.
 
-    `score` is the model's own output for the target (a logit, for a classifier), `probability` its softmax over the
-    classes, `rank` its place among them, from 1. `weights` is a SHA-256 over the model's parameters and buffers,
-    `image_digest` one over the image's file, or over its pixels where there is no file: it says which.
+    `score` is the logit of the target for a classifier, for a callable what it returns; `probability` its softmax over the
+    classes (its sigmoid, if the task is "multi"), `rank` its place among them, from 1. `output` says what was found out
+    about the model's output, and is empty for bare logits; `task` is "single" where classes compete, else "multi".
+    `weights` is a SHA-256 over the model's parameters and buffers, `image_digest` one over the image's file, or over its
+    pixels where there is no file: it says which.
     """
 
     target: str = ""
@@ -33,6 +35,8 @@ class Subject:
     classes: int | None = None
     predicted: str | None = None
     predicted_index: int | None = None
+    output: str = ""
+    task: str = ""
     model: str = ""
     model_class: str = ""
     parameter_count: int | None = None

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pytest_gradcam.cam.surroundings import random_states_kept
 from pytest_gradcam.errors import SettingsError
 from pytest_gradcam.settings import nearest
 
@@ -67,9 +68,9 @@ def class_names(text: str) -> Any:
     path = Path(text)
     try:
         if path.suffix == ".json":
-            names = json.loads(path.read_text("utf-8"))
+            names = json.loads(path.read_text("utf-8-sig"))  # as other systems' editors write it
         elif path.suffix == ".txt" or path.is_file():
-            names = [line.strip() for line in path.read_text("utf-8").splitlines() if line.strip()]
+            names = _lines(path)
         elif ":" in text:
             names = attribute(text, "gradcam_classes")
         else:
@@ -82,11 +83,23 @@ def class_names(text: str) -> Any:
         raise SettingsError(
             f"gradcam_classes = {text!r} cannot be read ({error}); expected JSON or UTF-8 text"
         ) from None
+    names = names.tolist() if hasattr(names, "tolist") else names
     if not isinstance(names, (list, tuple, Mapping)) or not names:
         raise SettingsError(
-            f"gradcam_classes = {text!r} holds a {type(names).__name__}; expected names, or name -> index"
+            f"gradcam_classes = {text!r} holds a {type(names).__name__}; expected names, name -> index, or index -> name"
         )
     return names
+
+
+def _lines(path: Path) -> list[str]:
+    """One name per line. Raises SettingsError for a blank line before the last name: which class would it be?"""
+    lines = [line.strip() for line in path.read_text("utf-8-sig").rstrip().splitlines()]
+    if "" in lines:
+        raise SettingsError(
+            f"{path} has a blank line {lines.index('') + 1}; expected one name per line, "
+            "in the order of the model's scores. Delete the line, or write the name of that class"
+        )
+    return lines
 
 
 def look_up(spec: str, setting: str) -> None:
@@ -178,13 +191,13 @@ def _state_dict(path: Path) -> dict[str, Any]:
 
 
 def _unwrap(state: Any, path: Path) -> dict[str, Any]:
-    for key in ("state_dict", "model"):
+    for key in ("state_dict", "model", "model_state_dict"):
         if isinstance(state, Mapping) and isinstance(state.get(key), Mapping):
             state = state[key]
     if not isinstance(state, Mapping) or not state or not all(isinstance(v, Tensor) for v in state.values()):
         raise SettingsError(
             f"{path} holds no state dict; expected names and tensors, as torch.save(model.state_dict(), path) writes them, "
-            "or those under 'state_dict' or 'model'"
+            "or those under 'state_dict', 'model_state_dict' or 'model'"
         )
     return dict(state)
 
@@ -254,6 +267,33 @@ def _timm_known(name: str) -> Any:
 def _timm(name: str, pretrained: bool) -> nn.Module:
     model: nn.Module = _timm_known(name).create_model(name, pretrained=pretrained)
     return model
+
+
+def drawn_anew(spec: str, model: nn.Module) -> str:
+    """Which weights are a random draw, in a phrase: those that a second call of the builder gives other values.
+
+    Empty for a model that is built the same each time. The random states are afterwards what they were. A builder that
+    sets its own seed, or cannot be called twice, is taken at its word.
+    """
+    if spec.startswith(("torchvision:", "timm:")):
+        return "no weights are loaded"
+    found = attribute(spec, "gradcam_model")
+    if isinstance(found, nn.Module):
+        return ""
+    try:
+        with random_states_kept():
+            other = found().state_dict()
+    except Exception:  # whatever keeps it from being built twice
+        return ""
+    own = model.state_dict()
+    drawn = [key for key, value in own.items() if key in other and not _same(value, other[key])]
+    return f"each call draws {_keys('anew', drawn)} of its {len(own)} tensors" if drawn else ""
+
+
+def _same(one: Any, other: Any) -> bool:
+    if not isinstance(one, Tensor) or not isinstance(other, Tensor) or one.shape != other.shape:
+        return True
+    return torch.equal(one.cpu(), other.cpu())
 
 
 def _called(spec: str) -> nn.Module:

@@ -73,7 +73,10 @@ class TestItem:
             return self._keep_one_of_many(record, draw)
 
     def _keep_one_of_many(self, record: Record, draw: Callable[[Record], Image]) -> Record:
+        from pytest_gradcam.plugin import session
+
         self._checked = True
+        record = session.on_trained_weights(record, self._item.config.stash[SETTINGS])
         if "hypothesis" in sys.modules:
             from pytest_gradcam.plugin import hypothesis_support
 

@@ -11,11 +11,12 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_gradcam.errors import GradcamWarning, SettingsError
+from pytest_gradcam.errors import GradcamWarning, HeatmapError, SettingsError
 from pytest_gradcam.evidence import baseline_paths, files
 from pytest_gradcam.evidence.current_test import Objects, current
 from pytest_gradcam.evidence.record import Record
 from pytest_gradcam.evidence.requirements import of_check
+from pytest_gradcam.evidence.settle import undecided
 from pytest_gradcam.settings import Settings
 
 if TYPE_CHECKING:
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
     from pytest_gradcam.cam.cache import HeatmapCache
     from pytest_gradcam.explainer import Explainer
     from pytest_gradcam.questions.explained_model import ExplainedModel, Policy
+
+
+#: What is wrong with weights that are a random draw, by their digest.
+_untrained: dict[str, str] = {}
 
 
 def keep(
@@ -102,14 +107,40 @@ def build_model(settings: Settings) -> Any:
     from pytest_gradcam.models import sources
 
     model = sources.build(settings.model, settings.weights, sources.own_share(settings.device))
-    if settings.weights is None and settings.model.startswith(("torchvision:", "timm:")):
-        warnings.warn(
-            f"{settings.model} has random weights, so its heatmaps mean nothing: set gradcam_weights to a file, "
-            "or to 'pretrained' to download the published ones",
-            GradcamWarning,
-            stacklevel=2,
-        )
+    drawn = sources.drawn_anew(settings.model, model) if settings.weights is None else ""
+    if drawn:
+        _note_untrained(model, f"{settings.model} has random weights ({drawn})", settings)
     return model
+
+
+def _note_untrained(model: Any, what: str, settings: Settings) -> None:
+    """No check on these weights has a verdict from now on, unless the settings allow it."""
+    from pytest_gradcam.cam.identity import weights_digest
+
+    _untrained[weights_digest(model)] = what
+    if settings.untrained == "allow":
+        return
+    published = " (or to 'pretrained' to download the published ones)" if "has random weights (no" in what else ""
+    warnings.warn(
+        f"{what}, so its heatmaps mean nothing and no check on it has a verdict: set gradcam_weights to a file{published}, or "
+        "gradcam_untrained = allow",
+        GradcamWarning,
+        stacklevel=3,
+    )
+
+
+def on_trained_weights(record: Record, settings: Settings) -> Record:
+    """The record, undecided if the weights that it is about are a random draw; where that is allowed, it says so."""
+    what = _untrained.get(record.weights)
+    if not record.weights or what is None or record.outcome not in ("passed", "failed"):
+        return record
+    if settings.untrained == "allow":
+        return replace(
+            record, details=(*record.details, ("weights", f"{what}, which gradcam_untrained = allow lets pass"))
+        )
+    return undecided(
+        record, HeatmapError(f"{what}, so no verdict can rest on it; set gradcam_weights, or gradcam_untrained = allow")
+    )
 
 
 def build_preprocess(settings: Settings) -> Any:
@@ -169,6 +200,7 @@ class Models:
 
     def _explain(self, objects: Objects) -> ExplainedModel:
         from pytest_gradcam.cam.engine import Engine
+        from pytest_gradcam.cam.output_kind import Asked
         from pytest_gradcam.checks.gate import Gatekeeper
         from pytest_gradcam.questions.explained_model import ExplainedModel
 
@@ -180,6 +212,7 @@ class Models:
             objects.preprocess,
             objects.classes,
             batch_size=settings.batch_size,
+            asked=Asked(settings.output, settings.output_key, settings.task),
             cache=self._cache,
         )
         return ExplainedModel(engine, self.policy, Gatekeeper(engine))
@@ -200,7 +233,8 @@ def build_explainer(models: Models, objects: Objects) -> Explainer:
 
 def _content(classes: Any) -> object:
     """What a change of the class names would change."""
-    return tuple(classes.items()) if isinstance(classes, Mapping) else classes if classes is None else tuple(classes)
+    classes = classes.tolist() if hasattr(classes, "tolist") else classes
+    return repr(classes.items() if isinstance(classes, Mapping) else classes)
 
 
 def _heatmap_cache(settings: Settings, directory: Callable[[], Path] | None) -> HeatmapCache | None:

@@ -137,7 +137,7 @@ class ExplainedModel:
 
     def subject(self, image_input: ModelInput, row: NDArray[np.floating], target: Target) -> Subject:
         """What a check on one class is about, from the image's scores (classes,)."""
-        names, lead = self.engine.names, lead_of(target, row, self.engine.names)
+        names, lead = self.engine.names, self.lead(target, row)
         against = "" if lead.against is None else f" rather than {names.name(lead.against)}"
         predicted = int(row.argmax())
         return self.engine.identified(
@@ -153,10 +153,14 @@ class ExplainedModel:
             image_input,
         )
 
+    def lead(self, target: Target, row: NDArray[np.floating]) -> Lead:
+        """The lead that a target asks for, of one image's scores (classes,). Raises HeatmapError for what is no class."""
+        return lead_of(target, row, self.engine.names, multi=self.engine.multi_label)
+
     def _class(self, row: NDArray[np.float32], question: Question) -> Lead:
-        lead, policy = lead_of(question.target, row, self.engine.names), self._policy().mispredicted
+        lead, policy = self.lead(question.target, row), self._policy().mispredicted
         predicted = int(row.argmax())
-        if policy == "label" or not question.names_a_class or lead.index == predicted:
+        if policy == "label" or not question.names_a_class or lead.is_predicted(row):
             return lead
         names = self.engine.names
         if policy == "both":
@@ -167,10 +171,12 @@ class ExplainedModel:
         subject = Subject(
             target=names.name(lead.index),
             target_index=lead.index,
+            score=float(row[lead.index]),
             predicted=names.name(predicted),
             predicted_index=predicted,
+            task="multi" if lead.alone else "single",
         )
-        return Lead(mispredicted.chosen(subject, policy, mispredicted.no_picture)[0])
+        return replace(lead, index=mispredicted.chosen(subject, policy, mispredicted.no_picture)[0])
 
     def _finished(self, heatmap: HeatmapLike, image_input: ModelInput, question: Question) -> HeatmapLike:
         """The heatmap behind its gate; that of the predicted class instead, or as well, where the policy says so."""

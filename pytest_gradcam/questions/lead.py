@@ -1,4 +1,4 @@
-"""How far a class leads over the others, in logits: the margin."""
+"""How far a class leads over the others, in logits: the margin. Where classes do not compete, it is the class's own logit."""
 
 from __future__ import annotations
 
@@ -13,12 +13,19 @@ from pytest_gradcam.targets import Box, ClassNames, Contrast, Region, Target, cl
 Floats = NDArray[np.float64]
 
 
-def margins(scores: NDArray[np.floating], classes: NDArray[np.intp], against: int | None = None) -> Floats:
-    """How far each row's class (N,) leads in scores (N, classes): over the best other class, or over `against`."""
+def margins(
+    scores: NDArray[np.floating], classes: NDArray[np.intp], against: int | None = None, *, alone: bool = False
+) -> Floats:
+    """How far each row's class (N,) leads in scores (N, classes): over the best other class, or over `against`.
+
+    `alone` is for classes that do not compete: the lead of each is its own logit, which is above 0 where it is found.
+    """
     rows, rest = np.arange(len(scores)), scores.astype(np.float64)
     own = rest[rows, classes]
     if against is not None:
         return np.asarray(own - rest[:, against])
+    if alone:
+        return np.asarray(own)
     rest = rest.copy()
     rest[rows, classes] = -np.inf
     return np.asarray(own - rest.max(axis=1))
@@ -26,26 +33,32 @@ def margins(scores: NDArray[np.floating], classes: NDArray[np.intp], against: in
 
 @dataclass(frozen=True)
 class Lead:
-    """How far one class leads: over the best other class, or over the class `against`."""
+    """How far one class leads: over the best other class, over the class `against`, or `alone`, by its own logit."""
 
     index: int
     against: int | None = None
+    alone: bool = False
 
     def of(self, scores: NDArray[np.floating]) -> Floats:
         """The margins (N,) in scores (N, classes)."""
-        return margins(scores, np.full(len(scores), self.index), self.against)
+        return margins(scores, np.full(len(scores), self.index), self.against, alone=self.alone)
+
+    def is_predicted(self, row: NDArray[np.floating]) -> bool:
+        """Whether the class is what the model predicts, or among what it finds, in one image's scores (classes,)."""
+        return bool(row[self.index] > 0) if self.alone else int(row.argmax()) == self.index
 
 
-def lead_of(target: Target, row: NDArray[np.floating], names: ClassNames) -> Lead:
+def lead_of(target: Target, row: NDArray[np.floating], names: ClassNames, *, multi: bool) -> Lead:
     """The lead that a target asks for, given one image's scores (classes,); by default that of the predicted class.
 
-    Raises HeatmapError for a target that is not a class.
+    `multi` says that the classes do not compete. Raises HeatmapError for a target that is not a class.
     """
     if isinstance(target, Contrast):
-        own, other = (index_within(class_index(each, names), len(row)) for each in (target.target, target.rather_than))
-        return Lead(own, other)
+        own, other = (index_within(index, len(row)) for index in target.indices(names))
+        return Lead(own, other, alone=multi)
     if isinstance(target, (Box, Region)) or callable(target):
         raise HeatmapError(
             f"target={target!r} has no margin over other classes; expected None, a class index, a class name or a Contrast"
         )
-    return Lead(int(row.argmax()) if target is None else index_within(class_index(target, names), len(row)))
+    index = int(row.argmax()) if target is None else index_within(class_index(target, names), len(row))
+    return Lead(index, alone=multi)

@@ -33,7 +33,9 @@ class Prediction(Check):
         return self.bound
 
     def finding(self, record: Record, figure: float, bound: float) -> str:
-        return f"{_what(record)}; expected {record.target!r} to come first"
+        return (
+            f"{_what(record)}; expected {record.target!r} to {'be found' if record.task == 'multi' else 'come first'}"
+        )
 
     def advice(self, record: Record) -> str:
         return "look at the image and its label, or explain the class anyway with gradcam_mispredicted = label"
@@ -52,7 +54,7 @@ def chosen(subject: Subject, policy: str, draw: Callable[[], Image]) -> Sequence
         _skip(subject)
     if policy == "fail":
         settle.settle(failed(subject), lambda record: draw())
-    return {"prediction": [predicted], "both": [label, predicted]}.get(policy, [label])
+    return {"prediction": [predicted], "both": list(dict.fromkeys((label, predicted)))}.get(policy, [label])
 
 
 def failed(subject: Subject) -> Record:
@@ -68,7 +70,8 @@ def no_picture() -> Image:
 
 def _what(subject: Subject) -> str:
     rank = f" (rank {subject.rank} of {subject.classes})" if subject.rank is not None else ""
-    return f"the model predicts {subject.predicted!r}, not {subject.target!r}{rank}"
+    instead = "" if subject.task == "multi" else f", not {subject.target!r}"
+    return f"the model {messages.predicts(subject)}{instead}{rank}"
 
 
 def _skip(subject: Subject) -> None:

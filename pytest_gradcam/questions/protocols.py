@@ -107,6 +107,9 @@ class Engine(Protocol):
 
     @property
     def names(self) -> ClassNames: ...
+    @property
+    def multi_label(self) -> bool:
+        """Whether the classes do not compete, as far as the images so far have shown."""
 
     @property
     def exact(self) -> bool:

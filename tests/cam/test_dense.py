@@ -14,10 +14,11 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator
 
 from pytest_gradcam.cam.detection import explain_box, sum_levels
 from pytest_gradcam.cam.guard import untouched
+from pytest_gradcam.cam.output_kind import Asked, OutputReader
 from pytest_gradcam.cam.segmentation import explain_region
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.grids import resize
-from pytest_gradcam.targets import Box, Region
+from pytest_gradcam.targets import Box, ClassNames, Region
 from tests.states import same, state_of
 
 RED, GREEN = 0, 1
@@ -339,8 +340,9 @@ class Segmenter(nn.Module):
 
 
 def region_of(model, image, label, mask=None, **options):
-    with untouched(model):
-        return explain_region(model, image, Region(label, mask), label, mask, **options)
+    reader = OutputReader(Asked(), ClassNames(None))
+    with untouched(model), reader.reading(model, image[None], dense=True) as kind:
+        return explain_region(model, image, Region(label, mask), label, multi=kind.multi, **options)
 
 
 def test_evidence_outside_the_region_is_shown_where_it_is():

@@ -109,8 +109,11 @@ class TestOutputs:
     @pytest.mark.parametrize(
         ("pack", "words"),
         [
-            (lambda scores: {"a": scores, "b": scores}, "a dict with a, b for one image; expected class scores"),
-            (lambda scores: scores[:, :, None, None].expand(-1, -1, 4, 4), r"shape \(5, 4, 4\) for one image"),
+            (
+                lambda scores: {"a": scores, "b": scores + 1},
+                r"'a' of shape \(1, 5\), 'b' of shape \(1, 5\), and either may be",
+            ),
+            (lambda scores: scores[:, :, None, None].expand(-1, -1, 4, 4), r"shape \(1, 5, 4, 4\) for one image"),
             (lambda scores: None, "a NoneType for one image"),
         ],
     )

@@ -184,7 +184,7 @@ def test_a_preprocess_that_is_none():
 
 
 def test_class_names_from_files_and_modules(monkeypatch, tmp_path):
-    (tmp_path / "names.txt").write_text("cat\n\n dog \n")
+    (tmp_path / "names.txt").write_text("\ufeffcat\n dog \n\n", "utf-8")
     (tmp_path / "names.json").write_text(json.dumps({"cat": 1, "dog": 0}))
     (tmp_path / "names_module.py").write_text("names = ('cat', 'dog')")
     monkeypatch.syspath_prepend(tmp_path)
@@ -199,6 +199,8 @@ def test_class_names_from_files_and_modules(monkeypatch, tmp_path):
         ("none.txt", None, "is no file"),
         ("broken.json", "{", "cannot be read"),
         ("empty.txt", "", "expected names"),
+        ("blank.txt", "cat\n\ndog\n", "blank line 2; expected one name per line"),
+        ("first.txt", "\ncat\ndog\n", "blank line 1"),
         ("number.json", "3", "holds a int"),
     ],
 )

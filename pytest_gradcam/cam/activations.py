@@ -1,0 +1,198 @@
+"""The softmax or sigmoid that a model ends in: found by what it returns, and passed by."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack
+from torch.utils.hooks import RemovableHandle
+
+from pytest_gradcam.cam.guard import forward
+from pytest_gradcam.cam.undo import later, undoing
+from pytest_gradcam.errors import HeatmapError
+
+_Mode = TypeVar("_Mode", bound=TorchFunctionMode)
+_KEPT = 8  # of the last calls in a forward pass: a model may have hundreds, of attention and of gates
+#: By the names of torch's own functions and tensor methods, which its modules call as well.
+_KINDS = {
+    "softmax": "softmax",
+    "softmax_": "softmax",
+    "sigmoid": "sigmoid",
+    "sigmoid_": "sigmoid",
+    "expit": "sigmoid",
+    "log_softmax": "log_softmax",
+    "logsigmoid": "logsigmoid",
+    "log_sigmoid": "logsigmoid",
+    "special_expit": "sigmoid",
+    "special_softmax": "softmax",
+    "special_log_softmax": "log_softmax",
+}
+_LINEAR = ("linear", "matmul", "__matmul__", "addmm")
+_FORMULAS: dict[str, Callable[[Tensor], Tensor]] = {
+    "softmax": lambda logits: logits.softmax(1),
+    "sigmoid": torch.sigmoid,
+    "log_softmax": lambda logits: logits.log_softmax(1),
+    "logsigmoid": F.logsigmoid,
+}
+_ROUNDING = 64  # units in the last place
+
+
+@dataclass(frozen=True)
+class Activation:
+    """The call of a softmax or sigmoid whose result a model returns: its number in a forward pass, of so many calls."""
+
+    kind: str
+    number: int
+    calls: int
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call that was watched, and what it returned."""
+
+    kind: str
+    number: int
+    result: Any
+
+
+class Watched(TorchFunctionMode):
+    """Inside, the last calls of a softmax or sigmoid, and of a linear function, are kept; the former are counted."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+        self._calls: deque[Call] = deque(maxlen=_KEPT)
+        self._linear: deque[Any] = deque(maxlen=_KEPT)
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        name = getattr(func, "__name__", "")
+        if name in _LINEAR:
+            self._linear.append(result)
+        if (kind := _KINDS.get(name)) is not None:
+            self._calls.append(Call(kind, self.count, result))
+            self.count += 1
+        return result
+
+    def returned(self, scores: Tensor) -> Activation | None:
+        """The call that returned these scores, in whatever shape; None if none of the last ones did."""
+        for call in reversed(self._calls):
+            if _same(call.result, scores):
+                return Activation(call.kind, call.number, self.count)
+        return None
+
+    def linear(self, scores: Tensor) -> bool:
+        """Whether a linear function returned these scores."""
+        return any(_same(result, scores) for result in self._linear)
+
+
+def _same(result: Any, scores: Tensor) -> bool:
+    """Whether a result is these scores, in whatever shape."""
+    if not isinstance(result, Tensor) or result.numel() != scores.numel():
+        return False
+    return torch.equal(result.detach().flatten(), scores.detach().flatten())
+
+
+class PassedBy(TorchFunctionMode):
+    """Inside, the activation returns its input: the logits."""
+
+    def __init__(self, activation: Activation) -> None:
+        super().__init__()
+        self._activation = activation
+        self._count: int | None = None
+
+    def begin(self) -> None:
+        """A forward pass begins; outside of one nothing is changed."""
+        self._count = 0
+
+    def end(self) -> None:
+        """It is over. Raises HeatmapError if it did not go as the one in which the activation was found."""
+        count, self._count = self._count, None
+        if count != self._activation.calls:
+            raise HeatmapError(
+                f"the model called softmax and sigmoid {count} times for this input and {self._activation.calls} times before, "
+                "so the one that it ends in cannot be told; let the model return logits"
+            )
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if self._count is not None and getattr(func, "__name__", "") in _KINDS:
+            self._count += 1
+            if self._count == self._activation.number + 1:
+                return args[0] if args else (kwargs or {})["input"]
+        return func(*args, **(kwargs or {}))
+
+
+def inside(mode: _Mode) -> undoing[_Mode]:
+    """A `with` block: inside, the mode sees the calls of torch's functions."""
+
+    def begin() -> _Mode:
+        _enter(mode)
+        return mode
+
+    return undoing(begin)
+
+
+def _enter(mode: TorchFunctionMode) -> None:
+    def leave() -> None:
+        if any(each is mode for each in _get_current_function_mode_stack()):
+            mode.__exit__(None, None, None)
+
+    later(leave)
+    mode.__enter__()
+
+
+def return_instead(model: nn.Module, read: Callable[[Any, int], Any], activation: Activation | None) -> None:
+    """For `undoing`: the model returns what `read` makes of its output for so many images, the activation passed by.
+
+    The caller holds the guard, which takes care of the hooks.
+    """
+    mode, depth = None if activation is None else PassedBy(activation), 0
+
+    def before(_module: nn.Module, _inputs: Any) -> None:
+        nonlocal depth
+        depth += 1
+        if mode is not None and depth == 1:
+            mode.begin()
+
+    def after(_module: nn.Module, inputs: Any, output: Any) -> Any:
+        nonlocal depth
+        depth -= 1
+        if depth or output is None:  # a model that calls itself, or that raised an exception
+            return None
+        if mode is not None:
+            mode.end()
+        return read(output, len(inputs[0]))
+
+    handles: list[RemovableHandle] = []
+    later(lambda: _remove_all(handles))
+    handles.append(model.register_forward_pre_hook(before))
+    handles.append(model.register_forward_hook(after, always_call=True))
+    if mode is not None:
+        _enter(mode)
+
+
+def _remove_all(handles: list[RemovableHandle]) -> None:
+    for handle in handles:
+        handle.remove()
+
+
+def confirmed(
+    model: nn.Module, inputs: Tensor, activation: Activation, scores: Tensor, read: Callable[[Any, int], Tensor]
+) -> bool:
+    """Whether the model without the activation gives logits of which it makes these scores (N, classes, ...)."""
+    try:
+        with undoing(partial(return_instead, model, read, activation)):
+            logits = forward(model, inputs)
+    except HeatmapError:
+        return False
+    if logits.shape != scores.shape:
+        return False
+    step = _ROUNDING * torch.finfo(scores.dtype).eps
+    return torch.allclose(_FORMULAS[activation.kind](logits).detach(), scores.detach(), rtol=step, atol=step)

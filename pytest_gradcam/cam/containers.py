@@ -1,0 +1,112 @@
+"""What a model returns, looked into: tensors in tuples, lists, dicts, dataclasses and other objects."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+from torch import Tensor
+
+from pytest_gradcam.errors import HeatmapError
+
+Key = str | int
+Path = tuple[Key, ...]
+
+_DEPTH = 3  # of containers in containers
+_NAMED = ("logits", "out")  # where Hugging Face's classifiers, and torchvision's segmenters, have their scores
+_EMBEDDING = re.compile(r"embed|pool|feature|hidden|latent", re.IGNORECASE)
+_WAY = "set gradcam_output_key (output_key= of an Explainer) to the one with the class scores, or pass a callable as target"
+
+
+def parts(value: Any) -> dict[Key, Any]:
+    """What a container holds, by index, key or attribute; nothing for a tensor, and for what is no container."""
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, (tuple, list)):
+        return dict(enumerate(value))
+    if is_dataclass(value):
+        return {one.name: getattr(value, one.name) for one in fields(value)}
+    if isinstance(value, Tensor) or not hasattr(value, "__dict__"):
+        return {}
+    return dict(vars(value))
+
+
+def at(output: Any, path: Path) -> Any:
+    """What lies there. Raises HeatmapError if it is not there in this output."""
+    for key in path:
+        inside = parts(output)
+        if key not in inside:
+            raise HeatmapError(
+                f"the model's output has no {key!r} for this input; expected {shown(path)}, as for the first one"
+            )
+        output = inside[key]
+    return output
+
+
+def tensors(output: Any, depth: int = _DEPTH) -> Iterator[tuple[Path, Tensor]]:
+    """Every tensor in the output, with its place."""
+    if isinstance(output, Tensor):
+        yield (), output
+    elif depth:
+        for key, part in parts(output).items():
+            yield from (((key, *path), tensor) for path, tensor in tensors(part, depth - 1))
+
+
+def scores_at(output: Any, fits: Callable[[Tensor], bool], key: Key | None) -> Path | None:
+    """Where the class scores lie: at the key, or at the one place that they can lie; None where nothing `fits`.
+
+    Raises HeatmapError where the key does not lead to a tensor, and where scores could lie in several places.
+    """
+    if key is not None:
+        return _at_key(output, key)
+    if isinstance(output, Tensor):
+        return ()
+    several = {id(tensor): (path, tensor) for path, tensor in reversed(list(tensors(output))) if fits(tensor)}
+    found = dict(reversed(several.values()))  # the first place of each
+    named = [(name,) for name in _NAMED if (name,) in found]
+    if named:
+        return named[0]
+    if len(found) > 1:
+        raise HeatmapError(f"the model returns {_listed(found)}, and either may be the class scores; {_WAY}")
+    for path, tensor in found.items():
+        if isinstance(path[-1], str) and _EMBEDDING.search(path[-1]):
+            raise HeatmapError(f"the model returns {_listed({path: tensor})}, an embedding by its name; {_WAY}")
+    return next(iter(found), None)
+
+
+def _at_key(output: Any, key: Key) -> Path:
+    """The path of a key: an index, a name, or several with dots between them."""
+    path: list[Key] = []
+    for word in [key] if isinstance(key, int) else str(key).split("."):
+        inside = parts(at(output, tuple(path)))
+        own = next((one for one in inside if one == word or str(one) == str(word)), None)
+        if own is None and re.fullmatch(r"-?\d+", str(word)) and -len(inside) <= int(word) < len(inside):
+            own = list(inside)[int(word)]  # from the end, or into a dict or a dataclass
+        if own is None:
+            raise HeatmapError(
+                f"output_key={key!r} is not in the model's output; expected a place in {describe(output)}"
+            )
+        path.append(own)
+    if not isinstance(at(output, tuple(path)), Tensor):
+        raise HeatmapError(f"output_key={key!r} leads to no tensor; expected a place in {describe(output)}")
+    return tuple(path)
+
+
+def describe(output: Any) -> str:
+    """The output in one phrase: its container, and the places and shapes of its tensors."""
+    if isinstance(output, Tensor):
+        return f"a tensor of shape {tuple(output.shape)}"
+    what = "a dict" if isinstance(output, Mapping) else f"a {type(output).__name__}"
+    found = dict(tensors(output))
+    return f"{what} with {_listed(found)}" if found else what
+
+
+def shown(path: Path) -> str:
+    """A path as it is set: 'logits', 1 or 'heads.0'."""
+    return repr(path[0]) if len(path) == 1 else repr(".".join(map(str, path)))
+
+
+def _listed(found: Mapping[Path, Tensor]) -> str:
+    return ", ".join(f"{shown(path)} of shape {tuple(tensor.shape)}" for path, tensor in found.items())
