@@ -13,7 +13,7 @@ from pytest_gradcam import HeatmapError, validation
 
 NUMBERS = [0, 1, -2.5, Fraction(1, 2), np.float32(0.5), np.float64(2), np.int8(3), np.uint64(4)]
 NOT_NUMBERS = ["1", None, True, False, np.True_, [1], (1,), np.array([1.0]), np.array(1.0), 1j, b"1", []]
-NOT_FINITE = [float("nan"), float("inf"), -float("inf"), np.float32("nan"), 10**400]
+NOT_FINITE = [float("nan"), float("inf"), -float("inf"), np.float32("nan")]
 
 
 def said(run, *arguments, **named):
