@@ -15,7 +15,7 @@ INTERNALS = {
     # What lies at the target layer: a heatmap only shows what is left of it after the weighting and the ReLU.
     "Captured": "pytest_gradcam.cam.capture",
     "capture": "pytest_gradcam.cam.capture",
-    "untouched": "pytest_gradcam.cam.guard",
+    "untouched": "pytest_gradcam.state.guard",
     # The choice of the layer for outputs that are no scores, and how the axes of its output hold the grid.
     "Site": "pytest_gradcam.cam.layers",
     "choose": "pytest_gradcam.cam.layers",

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast
 
 from pytest_gradcam.cam.engine import Engine
 from pytest_gradcam.cam.output_kind import Asked
-from pytest_gradcam.cam.undo import finished
 from pytest_gradcam.checks import (
     class_effects,
     determinism,
@@ -26,6 +25,7 @@ from pytest_gradcam.checks import (
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.heatmap import Heatmap
 from pytest_gradcam.questions.explained_model import ExplainedModel
+from pytest_gradcam.state.undo import finished
 from pytest_gradcam.targets import Classes, Target
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from pytest_gradcam.cam.cache import HeatmapCache
     from pytest_gradcam.cam.layers import Candidate
-    from pytest_gradcam.cam.preprocess import Preprocess
+    from pytest_gradcam.inputs.preprocess import Preprocess
     from pytest_gradcam.questions.protocols import HeatmapLike
 
 _Key = TypeVar("_Key", bound=Hashable)

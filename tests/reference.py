@@ -5,8 +5,8 @@ import warnings
 import numpy as np
 
 from pytest_gradcam.cam.compute import make
-from pytest_gradcam.cam.guard import untouched
 from pytest_gradcam.cam.outputs import Goal
+from pytest_gradcam.state.guard import untouched
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")

@@ -19,6 +19,8 @@ ROOMS = (
     "explainer",
     "models",
     "cam",
+    "inputs",
+    "state",
     "strategies",
     "heatmap",
     "checks",
@@ -39,8 +41,8 @@ ROOMS = (
 DEPTH = {name: depth for depth, name in enumerate(ROOMS)}
 #: Third-party modules and the only rooms that may import them.
 OWNERS = {
-    "torch": ("cam", "models"),
-    "torchvision": ("cam", "models"),
+    "torch": ("cam", "inputs", "models", "state"),
+    "torchvision": ("cam", "inputs", "models", "state"),
     "timm": ("models",),
     "pytorch_grad_cam": ("cam",),
     "safetensors": ("models",),

@@ -14,9 +14,9 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack
 from torch.utils.hooks import RemovableHandle
 
-from pytest_gradcam.cam.guard import forward
-from pytest_gradcam.cam.undo import later, undoing
 from pytest_gradcam.errors import HeatmapError
+from pytest_gradcam.state.guard import forward
+from pytest_gradcam.state.undo import later, undoing
 
 _Mode = TypeVar("_Mode", bound=TorchFunctionMode)
 _KEPT = 8  # of the last calls in a forward pass: a model may have hundreds, of attention and of gates

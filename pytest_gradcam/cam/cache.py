@@ -19,9 +19,9 @@ from torch import Tensor, nn
 from pytest_gradcam.cam.output_kind import Asked
 from pytest_gradcam.cam.outputs import Goal
 from pytest_gradcam.cam.structure import configuration
-from pytest_gradcam.cam.tensors import digest
 from pytest_gradcam.evidence.record import Subject
 from pytest_gradcam.evidence.store import Store
+from pytest_gradcam.state.tensors import digest
 from pytest_gradcam.targets import ClassNames
 
 MEMORY_BYTES = 256 * 2**20

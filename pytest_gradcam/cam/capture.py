@@ -15,10 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pytest_gradcam.cam.guard import forward
 from pytest_gradcam.cam.sites import Site
-from pytest_gradcam.cam.undo import later, undoing
 from pytest_gradcam.errors import HeatmapError
+from pytest_gradcam.state.guard import forward
+from pytest_gradcam.state.undo import later, undoing
 
 #: From a sum of scores and the leaf to the gradient there, or what a method takes in its place.
 Differentiate = Callable[[Tensor, Tensor], Tensor | None]

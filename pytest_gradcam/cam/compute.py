@@ -15,11 +15,11 @@ from torch import Tensor, nn
 
 from pytest_gradcam.cam import formulas, model_methods
 from pytest_gradcam.cam.capture import Captured, capture, gradient
-from pytest_gradcam.cam.guard import forward
 from pytest_gradcam.cam.outputs import Goal, class_row, class_seeds, per_image
 from pytest_gradcam.cam.sites import Site
-from pytest_gradcam.cam.tensors import all_finite
 from pytest_gradcam.errors import HeatmapError
+from pytest_gradcam.state.guard import forward
+from pytest_gradcam.state.tensors import all_finite
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops import box_iou
 
 from pytest_gradcam.cam.dense import Dense, Leaves, check_input, not_finite, wide
-from pytest_gradcam.cam.guard import forward
 from pytest_gradcam.errors import HeatmapError
+from pytest_gradcam.state.guard import forward
 from pytest_gradcam.targets import Box
 
 _SAME_OBJECT = 0.5  # IoU

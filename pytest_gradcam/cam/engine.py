@@ -19,24 +19,24 @@ from pytest_gradcam.cam import model_methods
 from pytest_gradcam.cam.cache import HeatmapCache, model_key
 from pytest_gradcam.cam.cache import key as cache_key
 from pytest_gradcam.cam.compute import make
-from pytest_gradcam.cam.guard import forward, untouched
 from pytest_gradcam.cam.identity import Identity, about, describe
-from pytest_gradcam.cam.inputs import Input, Reader, batches, stack
 from pytest_gradcam.cam.layers import Candidate, Choice, choose
 from pytest_gradcam.cam.mixing import Mixing
 from pytest_gradcam.cam.output_kind import Asked, OutputKind, OutputReader
 from pytest_gradcam.cam.outputs import Goal, class_row, per_image, resolve
 from pytest_gradcam.cam.placed import explain_placed
-from pytest_gradcam.cam.preprocess import Preprocess
 from pytest_gradcam.cam.redraw import copied, redrawn
 from pytest_gradcam.cam.structure import anatomy
-from pytest_gradcam.cam.surroundings import keep_random_states, seed_all
-from pytest_gradcam.cam.undo import in_turn, undoing
-from pytest_gradcam.cam.wrappers import unwrap
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.evidence.record import Subject
 from pytest_gradcam.heatmap import Heatmap
+from pytest_gradcam.inputs.preprocess import Preprocess
+from pytest_gradcam.inputs.reader import Input, Reader, batches, stack
 from pytest_gradcam.settings import METHODS, nearest
+from pytest_gradcam.state.guard import forward, untouched
+from pytest_gradcam.state.surroundings import keep_random_states, seed_all
+from pytest_gradcam.state.undo import in_turn, undoing
+from pytest_gradcam.state.wrappers import unwrap
 from pytest_gradcam.targets import Box, Classes, ClassNames, Region, Target
 
 _CHOICES = 32  # remembered choices of a layer: one per structure, input shape and named layer

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.backends import cuda
 
-from pytest_gradcam.cam.surroundings import random_states_kept
-from pytest_gradcam.cam.undo import later, undoing
 from pytest_gradcam.errors import HeatmapError
+from pytest_gradcam.state.surroundings import random_states_kept
+from pytest_gradcam.state.undo import later, undoing
 
 FloatArray = NDArray[np.float32]
 

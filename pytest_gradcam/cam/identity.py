@@ -11,11 +11,11 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from pytest_gradcam.cam.guard import Parts, parts_of
-from pytest_gradcam.cam.inputs import Input
-from pytest_gradcam.cam.tensors import has_bytes, remembered_digest
 from pytest_gradcam.evidence.current_test import current, started
 from pytest_gradcam.evidence.record import Subject
+from pytest_gradcam.inputs.reader import Input
+from pytest_gradcam.state.guard import Parts, parts_of
+from pytest_gradcam.state.tensors import has_bytes, remembered_digest
 
 _Subject = TypeVar("_Subject", bound=Subject)
 _OF_THE_MODEL = ("model", "model_class", "parameter_count", "weights", "device")

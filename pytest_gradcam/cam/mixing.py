@@ -7,11 +7,11 @@ from collections.abc import Hashable
 import torch
 from torch import Tensor, nn
 
-from pytest_gradcam.cam.guard import forward
 from pytest_gradcam.cam.outputs import per_image
 from pytest_gradcam.cam.sites import tensors_in
 from pytest_gradcam.cam.structure import anatomy
 from pytest_gradcam.errors import HeatmapError
+from pytest_gradcam.state.guard import forward
 
 _ROUNDING = {torch.float16: 5e-3, torch.bfloat16: 3e-2}  # by which a larger batch may change an output, of its largest
 _CONTRAST = 10  # of the neighbour, in standard deviations of the image: it shows also where half precision rounds

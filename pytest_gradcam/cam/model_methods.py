@@ -14,10 +14,10 @@ from torch.nn.functional import interpolate
 
 from pytest_gradcam.cam.capture import capture, replaced
 from pytest_gradcam.cam.formulas import FloatArray, constructed
-from pytest_gradcam.cam.guard import forward
 from pytest_gradcam.cam.outputs import per_image
 from pytest_gradcam.cam.sites import Site
 from pytest_gradcam.errors import HeatmapError
+from pytest_gradcam.state.guard import forward
 
 #: From the model's output for one image to a scalar.
 Score = Callable[[Any], Tensor]

@@ -15,11 +15,11 @@ from torch import Tensor, nn
 
 from pytest_gradcam.cam.activations import Activation, Watched, confirmed, inside, return_instead
 from pytest_gradcam.cam.containers import Key, Path, at, describe, scores_at, shown
-from pytest_gradcam.cam.guard import forward
 from pytest_gradcam.cam.structure import anatomy
-from pytest_gradcam.cam.undo import undoing
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.settings import OUTPUTS, TASKS, nearest
+from pytest_gradcam.state.guard import forward
+from pytest_gradcam.state.undo import undoing
 from pytest_gradcam.targets import ClassNames
 
 _LOUD = 1e3  # standard deviations of noise: no score that grows with its input stays in [0, 1]

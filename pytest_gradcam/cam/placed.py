@@ -10,12 +10,12 @@ from torch import nn
 
 from pytest_gradcam import masks
 from pytest_gradcam.cam.detection import explain_box
-from pytest_gradcam.cam.guard import untouched
-from pytest_gradcam.cam.inputs import Input, stack
 from pytest_gradcam.cam.output_kind import OutputKind, OutputReader
 from pytest_gradcam.cam.segmentation import explain_region
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.evidence.record import Subject
+from pytest_gradcam.inputs.reader import Input, stack
+from pytest_gradcam.state.guard import untouched
 from pytest_gradcam.targets import Box, ClassNames, Region, class_index
 
 

@@ -15,9 +15,9 @@ from torch.nn.utils import parametrize
 from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
-from pytest_gradcam.cam.guard import forward
-from pytest_gradcam.cam.surroundings import eager, random_states_kept, without_gradients
 from pytest_gradcam.errors import HeatmapError
+from pytest_gradcam.state.guard import forward
+from pytest_gradcam.state.surroundings import eager, random_states_kept, without_gradients
 
 _STEPS = 50  # of a power iteration: by then a spectral norm is known to a percent
 _CHANGED = 4.0  # times larger or smaller than before: the weights are not those of the same layer in random order

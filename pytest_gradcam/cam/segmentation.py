@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pytest_gradcam.cam.dense import Dense, Leaves, check_input, not_finite
-from pytest_gradcam.cam.guard import forward
 from pytest_gradcam.errors import HeatmapError
+from pytest_gradcam.state.guard import forward
 from pytest_gradcam.targets import Region
 
 _THE_LOGIT = 0.95  # a map that correlates more than this with the class's logit says nothing that the logit does not

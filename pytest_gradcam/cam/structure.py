@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as global_hooks
 
-from pytest_gradcam.cam.tensors import remembered_digest
+from pytest_gradcam.state.tensors import remembered_digest
 
 _PLAIN = (type(None), bool, int, float, str, torch.dtype, torch.device)
 _DEPTH = 4  # of nested lists and dicts

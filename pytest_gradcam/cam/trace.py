@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
-from pytest_gradcam.cam.guard import forward
 from pytest_gradcam.cam.sites import Path, tensors_in
+from pytest_gradcam.state.guard import forward
 
 #: Tells of an edge whether every autograd path from the score to the input passes it.
 CutTest = Callable[[GradientEdge], bool]

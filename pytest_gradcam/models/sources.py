@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pytest_gradcam.cam.surroundings import random_states_kept
 from pytest_gradcam.errors import SettingsError
 from pytest_gradcam.settings import nearest
+from pytest_gradcam.state.surroundings import random_states_kept
 
 PRETRAINED = "pretrained"  # the one value of gradcam_weights that may download
 _PREFIXES = ("module.", "_orig_mod.", "model.")  # of DataParallel, torch.compile and Lightning

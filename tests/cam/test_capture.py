@@ -10,8 +10,8 @@ from torchvision.models.vision_transformer import VisionTransformer
 from pytest_gradcam import Explainer, HeatmapError
 from pytest_gradcam.cam import capture as capturing
 from pytest_gradcam.cam.capture import capture
-from pytest_gradcam.cam.guard import untouched
 from pytest_gradcam.cam.sites import Site
+from pytest_gradcam.state.guard import untouched
 
 
 class Looks(torch.autograd.Function):

@@ -13,11 +13,11 @@ from torchvision.models import detection, segmentation
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 
 from pytest_gradcam.cam.detection import explain_box, sum_levels
-from pytest_gradcam.cam.guard import untouched
 from pytest_gradcam.cam.output_kind import Asked, OutputReader
 from pytest_gradcam.cam.segmentation import explain_region
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.grids import resize
+from pytest_gradcam.state.guard import untouched
 from pytest_gradcam.targets import Box, ClassNames, Region
 from tests.states import same, state_of
 

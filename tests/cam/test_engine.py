@@ -9,7 +9,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from pytest_gradcam import Contrast, Explainer, HeatmapError
-from pytest_gradcam.cam import surroundings
+from pytest_gradcam.state import surroundings
 from tests.states import same, state_of
 
 

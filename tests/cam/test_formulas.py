@@ -12,8 +12,8 @@ from torchvision.models.vision_transformer import VisionTransformer
 
 from pytest_gradcam import HeatmapError, settings
 from pytest_gradcam.cam import formulas, model_methods
-from pytest_gradcam.cam.guard import untouched
 from pytest_gradcam.cam.sites import Site
+from pytest_gradcam.state.guard import untouched
 from tests.reference import as_library_scales, explain, library, targets
 from tests.states import same, state_of
 

@@ -11,9 +11,9 @@ from torch import nn
 from pytest_gradcam import Explainer
 from pytest_gradcam.cam import identity
 from pytest_gradcam.cam.cache import HeatmapCache
-from pytest_gradcam.cam.guard import parts_of
 from pytest_gradcam.evidence import current_test
 from pytest_gradcam.evidence.current_test import begin, running
+from pytest_gradcam.state.guard import parts_of
 from tests.conftest import RecordingTest
 
 

@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 from pytest_gradcam import Explainer
-from pytest_gradcam.cam.guard import untouched
 from pytest_gradcam.cam.mixing import Mixing
+from pytest_gradcam.state.guard import untouched
 
 
 class Net(nn.Sequential):

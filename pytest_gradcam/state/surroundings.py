@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch.utils import checkpoint
 
-from pytest_gradcam.cam.undo import later, undoing
+from pytest_gradcam.state.undo import later, undoing
 
 # The two ways of torch.utils.checkpoint.checkpoint, by the names in its module that it looks up at each call. A version
 # of torch that names them otherwise recomputes, and says so with a CheckpointError rather than with another map.

@@ -18,8 +18,8 @@ from torchvision.transforms import v2
 from transformers import ViTImageProcessor
 
 from pytest_gradcam import GradcamWarning, HeatmapError, masks
-from pytest_gradcam.cam.mask_transform import TracedPreprocess
 from pytest_gradcam.images import read
+from pytest_gradcam.inputs.mask_transform import TracedPreprocess
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 HEIGHT, WIDTH = 240, 320

@@ -12,8 +12,8 @@ from torchvision import transforms as v1
 from torchvision.transforms import v2
 
 from pytest_gradcam import HeatmapError, masks
-from pytest_gradcam.cam.mask_transform import TracedPreprocess
 from pytest_gradcam.images import read
+from pytest_gradcam.inputs.mask_transform import TracedPreprocess
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

@@ -22,15 +22,15 @@ from scipy.ndimage import binary_erosion
 from torch import Tensor
 
 from pytest_gradcam import masks
-from pytest_gradcam.cam.known_transforms import description
-from pytest_gradcam.cam.preprocess import Pipeline, Preprocess
-from pytest_gradcam.cam.preprocess_checks import Steadiness, equal
-from pytest_gradcam.cam.tensors import all_finite
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.images import Picture
+from pytest_gradcam.inputs.known_transforms import description
+from pytest_gradcam.inputs.preprocess import Pipeline, Preprocess
+from pytest_gradcam.inputs.preprocess_checks import Steadiness, equal
 from pytest_gradcam.perturbations.movement import Placement
 from pytest_gradcam.questions import padding
 from pytest_gradcam.questions.protocols import MaskInView
+from pytest_gradcam.state.tensors import all_finite
 
 BoolArray = NDArray[np.bool_]
 FloatArray = NDArray[np.float32]

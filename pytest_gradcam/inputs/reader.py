@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pytest_gradcam import images, masks
-from pytest_gradcam.cam.mask_transform import TracedPreprocess, display
-from pytest_gradcam.cam.preprocess import Preprocess
-from pytest_gradcam.cam.tensors import all_finite, digest
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.heatmap import View
+from pytest_gradcam.inputs.mask_transform import TracedPreprocess, display
+from pytest_gradcam.inputs.preprocess import Preprocess
 from pytest_gradcam.perturbations.movement import Placement
 from pytest_gradcam.questions.protocols import MaskInView
+from pytest_gradcam.state.tensors import all_finite, digest
 
 
 @dataclass(frozen=True)

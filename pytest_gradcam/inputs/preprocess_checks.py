@@ -20,9 +20,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from pytest_gradcam.cam.preprocess import Pipeline
-from pytest_gradcam.cam.surroundings import random_states_kept, seed_all
 from pytest_gradcam.errors import GradcamWarning, HeatmapError
+from pytest_gradcam.inputs.preprocess import Pipeline
+from pytest_gradcam.state.surroundings import random_states_kept, seed_all
 
 _REPEATS = 8  # a preprocess that flips half of the images agrees with itself this often once in 256 tries
 _BUDGET = 0.25  # seconds for repetitions of a slow preprocess

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
-from pytest_gradcam.cam.surroundings import keep_random_states, run_eagerly, take_gradients
-from pytest_gradcam.cam.undo import later, undoing
-from pytest_gradcam.cam.values import Values
 from pytest_gradcam.errors import HeatmapError
+from pytest_gradcam.state.surroundings import keep_random_states, run_eagerly, take_gradients
+from pytest_gradcam.state.undo import later, undoing
+from pytest_gradcam.state.values import Values
 
 _COUNTER = "_version"  # where PyTorch counts the writes into a tensor
 _PARTS = ("_parameters", "_buffers", "_modules")

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from pytest_gradcam.cam import tensors
-from pytest_gradcam.cam.tensors import all_finite, digest, remembered_digest
+from pytest_gradcam.state import tensors
+from pytest_gradcam.state.tensors import all_finite, digest, remembered_digest
 
 INF, NAN = float("inf"), float("nan")
 

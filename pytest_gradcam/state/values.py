@@ -8,7 +8,7 @@ from contextlib import nullcontext
 import torch
 from torch import Tensor
 
-from pytest_gradcam.cam.tensors import has_bytes
+from pytest_gradcam.state.tensors import has_bytes
 
 _COUNTER = "_version"  # where PyTorch counts the writes into a tensor
 

@@ -13,8 +13,8 @@ from torch.utils import checkpoint
 from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
 
 from pytest_gradcam import Explainer
-from pytest_gradcam.cam import undo
-from pytest_gradcam.cam.undo import finished, later, undoing
+from pytest_gradcam.state import undo
+from pytest_gradcam.state.undo import finished, later, undoing
 from tests.states import same, state_of
 
 _ROOM = Path(undo.__file__).parent

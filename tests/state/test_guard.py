@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 from pytest_gradcam import Explainer
-from pytest_gradcam.cam import guard
-from pytest_gradcam.cam.guard import parts_of, untouched
 from pytest_gradcam.errors import HeatmapError
+from pytest_gradcam.state import guard
+from pytest_gradcam.state.guard import parts_of, untouched
 from tests.states import same, state_of
 
 

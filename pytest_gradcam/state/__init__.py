@@ -1,0 +1,1 @@
+"""A model, and the process, are given back as they were found."""
