@@ -21,7 +21,8 @@ def test_an_unknown_name_is_an_attribute_error():
 
 def test_the_explainers_arguments():
     parameters = inspect.signature(Explainer).parameters
-    assert list(parameters) == ["model", "layer", "method", "preprocess", "classes", "device", "batch_size", "cache"]
+    assert list(parameters)[:7] == ["model", "layer", "method", "preprocess", "classes", "device", "batch_size"]
+    assert all(one.kind is inspect.Parameter.KEYWORD_ONLY for one in list(parameters.values())[7:])
     call = inspect.signature(Explainer.__call__).parameters
     assert list(call) == ["self", "image", "target", "layer", "method"]
     for name in ("batch", "predict", "layer"):

@@ -340,7 +340,7 @@ class Segmenter(nn.Module):
 
 
 def region_of(model, image, label, mask=None, **options):
-    reader = OutputReader(Asked(), ClassNames(None))
+    reader = OutputReader(Asked(output="logits"), ClassNames(None))  # some pictures here are all black
     with untouched(model), reader.reading(model, image[None], dense=True) as kind:
         return explain_region(model, image, Region(label, mask), label, multi=kind.multi, **options)
 

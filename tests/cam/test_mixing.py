@@ -75,9 +75,9 @@ def test_images_that_do_not_mix_share_a_forward_pass_and_a_single_one_is_not_mea
     model = Net(nn.BatchNorm2d(8))
     explainer = Explainer(model)
     explainer.predict(images(1))
-    assert model.passes == [1]
+    assert model.passes == [1, 1, 1]  # two to see once what the outputs are
     explainer.predict(images())
-    assert model.passes == [1, 2, 1, 5]
+    assert model.passes[3:] == [2, 1, 5]
 
 
 def test_a_copy_of_one_image_beside_itself_does_not_hide_it():

@@ -134,7 +134,7 @@ class TestAdvice:
 
     def test_a_wrong_prediction_comes_first(self):
         for rank in (2, 3):
-            wrong = {"rank": rank, "predicted": "dog"}
+            wrong = {"rank": rank, "target_index": 3, "predicted": "dog", "predicted_index": 5}
             assert self.advice(self.WITHIN, subject=wrong, lift=2.0) == (
                 "the model predicts 'dog', so settle the prediction first, "
                 "or leave target out to see what it was predicted by"
