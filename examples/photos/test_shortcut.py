@@ -11,6 +11,9 @@ import pytest
 from imagenet_w import AddWatermark
 from PIL import Image
 
+# These tests ask for figures and assert on them: there is no check for gradcam to record.
+pytestmark = pytest.mark.gradcam(unchecked="allow")
+
 PHOTOGRAPHS = (files("skimage") / "data", files("sklearn") / "datasets" / "images")
 NAMES = [
     "astronaut.png",

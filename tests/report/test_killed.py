@@ -47,7 +47,9 @@ def test_fifty_kills_at_any_moment(tmp_path):
             json.loads(path.read_bytes())
             parsed += 1
         for path in directory.glob("*.jsonl"):
-            *whole, _ = path.read_bytes().split(b"\n")  # a kill may cut the last line, where it crosses a page of memory
+            *whole, _ = path.read_bytes().split(
+                b"\n"
+            )  # a kill may cut the last line, where it crosses a page of memory
             for line in whole:
                 json.loads(line)
         page = directory / "index.html"
