@@ -135,6 +135,11 @@ class Explainer:
         return self._engine.model
 
     @property
+    def network(self) -> Any:
+        """The model without torch.compile and DataParallel around it."""
+        return self._engine.network
+
+    @property
     def method(self) -> str:
         """The method of calls that name none."""
         return self._source().question().method or self._engine.method

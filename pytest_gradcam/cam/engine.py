@@ -183,6 +183,11 @@ class Engine:
         return np.array([found[place] for place in sorted(found)])
 
     @property
+    def network(self) -> nn.Module:
+        """The model without torch.compile and DataParallel around it."""
+        return self._network
+
+    @property
     def exact(self) -> bool:
         """Whether the same computation gives the same bits each time, as on a CPU."""
         return all(parameter.device.type == "cpu" for parameter in self._network.parameters())
