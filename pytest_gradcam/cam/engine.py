@@ -93,14 +93,15 @@ class Engine:
         if device != "auto":
             _move(model, device)
 
-    @in_turn
     def read(self, image: Any) -> Input:
         """The image ready for the model; what is ready already comes back as it is.
 
         Whatever takes images here takes these too, so a caller reads an image once and varies its tensor.
         Raises HeatmapError for what is no image, or cannot become the model's input.
         """
-        return image if isinstance(image, Input) else self._reader.read(image)
+        if isinstance(image, Input):
+            return image
+        return self._reader.read(image) if self._reader.in_parallel else in_turn(self._reader.read)(image)
 
     def __repr__(self) -> str:
         return describe(self._network)
