@@ -17,6 +17,7 @@ ROOMS = (
     "cli",
     "report",
     "explainer",
+    "data",
     "models",
     "cam",
     "inputs",
