@@ -154,9 +154,7 @@ class TestUnits:
         np.testing.assert_allclose(row, np.log(p) - np.log(p).mean(), rtol=1e-4)
 
     def test_sigmoid_by_hand_is_asked_for(self):
-        with pytest.raises(
-            HeatmapError, match="may be sigmoid probabilities, or small logits; set gradcam_output"
-        ):
+        with pytest.raises(HeatmapError, match="may be sigmoid probabilities, or small logits; set gradcam_output"):
             explainer(by_hand_sigmoid)(IMAGE)
         model = explainer(by_hand_sigmoid, output="probabilities")
         np.testing.assert_allclose(model.predict([IMAGE]), explainer().predict([IMAGE]), rtol=1e-3, atol=1e-4)
