@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +15,18 @@ from torch import Tensor, nn
 
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.settings import nearest
+
+
+@dataclass(frozen=True)
+class ClassToFind:
+    """The class of a Box or Region: its index, None for any, and how to name classes in errors.
+
+    `multi` says that a class is predicted wherever its own logit is above 0, since classes do not compete.
+    """
+
+    index: int | None
+    name_of: Callable[[int], str] = str
+    multi: bool = False
 
 
 @dataclass(frozen=True)

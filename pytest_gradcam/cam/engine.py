@@ -254,7 +254,7 @@ class Engine:
                 f"method={method or self.method!r} does not apply to a {type(target).__name__}; "
                 "expected none, or hirescam: only gradient times activation keeps the position of one object"
             )
-        grid, subject = explain_placed(self._network, one, target, self._names, self._outputs_of, layer or self._layer)
+        grid, subject = explain_placed(self._network, one, target, self._outputs_of, layer or self._layer)
         subject = about(subject, self._identity.model(), one)
         return Heatmap(grid, one.shape, one.look, subject=subject, carry=one.carry)
 
@@ -297,11 +297,9 @@ class Engine:
         """The heatmaps' cache keys."""
         if self._cache is None or not any(one.lasting for one in ready):
             return [None] * len(ready)
-        model = model_key(self._network, self._identity.read())
+        model = model_key(self._network, self._identity.read(), self._outputs_of)
         return [
-            cache_key(model, one.tensor, goal, self._names, layer, method, self._outputs_of.asked)
-            if one.lasting
-            else None
+            cache_key(model, one.tensor, goal, layer, method) if one.lasting else None
             for one, goal in zip(ready, goals, strict=True)
         ]
 
