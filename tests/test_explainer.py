@@ -184,7 +184,7 @@ def test_a_mask_of_a_tensor_is_in_its_own_coordinates():
         (True, "True is not a target"),
         (lambda output: output, r"returned a tensor of shape \(3,\); expected a tensor with one value"),
         (lambda output: output[0].item(), "expected a tensor with one value"),
-        (lambda output: output[0].detach(), "does not depend on layer"),
+        (lambda output: output[0].detach(), "has no gradient with respect to layer"),
     ],
 )
 def test_targets_that_are_none(target, words):
