@@ -15,6 +15,7 @@ ROOMS = (
     "plugin",
     "__main__",
     "cli",
+    "tools",
     "report",
     "explainer",
     "models",
@@ -50,6 +51,7 @@ OWNERS = {
     "_pytest": (),
     "hypothesis": ("plugin", "strategies"),
     "quantus": (),
+    "click": ("cli",),
 }
 
 
