@@ -182,7 +182,8 @@ def test_explain_writes_pictures_and_figures(in_project, capsys):
     assert status == 0
     assert found["mask"]["mass"] > 0.9  # the red square lies on the left
     assert found["mask"]["hits"] is True
-    assert Image.open(found["picture"]).width > 64
+    with Image.open(found["picture"]) as picture:
+        assert picture.width > 64
     assert main([*arguments, "--target", "green"]) == 0
     assert "the model predicts 'red'" in capsys.readouterr().out
 
