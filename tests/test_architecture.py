@@ -18,6 +18,7 @@ ROOMS = (
     "tools",
     "report",
     "explainer",
+    "data",
     "models",
     "cam",
     "inputs",
