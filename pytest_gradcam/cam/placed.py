@@ -1,4 +1,4 @@
-"""Evidence for what has a place in the image: one object of a detector, or one class of a segmenter in a region."""
+"""Evidence for a part of the image: one object that a detector found, or a segmenter's class in a region."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def explain_placed(
 ) -> tuple[NDArray[np.float32], Subject]:
     """The evidence for the target, float32 (h, w) as in `Dense`, and what it explains.
 
-    `layer` is the dotted name of a module to read. Raises HeatmapError for a target that the model does not find.
+    `layer` is the dotted name of a module to read. Raises HeatmapError if the model does not find the target.
     """
     label = None if target.label is None else class_index(target.label, names)
     kind = OutputKind()
@@ -51,10 +51,12 @@ def explain_placed(
 
 
 def _in_view(target: Box, one: Input) -> Box:
-    """The box where the model sees it."""
+    """The box in the coordinates of the model's input."""
     if one.size is None:
         return target
     rows, columns = np.nonzero(one.carry(masks.box(one.size, target.box)).pixels)
     if not len(rows):
-        raise HeatmapError(f"box={target.box} lies outside of what the preprocess shows the model; check the box")
+        raise HeatmapError(
+            f"box={target.box} lies outside the part of the image that the preprocess keeps; check the box"
+        )
     return Box(target.label, (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1))

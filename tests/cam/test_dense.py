@@ -150,7 +150,7 @@ def test_no_object_at_the_box_is_an_error_that_lists_the_nearest():
     with pytest.raises(HeatmapError) as error:
         explained(colour_detector(), image, (16, 56, 48, 88), RED)
     assert str(error.value).startswith(
-        "no detection of 'red' overlaps the box (16, 56, 48, 88) by an IoU of at least 0.5; the nearest of "
+        "no detection of 'red' overlaps the box (16, 56, 48, 88) with an IoU of at least 0.5; the nearest of "
     )
     with torch.no_grad():
         found = colour_detector().eval()([image])[0]
@@ -228,13 +228,13 @@ def test_nan_is_never_a_map():
 
 @pytest.mark.parametrize("image", [torch.zeros(96, 160), torch.zeros(3, 8, 8, dtype=torch.uint8), torch.zeros(3, 0, 8)])
 def test_what_is_no_image_is_refused(image):
-    with pytest.raises(HeatmapError, match=r"is no image; expected a float tensor \(C, H, W\)"):
+    with pytest.raises(HeatmapError, match=r"is not an image; expected a float tensor \(C, H, W\)"):
         explained(colour_detector(), image, (0, 0, 32, 32))
 
 
 def test_other_models_are_refused():
     model = nn.Conv2d(3, 2, 1)
-    with pytest.raises(HeatmapError, match="Conv2d is none of torchvision's detectors"):
+    with pytest.raises(HeatmapError, match="Conv2d is not one of torchvision's detectors"):
         explained(model, picture(), (0, 0, 32, 32))
     with pytest.raises(HeatmapError, match="Conv2d is not built like torchvision's segmenters"):
         region_of(model, picture(), 0)
@@ -390,7 +390,7 @@ def test_a_class_that_is_predicted_nowhere_is_an_error():
     with pytest.raises(HeatmapError) as error:
         region_of(Segmenter(), picture((RED, 0, 0, 160, 72)), 2, name_of=("void", "red", "green").__getitem__)
     assert str(error.value) == (
-        "no pixel is predicted as 2; expected some, since the region has no mask. Predicted are 'red' at 75 %, 'void' at "
+        "no pixel is predicted as 2; expected some, since the region has no mask. Predicted: 'red' at 75 %, 'void' at "
         "25 %. Pass Region(2, mask) to explain the logit elsewhere"
     )
 
