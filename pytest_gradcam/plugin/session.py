@@ -67,7 +67,7 @@ def broken(error: BaseException, *, test_id: str, check: int, requirements: tupl
 
 def look_up(settings: Settings, wanted: Container[str]) -> None:
     """Raises SettingsError if one of these fixtures cannot be built from the settings. Nothing is built."""
-    from pytest_gradcam.models import sources
+    from pytest_gradcam.models import from_settings, sources
 
     if "gradcam_model" in wanted and settings.model is not None:
         sources.look_up(settings.model, "gradcam_model")
@@ -77,7 +77,7 @@ def look_up(settings: Settings, wanted: Container[str]) -> None:
     if "gradcam_preprocess" in wanted and settings.preprocess is not None:
         sources.look_up(settings.preprocess, "gradcam_preprocess")
     if "gradcam_classes" in wanted:
-        build_classes(settings)
+        from_settings.classes(settings)
 
 
 def build_model(settings: Settings) -> Any:
@@ -124,28 +124,6 @@ def on_trained_weights(record: Record, settings: Settings) -> Record:
     return undecided(
         record, HeatmapError(f"{what}, so no verdict can rest on it; set gradcam_weights, or gradcam_untrained = allow")
     )
-
-
-def build_preprocess(settings: Settings) -> Any:
-    """The preprocess of the settings, or of the model that they name; None if there is neither."""
-    named = settings.model is not None and settings.model.startswith(("torchvision:", "timm:"))
-    spec = settings.preprocess or (settings.model if named else None)
-    if spec is None:
-        return None
-    from pytest_gradcam.models import sources
-
-    return sources.preprocess(spec)
-
-
-def build_classes(settings: Settings) -> Any:
-    """The class names of the settings, or of the published weights that they ask for; None if there are neither."""
-    from pytest_gradcam.models import sources
-
-    if settings.classes is not None:
-        return sources.class_names(settings.classes)
-    if settings.model is not None and settings.weights == sources.PRETRAINED:
-        return sources.published_class_names(settings.model)
-    return None
 
 
 class Models:
