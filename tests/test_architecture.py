@@ -15,6 +15,7 @@ ROOMS = (
     "plugin",
     "__main__",
     "cli",
+    "tools",
     "report",
     "explainer",
     "data",
@@ -51,6 +52,7 @@ OWNERS = {
     "_pytest": (),
     "hypothesis": ("plugin", "strategies"),
     "quantus": (),
+    "click": ("cli",),
 }
 
 
