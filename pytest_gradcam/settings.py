@@ -216,6 +216,13 @@ OPTIONS = (
         marker=True,
     ),
     Option(
+        "data",
+        _text,
+        "test every image in this folder, against masks or a COCO file beside them; gradcam.toml in it states bounds [none]",
+        "DIR",
+        path=True,
+    ),
+    Option(
         "report",
         _text,
         "write a report to this directory: evidence.json, index.html and more, next to the pictures "
@@ -267,6 +274,7 @@ class Settings:
     gate: str = "off"
     mispredicted: str = "label"
     unchecked: str = "warn"
+    data: str | None = None
     report: str | None = None
     pictures: str = "failed"
     compare: str | None = None

@@ -5,6 +5,7 @@ tune     figures on the tuning half; keeps the thresholds
 report   figures on the other half, with the thresholds kept
 hard     the package's rule on too little and on wrong masks
 single   the checks on one image
+suspects whether the artefact is found by nobody's having said where it is
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.shortcuts import hard, single
+from benchmarks.shortcuts import hard, single, suspects
 from benchmarks.shortcuts.figures import by_kind, examine_pair, overall, thresholds
 from benchmarks.shortcuts.rules import RULES
 from benchmarks.shortcuts.zoo import Half, Recipe, load, recipes, train_pair
@@ -87,11 +88,13 @@ def _each(work: Callable[[Recipe], Any], wanted: Iterable[Recipe], processes: in
 
 
 def options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("task", choices=("train", "tune", "report", "hard", "single"))
+    parser.add_argument("task", choices=("train", "tune", "report", "hard", "single", "suspects"))
     parser.add_argument(
         "--cache", type=Path, required=True, help="directory of the trained models; made if it is not there"
     )
-    parser.add_argument("--half", choices=[half.value for half in Half], default="tuning", help="for hard and single")
+    parser.add_argument(
+        "--half", choices=[half.value for half in Half], default="tuning", help="for hard, single and suspects"
+    )
     parser.add_argument("--rules", nargs="+", choices=RULES, default=list(RULES), help="for tune and report")
     parser.add_argument("--processes", type=int, default=2, help="1: none besides this one")
 
@@ -104,6 +107,8 @@ def run(options: argparse.Namespace) -> None:
         each_pair(options.cache, Half(options.half), hard.say_pair, hard.table, options.processes)
     elif options.task == "single":
         each_pair(options.cache, Half(options.half), single.check_pair, single.table, options.processes)
+    elif options.task == "suspects":
+        each_pair(options.cache, Half(options.half), suspects.say_pair, suspects.table, options.processes)
     else:
         half = Half.TUNING if options.task == "tune" else Half.REPORTED
         report(options.cache, half, options.rules, options.processes)
