@@ -109,7 +109,7 @@ def test_settings_of_the_folder(colour_project, photos):
     )
     result = colour_project.runpytest("--gradcam-data=photos", "-rx")
     result.assert_outcomes(passed=11, xfailed=2, failed=1)
-    result.stdout.fnmatch_lines(["*test_slices_equal*has one group only*"])
+    result.stdout.fnmatch_lines(["*by='category' has one group only*"])
     assert (photos / "rows.jsonl").is_file()
 
 
