@@ -35,6 +35,7 @@ def write(report: Report, directory: Path) -> None:
     records = [record for run in report.runs for record in (*run.checks, *run.retried)]
     pictures = sorted({record.picture for record in records if record.picture})
     present = [name for name in pictures if (directory / name).is_file()]
+    (directory / manifest.SIGNATURE).unlink(missing_ok=True)  # of an earlier report
     manifest.write(directory, [*written, *present])
     for name in {*before, *_drawn(directory)} - {*written, *present}:
         _remove(directory, name)

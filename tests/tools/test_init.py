@@ -146,7 +146,7 @@ def repository(warm, pytester, monkeypatch):
             False,
         ),
         (timm_package, ["shapes.model:build_model", "eval_transform", "4 of these images"], False),
-        (lightning_module, ["lit:Classifier", "test_transform (lit.py:21)", "2: green, red"], True),
+        (lightning_module, ["lit:Classifier", "test_transform (lit.py:", "2: green, red"], True),
     ],
     ids=["torchvision", "timm", "lightning"],
 )
