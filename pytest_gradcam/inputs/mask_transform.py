@@ -28,7 +28,6 @@ from pytest_gradcam.inputs.known_transforms import description
 from pytest_gradcam.inputs.preprocess import Pipeline, Preprocess
 from pytest_gradcam.inputs.preprocess_checks import Steadiness, equal
 from pytest_gradcam.perturbations.movement import Placement
-from pytest_gradcam.questions import padding
 from pytest_gradcam.questions.protocols import MaskInView
 from pytest_gradcam.state.tensors import all_finite
 
@@ -82,6 +81,11 @@ class TracedPreprocess:
         self._preprocess = preprocess
         self._regions: OrderedDict[tuple[str, tuple[int, int], bytes], MaskInView] = OrderedDict()
 
+    @property
+    def known(self) -> bool:
+        """Whether it is made of parts that use no random numbers, so that nothing about them has to be measured."""
+        return bool(description(self._preprocess))
+
     def region(self, shape: tuple[int, int], mask: bytes, make: Callable[[], MaskInView]) -> MaskInView:
         """A mask of an image of this size in the view: remembered where the pipeline treats all images alike."""
         known = description(self._preprocess)
@@ -89,7 +93,7 @@ class TracedPreprocess:
 
     def read(self, picture: Picture) -> SeenPicture:
         """The picture as the model sees it. Raises HeatmapError if the preprocess is random, or its output not finite."""
-        out = self._steadiness.run(picture.pil, picture.name)
+        out = self._pipeline(picture.pil) if self.known else self._steadiness.run(picture.pil, picture.name)
         if not all_finite(out):
             raise HeatmapError(f"the preprocess makes NaN or infinite values of {picture.name}; check both")
         return SeenPicture(self, picture, out)
@@ -159,7 +163,6 @@ class SeenPicture:
 
     def carry(self, mask: Any) -> MaskInView:
         """The mask, given in the image's coordinates, in those of the view."""
-        padding.refuse(mask)
         pixels = masks.as_mask(mask, shape=self._picture.shape)
         key = np.packbits(pixels).tobytes()
         found = _remembered(self._regions, key, _MASKS, lambda: self._known_region(pixels, key))
