@@ -252,7 +252,10 @@ def _unseen(found: Exchanged) -> str:
 
 def _p_value(found: Difference, bound: float, comparisons: int = 1) -> float:
     """One-sided, for a mean at or below the bound, the worst of several."""
-    return min(1.0, comparisons * float(special.ndtr((bound - found.mean) / max(found.error, 1e-12))))
+    few = min(found.receivers, found.donors)
+    if few < 2:
+        return 1.0
+    return min(1.0, comparisons * float(special.stdtr(few - 1, (bound - found.mean) / max(found.error, 1e-12))))
 
 
 def _interval(net: Difference, gross: Difference) -> tuple[float, float]:

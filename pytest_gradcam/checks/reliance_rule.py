@@ -215,7 +215,9 @@ def _exchanged(falls: Falls, exchanged: Exchanged) -> Reliance:
             lost, relies, reason = replace(lost, claim="relies", by_margin=True), True, ""
             p_value = by_margin.p_value
         elif not relies and by_margin.relies is None and found.lower > margins.PART * bound:
-            outline = margins.exceeds(found, bound) is not None  # a doubt about the mask, not about the number of images
+            outline = (
+                margins.exceeds(found, bound) is not None
+            )  # a doubt about the mask, not about the number of images
             relies, reason = None, by_margin.reason if outline or not reason else reason
     if relies is False:
         reason = _contradiction(falls, found, relies, bound)
