@@ -90,10 +90,8 @@ def _keep_parameters(parts: Parts) -> None:
     addresses, writes = _addresses(parts.parameters), _writes(parts.parameters)
 
     def restore() -> None:
-        if _addresses(parts.parameters) != addresses:
-            for (parameter, _, _, memory), now, before in zip(
-                kept, _addresses(parts.parameters), addresses, strict=True
-            ):
+        if (places := _addresses(parts.parameters)) != addresses:
+            for (parameter, _, _, memory), now, before in zip(kept, places, addresses, strict=True):
                 if now != before:
                     parameter.data = memory
         for parameter, requires_grad, grad, _ in kept:
@@ -101,11 +99,9 @@ def _keep_parameters(parts: Parts) -> None:
                 parameter.requires_grad_(requires_grad)
             if parameter.grad is not grad:
                 parameter.grad = grad
-        if (now := _writes(parts.parameters)) != writes:
-            written = (
-                each for each, *counts in zip(parts.parameters, now, writes, strict=True) if counts[0] != counts[1]
-            )
-            raise HeatmapError(_written(parts, next(written)))
+        if (counts := _writes(parts.parameters)) != writes:
+            each = zip(parts.parameters, counts, writes, strict=True)
+            raise HeatmapError(_written(parts, next(parameter for parameter, now, before in each if now != before)))
 
     later(restore)
 
