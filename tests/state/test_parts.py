@@ -74,6 +74,7 @@ def test_while_a_guard_holds_a_model_its_parts_are_those_of_the_beginning(net):
     assert parts_of(net) is not parts
 
 
+@pytest.mark.filterwarnings("ignore:.torch.jit:FutureWarning")
 def test_a_scripted_model_is_looked_up_each_time(net):
     scripted = torch.jit.script(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()))
     assert parts_of(scripted) is not parts_of(scripted)
