@@ -16,13 +16,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from pytest_gradcam.cam.output_kind import Asked
+from pytest_gradcam.cam.output_kind import OutputReader
 from pytest_gradcam.cam.outputs import Goal
 from pytest_gradcam.cam.structure import configuration
 from pytest_gradcam.evidence.record import Subject
 from pytest_gradcam.evidence.store import Store
 from pytest_gradcam.state.tensors import digest
-from pytest_gradcam.targets import ClassNames
 
 MEMORY_BYTES = 256 * 2**20
 DISK_BYTES = 512 * 2**20
@@ -38,32 +37,24 @@ class Cached:
     subject: Subject
 
 
-def model_key(model: nn.Module, weights: str) -> str | None:
-    """The part of a cache key that is the same for all images: the model, versions and current torch settings.
+def model_key(model: nn.Module, weights: str, outputs: OutputReader) -> str | None:
+    """The part of a cache key that is the same for all images: model, class names, versions, torch settings.
 
-    `weights` is the digest of the model's current weights. None if the model cannot be identified.
+    `weights` is the digest of the model's current weights, `outputs` reads its outputs. None if it cannot be identified.
     """
     found = configuration(model)
-    return _joined(weights, found, *_surroundings()) if weights and found else None
+    return _joined(weights, found, outputs.names.pairs, outputs.asked, *_surroundings()) if weights and found else None
 
 
-def key(
-    model: str | None,
-    image: Tensor,
-    goal: Goal,
-    names: ClassNames,
-    layer: str | None,
-    method: str,
-    asked: Asked = Asked(),  # noqa: B008 - frozen
-) -> str | None:
-    """The cache key of one model input (C, H, W); `asked` is what the user said about the model's output.
+def key(model: str | None, image: Tensor, goal: Goal, layer: str | None, method: str) -> str | None:
+    """The cache key of one model input (C, H, W), for the model of a `model_key`.
 
-    None if the model has none, and for a callable target, which may return another score next time.
+    None if the model has no key, and for a callable target, which may return another score next time.
     """
     content = digest(image)
     if model is None or content is None or goal.function is not None:
         return None
-    return _joined(model, content, goal.index, goal.against, names.pairs, layer, method, asked)
+    return _joined(model, content, goal.index, goal.against, layer, method)
 
 
 def open_cache(directory: Path | None) -> HeatmapCache:

@@ -50,7 +50,7 @@ def make(model: nn.Module, inputs: Tensor, site: Site, goals: Sequence[Goal], me
     explained = [_finer(*pair) for pair in zip(goals, outputs, strict=True)] if method == "finercam" else scores
     slopes = None
     if method in formulas.NEEDS_GRADIENTS:
-        gradients = _gradients(captured, goals, explained, method, one_image=one_image, at_once=batch_size)
+        gradients = _gradients(captured, goals, explained, method, batch_size)
         _check_finite(model, inputs, site, gradients=gradients)
         if method in formulas.MEAN_WEIGHTED:
             return Maps(_array(formulas.mean_weighted(captured.activations, gradients)), outputs, scores)
@@ -61,12 +61,12 @@ def make(model: nn.Module, inputs: Tensor, site: Site, goals: Sequence[Goal], me
 
 
 def _gradients(
-    captured: Captured, goals: Sequence[Goal], scores: Sequence[Tensor], method: str, *, one_image: bool, at_once: int
+    captured: Captured, goals: Sequence[Goal], scores: Sequence[Tensor], method: str, at_once: int
 ) -> Tensor:
     """The gradients (n, C, h, w), of each image's own score or of all scores of one image, `at_once` per backward pass."""
     by = formulas.shapley_gradient if method == "shapleycam" else gradient
     seeds = class_seeds(goals, captured.output) if by is gradient and method != "finercam" else None
-    if not one_image:
+    if len(captured.leaf) > 1:
         return captured.gradients(scores, by=by) if seeds is None else captured.gradients_of_classes(seeds)
     if by is not gradient:
         return torch.cat([captured.gradients([score], by=by) for score in scores])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -13,8 +13,21 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from pytest_gradcam.cam import norms
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.settings import nearest
+
+
+@dataclass(frozen=True)
+class ClassToFind:
+    """The class of a Box or Region: its index, None for any, and how to name classes in errors.
+
+    `multi` says that a class is predicted wherever its own logit is above 0, since classes do not compete.
+    """
+
+    index: int | None
+    name_of: Callable[[int], str] = str
+    multi: bool = False
 
 
 @dataclass(frozen=True)
@@ -40,6 +53,7 @@ class Leaves:
     """
 
     def __init__(self, model: nn.Module, name: str) -> None:
+        self._model = model
         names = [known for known, _ in model.named_modules() if known]
         if name not in names:
             raise HeatmapError(
@@ -52,11 +66,12 @@ class Leaves:
     @contextmanager
     def placed(self) -> Iterator[None]:
         """A `with` block in which a forward pass puts them in place."""
-        handle = self._module.register_forward_hook(self._put)
+        handles = [*norms.watch(self._model), self._module.register_forward_hook(self._put)]
         try:
             yield
         finally:
-            handle.remove()
+            for handle in handles:
+                handle.remove()
 
     def maps(self, score: Tensor) -> dict[str, Tensor]:
         """Gradient times activation summed over the channels, (h, w) in at least float32, keyed by the name of its layer.

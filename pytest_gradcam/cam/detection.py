@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops import box_iou
 
-from pytest_gradcam.cam.dense import Dense, Leaves, check_input, not_finite, wide
+from pytest_gradcam.cam.dense import ClassToFind, Dense, Leaves, check_input, not_finite, wide
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.state.guard import forward
 from pytest_gradcam.targets import Box
@@ -26,29 +26,22 @@ _ROUNDING = 16  # units in the last place: the gradient of a score this close to
 
 
 def explain_box(
-    model: nn.Module,
-    image: Tensor,
-    target: Box,
-    label_index: int | None,
-    *,
-    layer: str | None = None,
-    name_of: Callable[[int], str] = str,
+    model: nn.Module, image: Tensor, target: Box, wanted: ClassToFind, *, layer: str | None = None
 ) -> Dense:
     """The evidence for the score of the detection that best matches the target.
 
-    `image` is a float tensor (C, H, W) in the detector's own range; `label_index` is the target's label as an index,
-    None for any; `layer` the dotted name of a module to read instead of the backbone; `name_of` names classes in
-    errors. The map is gradient times activation, summed over the levels of the feature pyramid. Grad-CAM averages the
-    gradient over the image and so confuses two objects of one class; this does not. The caller holds the guard.
-    Raises HeatmapError if no detection with the label overlaps the box with an IoU of 0.5 (it lists the nearest), and if
-    the score or its gradient cannot be used.
+    `image` is a float tensor (C, H, W) in the detector's own range; `wanted` is the class of the target's label; `layer`
+    the dotted name of a module to read instead of the backbone. The map is gradient times activation, summed over the
+    levels of the feature pyramid. Grad-CAM averages the gradient over the image and so confuses two objects of one class;
+    this does not. The caller holds the guard. Raises HeatmapError if no detection with the label overlaps the box with an
+    IoU of 0.5 (it lists the nearest), and if the score or its gradient cannot be used.
     """
     check_input(image)
     found = _detect(model, wide(image), layer)  # torchvision's box operators lack half precision on a CPU
-    place = found.matching(target, label_index, name_of)
+    place = found.matching(target, wanted)
     if found.is_saturated(place) and image.device.type != "mps":  # it has no float64
         found = _detect(model, image.double(), layer)
-        place = found.matching(target, label_index, name_of)
+        place = found.matching(target, wanted)
     if found.is_saturated(place):
         raise HeatmapError(
             f"the score of this detection, {float(found.scores[place]):.9g}, is saturated, so its gradient is "
@@ -88,27 +81,27 @@ class _Found:
     def scores(self) -> Tensor:
         return self.scores_with_grad.detach()
 
-    def matching(self, target: Box, label_index: int | None, name_of: Callable[[int], str]) -> int:
-        """The index of the detection with this label that overlaps the target's box most."""
-        wanted = torch.tensor([target.box], dtype=torch.float64)
-        overlaps = box_iou(self.boxes.double().cpu(), wanted)[:, 0].nan_to_num()
+    def matching(self, target: Box, wanted: ClassToFind) -> int:
+        """The index of the detection of this class that overlaps the target's box most."""
+        box = torch.tensor([target.box], dtype=torch.float64)
+        overlaps = box_iou(self.boxes.double().cpu(), box)[:, 0].nan_to_num()
         labels = self.labels.cpu()
-        same = overlaps if label_index is None else overlaps * (labels == label_index)
+        same = overlaps if wanted.index is None else overlaps * (labels == wanted.index)
         if len(same) and same.max() >= _SAME_OBJECT:
             return int(same.argmax())
         edges = ", ".join(f"{edge:g}" for edge in target.box)
-        whose = "" if label_index is None else f" of {name_of(label_index)!r}"
+        whose = "" if wanted.index is None else f" of {wanted.name_of(wanted.index)!r}"
         raise HeatmapError(
             f"no detection{whose} overlaps the box ({edges}) with an IoU of at least {_SAME_OBJECT:g}; "
-            f"{self._nearest(overlaps, name_of)}. Check the label, the detector's score threshold, and that the box is "
+            f"{self._nearest(overlaps, wanted)}. Check the label, the detector's score threshold, and that the box is "
             f"(x0, y0, x1, y1) in pixels of the image you pass{self.hint}"
         )
 
-    def _nearest(self, overlaps: Tensor, name_of: Callable[[int], str]) -> str:
+    def _nearest(self, overlaps: Tensor, wanted: ClassToFind) -> str:
         if not len(overlaps):
             return "the detector found nothing in this image"
         listed = [
-            f"{name_of(int(self.labels[i]))!r} with score {float(self.scores[i]):.2f} and IoU {float(overlaps[i]):.2f}"
+            f"{wanted.name_of(int(self.labels[i]))!r} with score {self.scores[i]:.2f} and IoU {overlaps[i]:.2f}"
             for i in overlaps.argsort(descending=True, stable=True)[:_LISTED].tolist()
         ]
         return f"the nearest of {len(overlaps)} detections: {', '.join(listed)}"

@@ -93,14 +93,15 @@ class Engine:
         if device != "auto":
             _move(model, device)
 
-    @in_turn
     def read(self, image: Any) -> Input:
         """The image as the model's input; an Input is returned unchanged.
 
         Every method that takes images also takes these, so that a caller can read an image once and vary its tensor.
         Raises HeatmapError if it is not an image, or cannot become the model's input.
         """
-        return image if isinstance(image, Input) else self._reader.read(image)
+        if isinstance(image, Input):
+            return image
+        return self._reader.read(image) if self._reader.in_parallel else in_turn(self._reader.read)(image)
 
     def __repr__(self) -> str:
         return describe(self._network)
@@ -254,7 +255,7 @@ class Engine:
                 f"method={method or self.method!r} does not apply to a {type(target).__name__}; "
                 "expected none, or hirescam: only gradient times activation keeps the position of one object"
             )
-        grid, subject = explain_placed(self._network, one, target, self._names, self._outputs_of, layer or self._layer)
+        grid, subject = explain_placed(self._network, one, target, self._outputs_of, layer or self._layer)
         subject = about(subject, self._identity.model(), one)
         return Heatmap(grid, one.shape, one.look, subject=subject, carry=one.carry)
 
@@ -297,11 +298,9 @@ class Engine:
         """The heatmaps' cache keys."""
         if self._cache is None or not any(one.lasting for one in ready):
             return [None] * len(ready)
-        model = model_key(self._network, self._identity.read())
+        model = model_key(self._network, self._identity.read(), self._outputs_of)
         return [
-            cache_key(model, one.tensor, goal, self._names, layer, method, self._outputs_of.asked)
-            if one.lasting
-            else None
+            cache_key(model, one.tensor, goal, layer, method) if one.lasting else None
             for one, goal in zip(ready, goals, strict=True)
         ]
 

@@ -15,7 +15,6 @@ from pytest_gradcam.errors import GradcamWarning, HeatmapError, SettingsError
 from pytest_gradcam.evidence import baseline_paths, files
 from pytest_gradcam.evidence.current_test import Objects, current
 from pytest_gradcam.evidence.record import Record
-from pytest_gradcam.evidence.requirements import of_check
 from pytest_gradcam.evidence.settle import undecided
 from pytest_gradcam.settings import Settings
 
@@ -31,31 +30,15 @@ if TYPE_CHECKING:
 _untrained: dict[str, str] = {}
 
 
-def keep(
-    record: Record,
-    draw: Callable[[Record], Image],
-    *,
-    test_id: str,
-    check: int,
-    attempt: int = 1,
-    settings: Settings,
-    root: Path,
-    requirements: tuple[str, ...] = (),
-    duration: float | None = None,
+def illustrate(
+    record: Record, draw: Callable[[Record], Image], *, settings: Settings, root: Path, attempt: int = 1
 ) -> Record:
-    """The record with the test's id and, if the settings ask for one, a picture on disk."""
-    record = replace(
-        record,
-        test=test_id,
-        number=check,
-        requirements=requirements or of_check(record.check),
-        duration=duration,
-    )
+    """The record of a numbered check of a test, with a picture on disk if the settings ask for one."""
     wanted = settings.pictures == "all" or (settings.pictures == "failed" and record.outcome != "passed")
     if not wanted:
         return record
     again = f"-try{attempt}" if attempt > 1 else ""
-    name = f"{_file_name(test_id)}-{check}-{record.check}{again}.png"
+    name = f"{_file_name(record.test)}-{record.number}-{record.check}{again}.png"
     path = root / settings.directory / "pictures" / name
     content = io.BytesIO()
     draw(record).save(content, "png")

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from torchvision.models import detection, segmentation
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 
+from pytest_gradcam.cam.dense import ClassToFind
 from pytest_gradcam.cam.detection import explain_box, sum_levels
 from pytest_gradcam.cam.output_kind import Asked, OutputReader
 from pytest_gradcam.cam.segmentation import explain_region
@@ -72,7 +73,7 @@ def picture(*squares, size=(96, 160)):
 
 def explained(model, image, box, label=None, **options):
     with untouched(model):
-        return explain_box(model, image, Box(label, box), label, name_of=NAMES, **options)
+        return explain_box(model, image, Box(label, box), ClassToFind(label, NAMES), **options)
 
 
 def heat(dense):
@@ -174,7 +175,7 @@ def test_nothing_found_at_all_is_said():
 
 @pytest.mark.parametrize("box", [(1, 2, 3), (10, 0, 5, 8), (0, 0, float("nan"), 8), (0, 0, 5, 0), "left", None, 3])
 def test_what_is_no_box_is_refused_before_any_work(box):
-    with pytest.raises(HeatmapError, match=r"is no box; expected four numbers \(x0, y0, x1, y1\)"):
+    with pytest.raises(HeatmapError, match=r"is not a box; expected four numbers \(x0, y0, x1, y1\)"):
         Box("red", box)
 
 
@@ -339,10 +340,10 @@ class Segmenter(nn.Module):
         return {"out": F.interpolate(self.classifier(features), size=x.shape[2:], mode="nearest")}
 
 
-def region_of(model, image, label, mask=None, **options):
+def region_of(model, image, label, mask=None, name_of=str, **options):
     reader = OutputReader(Asked(output="logits"), ClassNames(None))  # some pictures here are all black
     with untouched(model), reader.reading(model, image[None], dense=True) as kind:
-        return explain_region(model, image, Region(label, mask), label, multi=kind.multi, **options)
+        return explain_region(model, image, Region(label, mask), ClassToFind(label, name_of, kind.multi), **options)
 
 
 def test_evidence_outside_the_region_is_shown_where_it_is():
