@@ -22,14 +22,16 @@ SETTINGS = "gradcam.toml"
 class Folder:
     """What gradcam.toml may say; what it leaves out is looked for, or has the defaults below.
 
-    `masks` and `invalid` are folders, `annotations` a COCO file; `categories` and `invalid_categories` choose from it. `target`
-    is a class for all, "folder", "category", or a table from category to class. `checks` maps checks to bounds. `at_least` is
+    `images` is the folder of the images, by default the folder images in it if there is one, or the folder itself. `masks`
+    and `invalid` are folders, `annotations` a COCO file; `categories` and `invalid_categories` choose from it. `target` is a
+    class for all, "folder", "category", or a table from category to class. `checks` maps checks to bounds. `at_least` is
     the share of images that must pass each check, at a `confidence`: where it is given, an image that does not is
     expected, and the verdict is that of the set. `equal_by` and `margin` compare slices; `no_reliance_by` names slices for the
     verdict on invalid pixels, which is asked for all images anyway. `rows` is a file that keeps the rows.
     """
 
     path: Path
+    images: str | None = None
     masks: str | None = None
     invalid: str | None = None
     annotations: str | None = None
@@ -52,7 +54,7 @@ class Folder:
 
 
 _TYPES: dict[str, tuple[type, ...]] = {
-    **dict.fromkeys(("masks", "invalid", "annotations", "rows"), (str,)),
+    **dict.fromkeys(("images", "masks", "invalid", "annotations", "rows"), (str,)),
     **dict.fromkeys(("categories", "invalid_categories", "equal_by", "no_reliance_by"), (list,)),
     **dict.fromkeys(("at_least", "confidence", "margin"), (int, float)),
     "checks": (dict,),
@@ -96,11 +98,11 @@ def _said(file: Path) -> dict[str, Any]:
 
 
 def _cases(folder: Folder) -> Cases:
-    annotations = _annotations(folder)
+    annotations, images = _annotations(folder), _beside(folder, "images") or folder.path
     if annotations is not None:
         return cases.from_coco(
             annotations,
-            folder.path,
+            images,
             categories=folder.categories,
             invalid=folder.invalid_categories,
             target=folder.target,
@@ -112,7 +114,7 @@ def _cases(folder: Folder) -> Cases:
             "there is neither a folder masks, nor a folder invalid, nor a COCO file beside the images, so there is nothing to "
             f"hold a heatmap against; add one, or name it in {SETTINGS}"
         )
-    found = cases.from_folder(folder.path, masks, invalid=invalid, target=folder.target, strict=False)
+    found = cases.from_folder(images, masks, invalid=invalid, target=folder.target, strict=False)
     if not found:
         raise HeatmapError("it has no images; check the path")
     return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from pytest_gradcam.checks.reliance import reliance
 from pytest_gradcam.checks.reliance_rule import Reliance
 from pytest_gradcam.data import picture, statistics
 from pytest_gradcam.data.case import Case
-from pytest_gradcam.data.results import Results
+from pytest_gradcam.data.results import CLASS, PREDICTED, Results
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.evidence import messages, settle
 from pytest_gradcam.evidence.check import Check
@@ -32,8 +32,9 @@ def reliance_by(
 ) -> dict[str, Reliance | str]:
     """The verdict of `reliance` on the `invalid` pixels (or the `mask`) of each group of a slice, or why there is none.
 
-    Up to `images` different images of each group are drawn with the `seed`. A group of one class has no images of
-    another class to bring in; its verdict is the weaker for it (docs/reliance.md).
+    Up to `images` different images of each group are drawn with the `seed`. A class exchanges pixels with the others, so by
+    "class" or "predicted" there is one verdict, under an empty name, on the images of all of them: it says for which class
+    the model relies, and `by_class` has the loss of each (docs/reliance.md).
     Raises HeatmapError if no case has such a mask.
     """
     if on not in _KINDS:
@@ -41,17 +42,16 @@ def reliance_by(
     most, rng = count("images", images, 2), np.random.default_rng(count("seed", seed, 0))
     cases, model = audit.cases, audit.model
     assert cases is not None
-    found: dict[str, Reliance | str] = {}
+    chosen: dict[str, list[Case]] = {}
     for name, rows in audit.groups(audit.checks[0], by).items():
         own = [cases[row["place"]] for row in rows if row["digest"]]
         own = [case for case in own if getattr(case, on) is not None]
-        if not own:
-            continue
-        chosen = [own[int(place)] for place in np.sort(rng.permutation(len(own))[:most])]
-        found[name] = _asked(model, chosen, on)
-    if not found:
+        if own:
+            group = "" if by in (CLASS, PREDICTED) else name
+            chosen.setdefault(group, []).extend(own[int(place)] for place in np.sort(rng.permutation(len(own))[:most]))
+    if not chosen:
         raise HeatmapError(f"no case has {on} pixels; give them to the cases: Case(image, {on}=mask)")
-    return found
+    return {name: _asked(model, own, on) for name, own in chosen.items()}
 
 
 def assert_no_reliance(
@@ -63,6 +63,8 @@ def assert_no_reliance(
     seed: int = 0,
 ) -> None:
     """The model does not rely on the invalid pixels of the data set, or of any group of a slice: `reliance` says no to each.
+
+    By "class" up to `images` of each class are asked about together, and the rule itself looks at each class.
 
     Fails if it relies on them in one group, at a chance of a false alarm of 5 % over all groups together (Holm 1979).
     Raises FocusError for the groups; HeatmapError if it is undecided for one.
@@ -89,8 +91,7 @@ class NoRelianceBy(Check):
 
     def judged(self, record: Record, found: Mapping[str, Reliance | str], by: str | None) -> Record:
         """The record decided by the verdicts on the groups."""
-        label = "all images" if by is None else by
-        rows = tuple((f"{label} {name}".strip(), _said(each)) for name, each in found.items())
+        rows = tuple((f"{by} {name}" if name else "all images", _said(each)) for name, each in found.items())
         known = {name: each for name, each in found.items() if isinstance(each, Reliance)}
         record = replace(record, details=(*record.details, *rows))
         yes = {name: each for name, each in known.items() if each.relies}
@@ -98,16 +99,16 @@ class NoRelianceBy(Check):
         accused = {name: each for name, each in yes.items() if adjusted[name] <= _LEVEL}
         if accused:
             worst = max(accused, key=lambda name: accused[name].effect)
-            named = f" for {by} {', '.join(accused)}" if by else ""
+            named = _named(by, list(accused))
             said = f"the model relies on the masked pixels{named}: {accused[worst].verdict}"
             known_as = replace(record, bound=accused[worst].bound, figure=accused[worst].effect)
             return replace(known_as, outcome="failed", finding=said, advice=self.advice(record))
         if unclear := [name for name, each in found.items() if isinstance(each, str) or each.relies is not False]:
-            named = f" for {by} {', '.join(unclear)}" if by else ""
+            named = _named(by, unclear)
             reason = found[unclear[0]] if isinstance(found[unclear[0]], str) else _said(found[unclear[0]])
             return replace(record, outcome="invalid", reason=f"undecided{named}: {reason}")
         worst = max(known, key=lambda name: known[name].effect)
-        groups = f" in any of {len(found)} values of {by}" if by else ""
+        groups = f" in any of {len(found)} values of {by}" if any(found) else ""
         said = f"the model does not rely on the masked pixels{groups}: {known[worst].verdict}"
         return replace(record, bound=known[worst].bound, figure=known[worst].effect, outcome="passed", finding=said)
 
@@ -127,6 +128,10 @@ def _asked(model: Any, cases: list[Case], on: str) -> Reliance | str:
         return reliance(model, images, masks, [case.target for case in cases])
     except HeatmapError as error:
         return str(error)
+
+
+def _named(by: str | None, groups: Iterable[str]) -> str:
+    return f" for {by} {', '.join(groups)}" if any(groups) else ""
 
 
 def _p(found: Reliance) -> float:

@@ -65,3 +65,13 @@ def test_without_masks():
         audit.assert_no_reliance()
     with pytest.raises(HeatmapError, match="on='masks' is no mask of a case"):
         audit.assert_no_reliance(on="masks")
+
+
+def test_by_class_is_one_verdict_on_all_classes(records):
+    """A class exchanges pixels with the others, so the rule looks at each class itself."""
+    with pytest.raises(FocusError, match="the model relies on the masked pixels: "):
+        explainer(corner()).audit(cases()).assert_no_reliance(by="class")
+    found = explainer(OBJECT).audit(cases()).reliance_by(by="class")
+    assert list(found) == [""]
+    assert found[""].relies is False
+    assert found[""].images == 48
