@@ -143,17 +143,19 @@ class _Search:
         if not self.places:
             raise self._refusal("nothing in the model returns a spatial grid of the input's aspect")
         cuts = self._open_cuts(is_cut)
+        passed_over = ""
         for _ in range(_LOOKED_AT):
             found = self._sound(cuts)
             if found is None:
-                raise self._refusal(self._silence())
+                raise self._refusal(passed_over or self._silence())
             refuse_second_look(self.model, self.traced, found.output, self.start)
             site, geometry = self.measured[found.site] = examine(found.output, found.site, self.start)
             if not geometry.fault:
                 candidates = _candidates(self.places, self.notes, "not on every path", self.measured)
                 return Choice(site, self.notes[found.site], candidates)
             self._pass_over(found, geometry.note)
-        raise self._refusal(f"{self.notes[found.site]}, in layer {found.site.name} and the {_LOOKED_AT - 1} after it")
+            passed_over = passed_over or f"{found.site} holds no map: {geometry.note}"
+        raise self._refusal(passed_over)
 
     def _sound(self, cuts: list[_Place]) -> _Place | None:
         """The place at which the score can be explained, as far as gradients tell."""

@@ -50,6 +50,6 @@ def blocks(grid: Grid) -> Iterator[tuple[str, Order]]:
     for depth in (1, 2, 3):
         if places.shape[-2] % 2 or places.shape[-1] % 2:
             return
-        *outer, h, w = places.shape
-        places = np.moveaxis(places.reshape(*outer, h // 2, 2, w // 2, 2), (-3, -1), (-4, -3))
+        h, w = places.shape[-2:]
+        places = np.moveaxis(places.reshape(*places.shape[:-2], h // 2, 2, w // 2, 2), (-3, -1), (-4, -3))
         yield f"unrolled {depth} times", np.argsort(places.ravel())

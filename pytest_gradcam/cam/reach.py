@@ -67,8 +67,8 @@ class Reach:
         if found is None:
             return None
         energy = found.detach().double().pow(2).sum(1)
-        finest = [min(side, _FINEST) for side in energy.shape[1:]]
-        energy = adaptive_avg_pool2d(energy, finest)[0].cpu()
+        height, width = (min(side, _FINEST) for side in energy.shape[1:])
+        energy = adaptive_avg_pool2d(energy, (height, width))[0].cpu()
         total = energy.sum()
         return energy / total if total > 0 and total.isfinite() else None
 
