@@ -4,6 +4,7 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from time import monotonic
 
 import numpy as np
 import pytest
@@ -12,9 +13,9 @@ from torch import nn
 from torch.utils import checkpoint
 from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
 
-from pytest_gradcam import Explainer
+from pytest_gradcam import Explainer, HeatmapError
 from pytest_gradcam.state import undo
-from pytest_gradcam.state.undo import finished, later, undoing
+from pytest_gradcam.state.undo import finished, in_turn, later, undoing
 from tests.states import same, state_of
 
 _ROOM = Path(undo.__file__).parent
@@ -205,3 +206,44 @@ class TestThreads:
         for i, grid in enumerate(found):
             np.testing.assert_array_equal(grid, alone[i % 2])
         assert same(before, (everything(first), everything(second)))
+
+
+class TestATargetThatWaitsForAThreadThatExplains:
+    @in_turn
+    def explain(self):
+        return 1
+
+    @in_turn
+    def explain_with(self, target):
+        return target()
+
+    @pytest.fixture(autouse=True)
+    def _impatient(self, monkeypatch):
+        monkeypatch.setattr(undo, "_PATIENCE", 0.5)
+        monkeypatch.setattr(undo, "_LOOKS", 0.05)
+
+    def test_the_other_thread_is_told_and_both_go_on(self):
+        with ThreadPoolExecutor(1) as pool:
+
+            def target():
+                return pool.submit(self.explain).result()
+
+            with pytest.raises(HeatmapError, match=r"has been waiting for 0\.5 s in target \(test_undo\.py\)"):
+                self.explain_with(target)
+            assert pool.submit(self.explain).result(timeout=30) == 1
+            assert self.explain_with(lambda: 2) == 2
+
+    def test_a_target_that_explains_in_its_own_thread_has_its_turn(self):
+        assert self.explain_with(self.explain) == 1
+
+    def test_one_that_computes_for_long_is_waited_for(self):
+        def target():
+            end = monotonic() + 1.5
+            while monotonic() < end:
+                sum(range(1000))
+
+        with ThreadPoolExecutor(1) as pool:
+            began = threading.Event()
+            other = pool.submit(lambda: began.wait() and self.explain())
+            self.explain_with(lambda: (began.set(), target()))
+            assert other.result(timeout=30) == 1
