@@ -22,6 +22,7 @@ from pytest_gradcam.checks import (
     robustness,
     stability,
 )
+from pytest_gradcam.data import auditing
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.heatmap import Heatmap
 from pytest_gradcam.questions.explained_model import ExplainedModel
@@ -61,10 +62,10 @@ class Explainer:
     `layer` is a module's dotted name, by default the deepest place where the choice is sound; `method` a name from
     `pytest_gradcam.settings.METHODS`; `preprocess` a callable from a PIL image to a float tensor (C, H, W), not needed
     for tensors; `classes` names in the order of the scores, or a dict name -> index; `device` "auto" (where the model
-    is), or one that the model is moved to; `batch_size` the images in one forward pass at the most. `output` says whether
+    is), or one that the model is moved to; `batch_size` the most images in one forward pass. `output` says whether
     the scores are "logits" or "probabilities", `output_key` where they lie in what the model returns (an index or a key),
     `task` whether an image has one class ("single") or any number ("multi"): docs/outputs.md says what is measured.
-    The model is given back as it was after every call. Raises HeatmapError for what cannot work with any image.
+    The model is given back as it was after every call. Raises HeatmapError for arguments that cannot work with any image.
     """
 
     def __init__(
@@ -168,6 +169,7 @@ class Explainer:
     assert_faithful = _asks(faithfulness.assert_faithful)
     assert_depends_on_weights = _asks(randomisation.assert_depends_on_weights)
     assert_deterministic = _asks(determinism.assert_deterministic)
+    audit = _asks(auditing.audit)
 
     @property
     def _engine(self) -> Any:

@@ -1,7 +1,7 @@
 """Arguments checked at the door: each function returns the value as a plain built-in, or says what is wrong with it.
 
-The messages echo the argument's name and value, and say what was expected. Truth values are no numbers here: a `True` where
-a number belongs is a mistake. NumPy's scalars are as good as Python's.
+The messages repeat the argument's name and value, and say what was expected. True and False do not count as numbers: where
+a number is expected they are a mistake. NumPy's scalars are as good as Python's.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pytest_gradcam.errors import HeatmapError
 
 
 def is_number(value: Any) -> TypeGuard[float]:
-    """Whether the value is a finite real number, and not a truth value."""
+    """Whether the value is a finite real number, and not a bool."""
     try:
         return isinstance(value, Real) and not is_flag(value) and math.isfinite(value)
     except OverflowError:  # an int beyond all floats
@@ -23,7 +23,7 @@ def is_number(value: Any) -> TypeGuard[float]:
 
 
 def is_whole(value: Any) -> TypeGuard[int]:
-    """Whether the value is of an integer type, and not a truth value."""
+    """Whether the value is of an integer type, and not a bool."""
     return isinstance(value, Integral) and not is_flag(value)
 
 
@@ -35,14 +35,14 @@ def is_flag(value: Any) -> TypeGuard[bool]:
 def number(name: str, value: Any, expected: str, holds: Callable[[float], bool] = lambda _: True) -> float:
     """The value as a float. Raises HeatmapError unless it is a finite number for which `holds` is true."""
     if not is_number(value) or not holds(value):
-        raise HeatmapError(f"{name}={_shown(value)} cannot be used; expected {expected}")
+        raise HeatmapError(f"{name}={shown(value)} cannot be used; expected {expected}")
     return float(value)
 
 
 def bound(name: str, value: Any, expected: str, holds: Callable[[float], bool]) -> float:
-    """The bound of a check as a float. Raises HeatmapError for one that every figure keeps, or none can."""
+    """The bound of a check as a float. Raises HeatmapError for one that every figure meets, or none can."""
     if not is_number(value) or not holds(value):
-        raise HeatmapError(f"{name}={_shown(value)} cannot decide anything; expected {expected}")
+        raise HeatmapError(f"{name}={shown(value)} cannot decide anything; expected {expected}")
     return float(value)
 
 
@@ -50,21 +50,26 @@ def count(name: str, value: Any, lowest: int = 1, highest: int | None = None) ->
     """The value as an int. Raises HeatmapError unless it is a whole number in this range, both ends included."""
     if not is_whole(value) or value < lowest or (highest is not None and value > highest):
         span = f"of at least {lowest}" if highest is None else f"from {lowest} to {highest}"
-        raise HeatmapError(f"{name}={_shown(value)} cannot be used; expected a whole number {span}")
+        raise HeatmapError(f"{name}={shown(value)} cannot be used; expected a whole number {span}")
     return int(value)
 
 
 def flag(name: str, value: Any) -> bool:
     """The value as a bool. Raises HeatmapError unless it is True or False."""
     if not is_flag(value):
-        raise HeatmapError(f"{name}={_shown(value)} cannot be used; expected True or False")
+        raise HeatmapError(f"{name}={shown(value)} cannot be used; expected True or False")
     return bool(value)
 
 
-def _shown(value: Any) -> str:
-    """The value's repr, in a message that stays readable."""
+def shown(value: Any, text: Callable[[Any], str] = repr) -> str:
+    """The value as `text` writes it, in one short line, for a message."""
     try:
-        text = repr(value)
+        return brief(text(value))
     except ValueError:  # an int of more digits than Python prints
-        return f"<{type(value).__name__} of too many digits to print>"
-    return text if len(text) <= 200 else f"{text[:140]}...{text[-40:]}"
+        return f"a value of type {type(value).__name__} that is too long to print"
+
+
+def brief(text: str) -> str:
+    """The text in one line of at most 200 characters."""
+    line = " ".join(text.split())
+    return line if len(line) <= 200 else f"{line[:140]}...{line[-40:]}"

@@ -1,4 +1,4 @@
-"""One batch from inputs to maps: by a formula on captured tensors, or by a method that drives the model itself."""
+"""The maps of one batch, by a formula on captured tensors or by a method that runs the model itself."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from pytest_gradcam.state.tensors import all_finite
 
 @dataclass(frozen=True)
 class Maps:
-    """The signed maps (n, h, w) of n goals, and for each the model's output for its image and the score explained."""
+    """For n goals: their signed maps (n, h, w), the model's outputs for their images, and the scores explained."""
 
     grids: NDArray[np.float32]
     outputs: list[Any]
@@ -34,7 +34,7 @@ class Maps:
 def make(model: nn.Module, inputs: Tensor, site: Site, goals: Sequence[Goal], method: str, *, batch_size: int) -> Maps:
     """The maps of inputs (B, C, H, W), one goal each, or of one image (1, C, H, W) for all goals.
 
-    The caller holds the guard. Raises HeatmapError that names the first place where NaN or Inf appears.
+    The caller holds the guard. Raises HeatmapError for NaN or infinite values, and names the first module that gave one.
     """
     with formulas.differentiable_twice() if method == "shapleycam" else nullcontext():
         captured = capture(model, inputs, site)
@@ -50,7 +50,7 @@ def make(model: nn.Module, inputs: Tensor, site: Site, goals: Sequence[Goal], me
     explained = [_finer(*pair) for pair in zip(goals, outputs, strict=True)] if method == "finercam" else scores
     slopes = None
     if method in formulas.NEEDS_GRADIENTS:
-        gradients = _gradients(captured, goals, explained, method, one_image=one_image, at_once=batch_size)
+        gradients = _gradients(captured, goals, explained, method, batch_size)
         _check_finite(model, inputs, site, gradients=gradients)
         if method in formulas.MEAN_WEIGHTED:
             return Maps(_array(formulas.mean_weighted(captured.activations, gradients)), outputs, scores)
@@ -61,12 +61,12 @@ def make(model: nn.Module, inputs: Tensor, site: Site, goals: Sequence[Goal], me
 
 
 def _gradients(
-    captured: Captured, goals: Sequence[Goal], scores: Sequence[Tensor], method: str, *, one_image: bool, at_once: int
+    captured: Captured, goals: Sequence[Goal], scores: Sequence[Tensor], method: str, at_once: int
 ) -> Tensor:
-    """(n, C, h, w): of each image's own score, or of all scores of the one image, so many of them at once."""
+    """The gradients (n, C, h, w), of each image's own score or of all scores of one image, `at_once` per backward pass."""
     by = formulas.shapley_gradient if method == "shapleycam" else gradient
     seeds = class_seeds(goals, captured.output) if by is gradient and method != "finercam" else None
-    if not one_image:
+    if len(captured.leaf) > 1:
         return captured.gradients(scores, by=by) if seeds is None else captured.gradients_of_classes(seeds)
     if by is not gradient:
         return torch.cat([captured.gradients([score], by=by) for score in scores])
@@ -83,7 +83,7 @@ def _joined(parts: list[Tensor]) -> Tensor:
 def _finer(goal: Goal, output: Any) -> Tensor:
     settled = goal.settled(output)
     if settled.index is None or settled.against is not None:
-        raise HeatmapError("finercam explains a class against its most similar ones; expected an index or a class name")
+        raise HeatmapError("finercam compares a class with the most similar ones; expected an index or a class name")
     return formulas.finer(class_row(output), settled.index)
 
 
@@ -99,7 +99,7 @@ def _check_finite(model: nn.Module, inputs: Tensor, site: Site, **named: Tensor)
 
 
 def _first_not_finite(model: nn.Module, inputs: Tensor) -> str:
-    """The first module, in the order in which they finish, whose output holds NaN or Inf."""
+    """The first module to return NaN or infinite values; empty if none does."""
     found: list[str] = []
 
     def look(name: str, _module: nn.Module, _inputs: Any, output: Any) -> None:

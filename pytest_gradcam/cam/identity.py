@@ -1,4 +1,4 @@
-"""Which model and which image a record is about: what an auditor can compare with a weights file and a photograph."""
+"""Which model and image a record is about, so that an auditor can compare it with a weights file and a photograph."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from pytest_gradcam.evidence.current_test import current, started
 from pytest_gradcam.evidence.record import Subject
 from pytest_gradcam.inputs.reader import Input
-from pytest_gradcam.state.guard import Parts, parts_of
+from pytest_gradcam.state.parts import Parts, parts_of
 from pytest_gradcam.state.tensors import has_bytes, remembered_digest
 
 _Subject = TypeVar("_Subject", bound=Subject)
@@ -27,9 +27,9 @@ def describe(model: nn.Module) -> str:
 
 
 def weights_digest(model: nn.Module) -> str:
-    """A SHA-256 over name and digest of every parameter and buffer, by name; empty if one has no bytes of its own.
+    """A SHA-256 over the names and digests of all parameters and buffers, in order of name; empty if one has no bytes.
 
-    A tensor's own digest is a SHA-256 over its type, its shape and its bytes. All of them are read at each call.
+    A tensor's own digest is a SHA-256 over its dtype, shape and bytes. Every call reads all of them.
     """
     tensors = chain(model.named_parameters(remove_duplicate=False), model.named_buffers(remove_duplicate=False))
     found = sha256()
@@ -42,19 +42,20 @@ def weights_digest(model: nn.Module) -> str:
 
 
 class Identity:
-    """What is said of one model at any moment. Digests are taken in a test only, where a record may keep them."""
+    """Describes one model for records. Digests are taken only inside a test, where a record may keep them."""
 
     def __init__(self, model: nn.Module) -> None:
         self._model = model
         self._read: _Read | None = None
+        self._parts: Parts | None = None  # held, so that they need not be looked up again
 
     def model(self, parts: Parts | None = None) -> Subject:
-        """The model; `parts` are its own, where the caller has them.
+        """The model's half of a subject; `parts` saves collecting its tensors again.
 
-        Its weights are read once for each start of a test, and again when PyTorch counted a write or they lie in other
-        memory. A write that PyTorch does not count (through `.data`, through NumPy) counts from the next test on.
+        The weights are digested once per test, and again if PyTorch's version counters or their addresses changed. A
+        write that PyTorch does not count (through `.data` or NumPy) is noticed in the next test.
         """
-        parts = parts or parts_of(self._model)
+        parts = self._parts = parts or parts_of(self._model)
         kind = type(self._model)
         return Subject(
             model=_phrase(self._model, parts.count),
@@ -65,7 +66,7 @@ class Identity:
         )
 
     def read(self) -> str:
-        """The digest of the weights as they are now, however they were written to."""
+        """The digest of the weights as they are now, always taken anew."""
         self._read = _Read(self._model, parts_of(self._model))
         return self._read.digest
 
@@ -76,13 +77,13 @@ class Identity:
 
 
 class _Read:
-    """The weights as they were read, and what shows that they may be others by now."""
+    """The digest of the weights, and what tells whether they may have changed since."""
 
     def __init__(self, model: nn.Module, parts: Parts) -> None:
         self.digest = weights_digest(model)
         self._start = started()
         self._tensors = _tensors(parts)
-        # While their memory is held, no other tensor can come to lie at its address.
+        # Holding the memory keeps other tensors from getting the same address.
         self._memory = [tensor.detach() for tensor in self._tensors]
         self._counters = _counters(self._tensors)
 
@@ -98,7 +99,7 @@ class _Read:
 
 
 def about(subject: _Subject, model: Subject, image: Input | None) -> _Subject:
-    """The subject with what `Identity.model` said of the model, and with the image if it is about one."""
+    """The subject completed with the fields of `Identity.model` and, if it is about one, the image."""
     subject = replace(subject, **{name: getattr(model, name) for name in _OF_THE_MODEL})
     if image is None:
         return subject
@@ -110,7 +111,7 @@ def _tensors(parts: Parts) -> list[Tensor]:
 
 
 def _counters(tensors: list[Tensor]) -> list[tuple[int, int]] | None:
-    """Where each tensor lies and how often it was written to; None if PyTorch does not say so of one of them."""
+    """Each tensor's address and version counter; None if PyTorch lacks these for one of them."""
     if not all(has_bytes(tensor) and not tensor.is_inference() for tensor in tensors):
         return None
     return [(tensor.data_ptr(), tensor._version) for tensor in tensors]
@@ -121,7 +122,7 @@ def _phrase(model: nn.Module, count: int) -> str:
 
 
 def _device(model: nn.Module) -> str:
-    """Where the model computes, and on which kind of GPU."""
+    """The model's device, with the GPU's name."""
     for parameter in model.parameters():
         if parameter.device.type == "cuda":
             return f"{parameter.device} {torch.cuda.get_device_name(parameter.device)}"

@@ -1,4 +1,4 @@
-"""A model's structure: what its target layer is chosen by, and what a cached heatmap hangs on besides the weights."""
+"""A model's structure: the key of its chosen layer, and of a cached heatmap besides the weights."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.modules import module as global_hooks
 
 from pytest_gradcam.evidence.current_test import run_began
+from pytest_gradcam.state.parts import parts_of
 from pytest_gradcam.state.tensors import remembered_digest
 
 _PLAIN = (type(None), bool, int, float, str, torch.dtype, torch.device)
@@ -25,17 +26,14 @@ _GLOBAL_HOOKS = ("_global_forward_hooks", "_global_forward_pre_hooks", "_global_
 
 def anatomy(model: nn.Module) -> Hashable:
     """Equal for models whose modules have the same names, classes and shapes of parameters, in the same order."""
-    return tuple(
-        (name, type(module), tuple((key, _shape(value)) for key, value in module._parameters.items()))
-        for name, module in model.named_modules()
-    )
+    return parts_of(model).anatomy
 
 
 def configuration(model: nn.Module) -> str | None:
     """A digest of classes, their source files, attributes and numbers of hooks, the same in every process.
 
-    Attributes count by value if they are plain, or are tensors or arrays, or lists and dicts of these; others by their
-    class. Parameters and buffers do not count. None if a class has no source file, as one made by `exec`, or one that was
+    Plain values, tensors, arrays, and lists and dicts of these count by value, other attributes by their class.
+    Parameters and buffers do not count. None if a class has no source file, such as one made by `exec`, or one that was
     changed since the run began, so that other code may be loaded.
     """
     code = [_code(kind) for kind in dict.fromkeys(type(module) for module in model.modules())]
@@ -44,10 +42,6 @@ def configuration(model: nn.Module) -> str | None:
     hooks = [_said(getattr(global_hooks, name, {})) for name in _GLOBAL_HOOKS]  # private: hooks on all modules
     modules = [(name, _name(module), _attributes(module)) for name, module in model.named_modules()]
     return sha256(repr((code, hooks, modules)).encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def _shape(parameter: Tensor | None) -> tuple[int, ...] | None:
-    return None if parameter is None else tuple(parameter.shape)
 
 
 def _name(value: object) -> str:
@@ -59,7 +53,7 @@ def _attributes(module: nn.Module) -> list[tuple[str, Any]]:
 
 
 def _said(value: Any, depth: int = _DEPTH) -> Any:
-    """The value as far as it can be told by something with a repr that is the same for the same value."""
+    """The value as something whose repr is the same whenever the value is."""
     if isinstance(value, Tensor):
         return remembered_digest(value)
     if isinstance(value, np.ndarray) and not value.dtype.hasobject:
@@ -72,7 +66,7 @@ def _said(value: Any, depth: int = _DEPTH) -> Any:
 
 
 def _code(kind: type) -> tuple[str | None, ...] | None:
-    """The digests of the files of a module's class and of the modules that it derives from; None without a file."""
+    """Digests of the source files of a module's class and its bases; None if one has no file."""
     parents = kind.__mro__[: kind.__mro__.index(nn.Module)]
     found = [_file(getattr(sys.modules.get(parent.__module__), "__file__", None)) for parent in parents]
     return None if None in found else tuple(found)

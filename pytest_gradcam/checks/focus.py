@@ -50,7 +50,7 @@ class OnMask(Check):
             yield f"one cell of the heatmap, {cell} px, is coarser than the mask; choose a layer with a finer grid"
 
     def marks(self, record: Record, values: Values) -> dict[str, Any]:
-        """What the picture marks besides the mask, as keywords of `overlay.draw`."""
+        """What the picture marks besides the mask, as keywords of `overlay.Panel`."""
         return {}
 
     def advice(self, record: Record) -> str:
@@ -241,8 +241,8 @@ def in_view(heatmap: HeatmapLike, mask: Mask) -> Bools:
     raise HeatmapError("the mask has no pixel; check how it was made")
 
 
-def _settle(heatmap: HeatmapLike, check: OnMask, mask: Mask) -> None:
-    """Measure, decide, settle; warn of what deserves a second look in a check that passed."""
+def decided(heatmap: HeatmapLike, check: OnMask, mask: Mask) -> tuple[Record, Bools | None]:
+    """The record of the check, passed, failed or undecided, not settled; and the mask in the view, if it has a place there."""
     record, pixels = check.on(heatmap), None
     try:
         record = check.checked(record)
@@ -254,6 +254,12 @@ def _settle(heatmap: HeatmapLike, check: OnMask, mask: Mask) -> None:
         record = check.decided(_described(record, heatmap.values, pixels), check.figure(heatmap.values, pixels))
     except HeatmapError as error:
         record = settle.undecided(record, error)
+    return record, pixels
+
+
+def _settle(heatmap: HeatmapLike, check: OnMask, mask: Mask) -> None:
+    """Measure, decide, settle; warn of what deserves a second look in a check that passed."""
+    record, pixels = decided(heatmap, check, mask)
     doubts = list(check.doubts(record)) if record.figure is not None else []
     record = replace(record, details=(*record.details, *(("note", doubt) for doubt in doubts)))
     settle.settle(record, lambda kept: _draw(heatmap, check, pixels, kept))
@@ -274,14 +280,8 @@ def _described(record: Record, values: Values, pixels: Bools) -> Record:
 
 
 def _draw(heatmap: HeatmapLike, check: OnMask, pixels: Bools | None, record: Record) -> Image:
-    return overlay.draw(
-        heatmap.values,
-        heatmap.view,
-        mask=pixels,
-        title=messages.title(record),
-        lines=messages.lines(record),
-        **check.marks(record, heatmap.values),
-    )
+    panel = overlay.Panel(heatmap.view, heatmap.values, pixels, **check.marks(record, heatmap.values))
+    return overlay.draw(panel, title=messages.title(record), lines=messages.lines(record))
 
 
 def _favours(record: Record) -> str:

@@ -28,7 +28,6 @@ from pytest_gradcam.inputs.known_transforms import description
 from pytest_gradcam.inputs.preprocess import Pipeline, Preprocess
 from pytest_gradcam.inputs.preprocess_checks import Steadiness, equal
 from pytest_gradcam.perturbations.movement import Placement
-from pytest_gradcam.questions import padding
 from pytest_gradcam.questions.protocols import MaskInView
 from pytest_gradcam.state.tensors import all_finite
 
@@ -82,6 +81,11 @@ class TracedPreprocess:
         self._preprocess = preprocess
         self._regions: OrderedDict[tuple[str, tuple[int, int], bytes], MaskInView] = OrderedDict()
 
+    @property
+    def known(self) -> bool:
+        """Whether it is made of parts that use no random numbers, so that nothing about them has to be measured."""
+        return bool(description(self._preprocess))
+
     def region(self, shape: tuple[int, int], mask: bytes, make: Callable[[], MaskInView]) -> MaskInView:
         """A mask of an image of this size in the view: remembered where the pipeline treats all images alike."""
         known = description(self._preprocess)
@@ -89,7 +93,7 @@ class TracedPreprocess:
 
     def read(self, picture: Picture) -> SeenPicture:
         """The picture as the model sees it. Raises HeatmapError if the preprocess is random, or its output not finite."""
-        out = self._steadiness.run(picture.pil, picture.name)
+        out = self._pipeline(picture.pil) if self.known else self._steadiness.run(picture.pil, picture.name)
         if not all_finite(out):
             raise HeatmapError(f"the preprocess makes NaN or infinite values of {picture.name}; check both")
         return SeenPicture(self, picture, out)
@@ -146,7 +150,7 @@ class SeenPicture:
     def view(self, out: Tensor) -> tuple[NDArray[np.uint8], BoolArray]:
         """The view uint8 (H, W, 3) of a model input (C, H, W), and the pixels (H, W) that the preprocess added.
 
-        No padding where it cannot be told: the view only illustrates, and a mask on it is refused by name.
+        No padding where it cannot be measured: the view only illustrates, and passing it as a mask is an error.
         """
         try:
             probe = self._probe()
@@ -159,7 +163,6 @@ class SeenPicture:
 
     def carry(self, mask: Any) -> MaskInView:
         """The mask, given in the image's coordinates, in those of the view."""
-        padding.refuse(mask)
         pixels = masks.as_mask(mask, shape=self._picture.shape)
         key = np.packbits(pixels).tobytes()
         found = _remembered(self._regions, key, _MASKS, lambda: self._known_region(pixels, key))
@@ -220,12 +223,12 @@ class SeenPicture:
         pixels = np.column_stack([x, y, np.ones(len(x))])
         places = np.column_stack([x_of[seen], y_of[seen]])
         fitted = np.asarray(np.linalg.lstsq(pixels, places, rcond=None)[0].T, np.float64)
-        # 8-bit ramps give the place to two levels of 255; a pixel of the view is what a heatmap can be told apart by.
+        # 8-bit ramps give positions to two levels of 255; a heatmap does not resolve less than a pixel of the view.
         allowed = 2 * np.array(shape[::-1]) / 255 + np.abs(fitted[:, :2]).sum(axis=1)
         if len(x) < 3 or (np.abs(pixels @ fitted.T - places) > allowed).any() or _flat(fitted):
             raise HeatmapError(
                 "a heatmap cannot follow a geometric perturbation through this preprocess: where its pixels come from "
-                "cannot be told; expected resizing, cropping, padding and flipping. Leave similarity_at_least out, or "
+                "is unclear; expected resizing, cropping, padding and flipping. Leave similarity_at_least out, or "
                 "draw from kinds that move no pixel"
             )
         return Placement(shape, fitted)

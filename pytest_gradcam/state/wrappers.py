@@ -11,7 +11,7 @@ from pytest_gradcam.errors import HeatmapError
 def unwrap(model: object) -> nn.Module:
     """The network without torch.compile, DataParallel and DistributedDataParallel around it.
 
-    Raises HeatmapError for what is no module, and for TorchScript and quantised models, naming the way out.
+    Raises HeatmapError unless it is a module, and for TorchScript and quantised models, and says what to do instead.
     """
     if not isinstance(model, nn.Module):
         raise HeatmapError(f"the model is a {type(model).__name__}; expected a torch.nn.Module")
