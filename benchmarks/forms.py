@@ -219,7 +219,7 @@ OUTPUTS: dict[str, Callable[[Net], Form]] = {
     "logits of findings, told": _output(lambda z: z, twin_task="multi", options={"task": "multi"}),
     "hard sigmoid": _output(nn.functional.hardsigmoid, **_MULTI),
     "clamped to [0, 1]": _output(lambda z: z.clamp(0, 1)),
-    "small logits": _output(lambda z: 0.01 * z),
+    "small logits": _output(lambda z: 0.01 * z, twin=lambda z: 0.01 * z),
     "of length 1": _output(lambda z: z / z.norm(dim=1, keepdim=True)),
     "one logit": _binary(lambda s: s),
     "one logit, squeezed": _binary(lambda s: s[:, 0]),
