@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pytest_gradcam.checks import margins
+from pytest_gradcam.checks.loss import Exchanged, Loss, estimated, percent
 from pytest_gradcam.checks.margins import Estimate, Floats, Intervention
 from pytest_gradcam.errors import HeatmapError
 
@@ -35,7 +36,8 @@ class Falls:
     already subtracted from `around`, `removed` and `core`. `worth` is the number of independent images that the main
     falls amount to; `copies` how many images were passed besides, since each content counts once; `alive` whether the
     model's scores depend on its input at all; `fallback` the share of the images whose class is also the model's answer
-    to the mean colour alone; `alike` whether all images are of one class.
+    to the mean colour alone; `alike` whether all images are of one class; `exchanged` what became of the decisions, where
+    images of several predicted classes exchange pixels.
     """
 
     intervention: Intervention
@@ -51,6 +53,7 @@ class Falls:
     fallback: float = 0.0
     alike: bool = False
     mean_heat: float | None = None
+    exchanged: Exchanged | None = None
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,11 @@ class Reliance:
     most of the view, `others` under other interventions. `mean_heat` is the heatmaps' mean heat in the mask, `agreement`
     whether it points to the same verdict: information, not a gate. Each content counts once: `copies` of images were
     passed besides.
+
+    Where images of several predicted classes exchanged the pixels, `loss` is the estimated share of decisions that is lost,
+    `loss_interval` its 90 % interval, and they decide rather than the effect; `weak` says that the model relies, but
+    weakly; `by_class` is the loss of each class's images, `matrix` that by receiving and donor class, `worst` the largest
+    entry in words. `p_value` is then for no more than a trace.
     """
 
     relies: bool | None
@@ -83,6 +91,8 @@ class Reliance:
     mean_heat: float | None = None
     agreement: bool | None = None
     copies: int = 0
+    weak: bool = False
+    lost: Loss | None = None
     draw: Callable[[str, Sequence[str]], Image] | None = field(default=None, repr=False, compare=False)
 
     @cached_property
@@ -96,23 +106,58 @@ class Reliance:
         return self.draw(self.verdict, [f"{label:<11}{phrase}" for label, phrase in self.rows()])
 
     @property
+    def loss(self) -> float | None:
+        """The estimated share of decisions that is lost when the pixels are exchanged; None if they were not."""
+        return None if self.lost is None else self.lost.estimate
+
+    @property
+    def loss_interval(self) -> tuple[float, float] | None:
+        """The 90 % interval of the loss."""
+        return None if self.lost is None else self.lost.interval
+
+    @property
+    def by_class(self) -> dict[str, float]:
+        """The loss of the images of each predicted class of which there are enough."""
+        return {} if self.lost is None else self.lost.by_class
+
+    @property
+    def matrix(self) -> dict[tuple[str, str], float]:
+        """The loss by receiving and donor class."""
+        return {} if self.lost is None else self.lost.matrix
+
+    @property
+    def worst(self) -> str:
+        """The largest entry of the matrix, its rows and columns, in words; empty if none stands out."""
+        return "" if self.lost is None else self.lost.worst
+
+    @property
+    def figure(self) -> float:
+        """The loss of decisions: of all, or where one class decides, of it."""
+        assert self.lost is not None
+        return self.lost.decisive
+
+    @property
     def verdict(self) -> str:
         """The verdict in one sentence."""
         if self.relies is None:
             return f"undecided whether the model relies on the masked pixels: {self.reason}"
+        if self.lost is not None and not self.lost.by_margin:
+            how = "relies weakly" if self.weak else "relies" if self.relies else "does not rely"
+            return f"the model {how} on the masked pixels: {self.lost.sentence}"
         side = f"above {self.bound:.3g} is reliance"
+        also = "" if self.lost is None else f", and {percent(self.lost.estimate)} of its decisions"
         return (
             f"the model {'relies' if self.relies else 'does not rely'} on the masked pixels: without them it loses "
-            f"{_two(self.effect)} of its margin ({self._range()}; {side})"
+            f"{_two(self.effect)} of its margin ({self._range()}; {side}){also}"
         )
 
     def rows(self) -> list[tuple[str, str]]:
         """The figures: a label and a phrase for each."""
         p_value = "" if self.p_value is None else f", p {self.p_value:.2g}"
-        effect = (
-            f"{_two(self.effect)} of the model's mean margin, {self._range()} at 95 % a side, bound {self.bound:.3g}"
-        )
-        rows = [("effect", effect + p_value), ("replaced", f"{WAYS[self.intervention]}: {self.why}")]
+        bound = f", bound {self.bound:.3g}" if self.lost is None else ""
+        effect = f"{_two(self.effect)} of the model's mean margin, {self._range()} at 95 % a side{bound}"
+        rows = [] if self.lost is None else self.lost.rows()
+        rows += [("effect", effect + p_value), ("replaced", f"{WAYS[self.intervention]}: {self.why}")]
         if self.without is not None:
             rows.append(
                 ("without", f"{_two(self.without)} for the same pixels of images without the artefact, subtracted")
@@ -134,23 +179,70 @@ class Reliance:
     def __repr__(self) -> str:
         p_value = "none" if self.p_value is None else f"{self.p_value:.2g}"
         reason = f", reason={self.reason!r}" if self.reason else ""
+        bound = f"bound={self.bound:.3g}, "
+        loss = ""
+        if self.lost is not None:
+            low, high = self.lost.interval
+            loss, bound = f"loss={self.lost.estimate:.3f} ({low:.2f} to {high:.2f}), ", ""
+        weak = ", weak=True" if self.weak else ""
         return (
-            f"Reliance(relies={self.relies}, effect={self.effect:.3f} ({self._range()}), bound={self.bound:.3g}, "
+            f"Reliance(relies={self.relies}{weak}, {loss}effect={self.effect:.3f} ({self._range()}), {bound}"
             f"p_value={p_value}, intervention={self.intervention!r}, images={self.images}{reason})"
         )
 
 
 def judged(falls: Falls, bound: float | None = None) -> Reliance:
-    """The verdict that the falls allow at this bound, by default that of the intervention; any doubt makes it undecided."""
-    bound = margins.BOUNDS[falls.intervention] if bound is None else bound
+    """The verdict that the falls allow; any doubt makes it undecided.
+
+    At a given bound it is one on the fall of the margin. By default the exchanged decisions decide where there are any, and
+    the bound of the intervention otherwise.
+    """
+    if bound is None and falls.exchanged is not None and falls.alive:
+        return _exchanged(falls, falls.exchanged)
+    return _by_margin(falls, margins.BOUNDS[falls.intervention] if bound is None else bound)
+
+
+def _exchanged(falls: Falls, exchanged: Exchanged) -> Reliance:
+    """The verdict by the loss of decisions, beside that by the fall of the margin: a model may lose most of its margin, but
+    no decision, in the images at hand.
+    """
+    bound, lost = margins.BOUNDS[falls.intervention], estimated(exchanged)
+    found = margins.estimate(falls.main, bound, independent=falls.worth)
+    relies, reason, p_value = lost.relies, lost.reason, lost.p_value
+    if not exchanged.through and lost.claim != "relies":  # else the control says more than the margin does
+        by_margin = _by_margin(falls, bound)
+        if by_margin.relies:
+            lost, relies, reason = replace(lost, claim="relies", by_margin=True), True, ""
+            p_value = by_margin.p_value
+        elif not relies and by_margin.relies is None and found.lower > margins.PART * bound:
+            outline = (
+                margins.exceeds(found, bound) is not None
+            )  # a doubt about the mask, not about the number of images
+            relies, reason = None, by_margin.reason if outline or not reason else reason
+    if relies is False:
+        reason = _contradiction(falls, found, relies, bound)
+        relies = None if reason else relies
+    verdict = replace(_figures(falls, found, bound), relies=relies, reason=reason, agreement=_agreement(falls, relies))
+    return replace(verdict, weak=lost.claim == "relies weakly", lost=lost, p_value=p_value)
+
+
+def _by_margin(falls: Falls, bound: float) -> Reliance:
+    """The verdict by the fall of the margin."""
     found = margins.estimate(falls.main, bound, independent=falls.worth, base=falls.without)
-    around = float(falls.around.mean())
-    reason = _doubt(falls, found, around, bound)
+    reason = _doubt(falls, found, float(falls.around.mean()), bound)
     relies = None if reason else margins.exceeds(found, bound)
-    heat = falls.mean_heat
-    agreement = None if relies is None or heat is None else (heat > margins.MEAN_HEAT) == relies
+    return replace(_figures(falls, found, bound), relies=relies, reason=reason, agreement=_agreement(falls, relies))
+
+
+def _agreement(falls: Falls, relies: bool | None) -> bool | None:
+    """Whether the heatmaps alone would have said the same."""
+    return None if relies is None or falls.mean_heat is None else (falls.mean_heat > margins.MEAN_HEAT) == relies
+
+
+def _figures(falls: Falls, found: Estimate, bound: float) -> Reliance:
+    """All figures, without a verdict."""
     return Reliance(
-        relies,
+        None,
         found.p_value,
         found.mean,
         (found.lower, found.upper),
@@ -158,13 +250,11 @@ def judged(falls: Falls, bound: float | None = None) -> Reliance:
         falls.intervention,
         falls.why,
         found.count,
-        reason=reason,
-        around=around,
+        around=float(falls.around.mean()),
         core=None if falls.core is None else float(falls.core.mean()),
         others={name: float(each.mean()) for name, each in falls.removed.items()},
         without=None if falls.without is None else float(falls.without.mean()),
-        mean_heat=heat,
-        agreement=agreement,
+        mean_heat=falls.mean_heat,
         copies=falls.copies,
     )
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from pytest_gradcam import images
 from pytest_gradcam.errors import HeatmapError
-from pytest_gradcam.masks._arguments import Bools, coordinates, naming, shown, size
+from pytest_gradcam.masks._arguments import Bools, Floats, coordinates, naming, shown, size
 from pytest_gradcam.masks._documents import FilePath, file_name, json_object
 from pytest_gradcam.masks._entries import Size, placed, union_of_label
 from pytest_gradcam.masks._read import as_mask
@@ -26,11 +26,11 @@ def from_labelme(
 ) -> Bools:
     """The union of the shapes in a labelme file, or in its content, of one label or of all; bool (H, W).
 
-    Reads polygons, rectangles, circles and masks. All labels are those of objects: `__ignore__` and `_background_`,
-    which labelme's own converters set apart, are marked only by their name. With `clip=True` what of a polygon,
-    rectangle or circle reaches outside the image is cut off. Raises HeatmapError for a label that is not there (naming
-    those that are), shapes without an area (points, lines), a file of another image size, and coordinates outside the
-    image without `clip`.
+    Reads polygons, rectangles (of two corners, and of four as X-AnyLabeling writes them), circles and masks. All labels
+    are those of objects: `__ignore__` and `_background_`, which labelme's own converters set apart, are marked only by
+    their name. With `clip=True` what of a polygon, rectangle or circle reaches outside the image is cut off. Raises
+    HeatmapError for a label that is not there (naming those that are), shapes without an area (points, lines), a file of
+    another image size, and coordinates outside the image without `clip`.
     """
     image = size(shape)
     if isinstance(annotation, Mapping):
@@ -71,11 +71,13 @@ def _labelled(entry: Any, index: int) -> tuple[object, Mapping[str, Any]]:
 
 def _mask(entry: Mapping[str, Any], image: Size, *, clip: bool) -> Bools:
     kind, points = entry.get("shape_type"), entry.get("points")
-    if kind is None or kind == "polygon":
+    if kind in (None, "polygon", "rotation"):  # X-AnyLabeling's turned rectangle is its four corners
         return polygon(image, points, clip=clip)  # type: ignore[arg-type]
     if kind not in ("rectangle", "circle", "mask"):
         raise HeatmapError(f"it is a labelme {shown(kind).strip(chr(39))}, which is not read; draw it as a polygon")
     corners = coordinates(points, "two points (x, y)", columns=2)  # type: ignore[arg-type]
+    if kind == "rectangle" and corners.shape == (4, 2):  # as X-AnyLabeling writes it
+        return box(image, _upright(corners), clip=clip)
     if corners.shape != (2, 2):
         raise HeatmapError(f"the labelme {kind} has points of shape {corners.shape}; expected two points (x, y)")
     if kind == "circle":
@@ -84,6 +86,14 @@ def _mask(entry: Mapping[str, Any], image: Size, *, clip: bool) -> Bools:
     if kind == "mask":
         return _bitmap(entry.get("mask"), corners, image)
     return box(image, np.concatenate([corners.min(axis=0), corners.max(axis=0)]), clip=clip)
+
+
+def _upright(corners: Floats) -> Floats:
+    """The edges (x0, y0, x1, y1) of four corners in turn."""
+    edges = np.concatenate([corners.min(axis=0), corners.max(axis=0)])
+    if any(len(np.unique(axis.round(3))) != 2 for axis in corners.T):
+        raise HeatmapError(f"the four corners {shown(corners)} are no upright rectangle; draw it as a polygon")
+    return edges
 
 
 def _bitmap(mask: Any, corners: Any, image: Size) -> Bools:
