@@ -90,10 +90,15 @@ class Loss:
         assert not self.single or self.worst_estimate is not None
         return max(self.estimate, self.worst_estimate or 0.0) if self.single else self.estimate
 
+    @property
+    def said(self) -> str:
+        """The estimate and its interval."""
+        low, high = self.interval
+        return f"{percent(self.estimate)} of the decisions, {percent(low)} to {percent(high)} at 90 %"
+
     def rows(self) -> list[tuple[str, str]]:
         """The figures: a label and a phrase for each."""
-        low, high = self.interval
-        rows = [("loss", f"{percent(self.estimate)} of the decisions, {percent(low)} to {percent(high)} at 90 %")]
+        rows = [("loss", self.said)]
         if self.control is not None:
             rows.append(
                 (

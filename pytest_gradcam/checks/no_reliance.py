@@ -12,8 +12,8 @@ import numpy as np
 from pytest_gradcam import overlay
 from pytest_gradcam.checks import margins
 from pytest_gradcam.checks.loss import RELIES
-from pytest_gradcam.checks.reliance import measured
-from pytest_gradcam.checks.reliance_rule import Reliance, judged
+from pytest_gradcam.checks.reliance import judged_masks
+from pytest_gradcam.checks.reliance_rule import Reliance
 from pytest_gradcam.errors import GradcamWarning, HeatmapError
 from pytest_gradcam.evidence import messages, settle
 from pytest_gradcam.evidence.check import Check
@@ -49,8 +49,7 @@ def assert_no_reliance(
         bound = check.plain_bound()
         if weak not in WEAK:
             raise HeatmapError(f"weak={weak!r}; expected one of {', '.join(map(repr, WEAK))}")
-        falls, draw = measured(model, images, masks, None, without, decisions=bound is None)
-        found.append(replace(judged(falls, bound), draw=draw))
+        found.append(judged_masks(model, images, masks, None, without, bound))
         return check.judged(model.engine.identified(record), found[0])  # now it is known what the output means
 
     def draw(record: Record) -> Image:

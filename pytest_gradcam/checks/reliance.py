@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_gradcam import metrics, overlay
-from pytest_gradcam.checks import margins
+from pytest_gradcam.checks import margins, outline
 from pytest_gradcam.checks.donors import Patches, arrange
+from pytest_gradcam.checks.doubts import Falls
 from pytest_gradcam.checks.exchanges import Change, Exchanges, pasted
 from pytest_gradcam.checks.margins import Floats, Intervention
 from pytest_gradcam.checks.masked_image import (
@@ -23,8 +24,9 @@ from pytest_gradcam.checks.masked_image import (
     read_masked_images,
     scores_of,
 )
-from pytest_gradcam.checks.reliance_rule import Falls, Reliance, finite, judged
+from pytest_gradcam.checks.reliance_rule import Reliance, finite, judged
 from pytest_gradcam.checks.samples import distinct
+from pytest_gradcam.checks.several_masks import combined
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.questions.explained_model import ExplainedModel
 from pytest_gradcam.questions.lead import Lead
@@ -51,7 +53,9 @@ def reliance(
 ) -> Reliance:
     """Whether the model relies on the masked pixels of these images: yes, weakly, no, or undecided.
 
-    `masks` is one mask for all images or one per image, in the coordinates of the images that are passed. Where the images are
+    `masks` is one mask for all images or one per image, in the coordinates of the images that are passed, or several of them by
+    their names: then `alone` has the verdict on each, `added` what each loses where the others are exchanged already, and the
+    figures are those of all together. Where the images are
     predicted as several classes and differ in these pixels, they exchange them: `loss` is the share of decisions that is
     lost to other classes' pixels beyond what the own class's pixels cost, with a 90 % interval, and decides. The model
     relies if its lower bound lies above 0.10, or that of one class above 0.20; it does not if the bounds of all that was
@@ -67,28 +71,73 @@ def reliance(
     and what that costs without the artefact is subtracted.
     Raises HeatmapError for malformed images, masks and targets, and for a model without a margin.
     """
-    falls, draw = measured(model, images, masks, targets, without)
-    return replace(judged(falls), draw=draw)
+    return judged_masks(model, images, masks, targets, without)
 
 
-def measured(
-    model: ExplainedModel, images: Any, masks: Any, targets: Any, without: Any, *, decisions: bool = True
+def judged_masks(
+    model: ExplainedModel, images: Any, masks: Any, targets: Any, without: Any, bound: float | None = None
+) -> Reliance:
+    """The verdict on one mask, or on several by their names; with a bound, by the fall of the margin."""
+    if not isinstance(masks, Mapping):
+        passed = read_masked_images(model.engine, images, masks)
+        return _judged(model, passed, targets, bound, without, masks)
+    if not masks or len(without):
+        what = "without= takes one mask at a time" if masks else "masks is empty"
+        raise HeatmapError(
+            f"{what}; expected masks by their names, as in {{'date': mask, 'border': other}}, and no without="
+        )
+    read = {str(name): read_masked_images(model.engine, images, mask) for name, mask in masks.items()}
+    alone = {name: _judged(model, passed, targets, bound) for name, passed in read.items()}
+    if len(read) == 1:
+        return combined(alone, next(iter(alone.values())), {})
+    rest = {name: [passed for other, passed in read.items() if other != name] for name in read}
+    others = {
+        name: alone[next(other for other in read if other != name)]
+        if len(read) == 2
+        else _judged(model, _united(passed), targets, bound)
+        for name, passed in rest.items()
+    }
+    return combined(alone, _judged(model, _united(list(read.values())), targets, bound), others)
+
+
+def _united(masks: Sequence[Sequence[MaskedImage]]) -> list[MaskedImage]:
+    """The images, each with all of its masks in one."""
+    united = [each[0].at(np.logical_or.reduce([image.mask for image in each])) for each in zip(*masks, strict=True)]
+    if any((image.mask | image.padding).all() for image in united):
+        raise HeatmapError("the masks together cover the whole view of an image, so nothing would be left; pass fewer")
+    return united
+
+
+def _judged(
+    model: ExplainedModel,
+    passed: list[MaskedImage],
+    targets: Any,
+    bound: float | None,
+    without: Any = (),
+    masks: Any = None,
+) -> Reliance:
+    falls, draw = _measured(model, passed, targets, (without, masks), decisions=bound is None)
+    return replace(judged(falls, bound), draw=draw)
+
+
+def _measured(
+    model: ExplainedModel, passed: list[MaskedImage], targets: Any, lacking: tuple[Any, Any], *, decisions: bool
 ) -> tuple[Falls, Callable[[str, Sequence[str]], Image]]:
     """The falls, and what draws the picture of them under a title and above some lines.
 
-    Where the images can exchange pixels, it is to see which `decisions` are lost, unless the fall of the margin decides.
+    `lacking` are images without the artefact, and the masks as they were passed. Where the images can exchange pixels, it is
+    to see which `decisions` are lost, unless the fall of the margin decides.
     """
-    passed = read_masked_images(model.engine, images, masks)
     wanted = model.targets(targets, len(passed))
     counted = distinct(passed, wanted)
     own, wanted = [passed[i] for i in counted], [wanted[i] for i in counted]
-    every = [*own, *_lacking(model, own, masks, without)]
+    every = [*own, *_lacking(model, own, *lacking)]
     scores = scores_of(model.engine, [image.image_input for image in every])
     asked = _Images(every, len(own), scores, _classes(model, scores, len(own), wanted), model.engine.multi_label)
     plan = _plan(asked, decisions=decisions)
     heats = _heats(model, asked, _INFORMED if plan.exchanges is not None and not plan.exchanges.through else len(own))
     falls, changes = _falls(model, plan, asked, heats)
-    falls = replace(falls, mean_heat=_mean_heat(asked, heats), copies=len(passed) - len(own))
+    falls = replace(falls, mean_heat=_mean_heat(asked, heats), copies=len(passed) - len(own), fault=outline.fault(own))
     return falls, partial(_draw, model, asked, changes)
 
 
@@ -241,7 +290,7 @@ def _cores(images: Sequence[MaskedImage]) -> list[MaskedImage]:
     return inner if len(inner) > 1 and all(image.mask.any() for image in inner) else []
 
 
-def _lacking(model: ExplainedModel, images: Sequence[MaskedImage], masks: Any, without: Any) -> list[MaskedImage]:
+def _lacking(model: ExplainedModel, images: Sequence[MaskedImage], without: Any, masks: Any) -> list[MaskedImage]:
     """The images without the artefact, with the same mask."""
     if not len(without):
         return []

@@ -86,7 +86,7 @@ def test_where_the_margin_decides_the_record_is_about_the_margin():
 
 @pytest.mark.parametrize(("weak", "warned"), [("fail", True), ("warn", True), ("allow", False)])
 def test_a_weak_reliance_that_passes_warns_unless_it_is_allowed(monkeypatch, weak, warned):
-    monkeypatch.setattr(no_reliance, "judged", lambda falls, bound: WEAK_LITTLE)
+    monkeypatch.setattr(no_reliance, "judged_masks", lambda *_: WEAK_LITTLE)
     explainer = Explainer(Reads(DISC))
     with warnings.catch_warnings(record=True) as seen:
         warnings.simplefilter("always")
