@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Hashable
 from functools import cache
@@ -14,6 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as global_hooks
 
+from pytest_gradcam.evidence.current_test import run_began
+from pytest_gradcam.state.parts import parts_of
 from pytest_gradcam.state.tensors import remembered_digest
 
 _PLAIN = (type(None), bool, int, float, str, torch.dtype, torch.device)
@@ -23,17 +26,15 @@ _GLOBAL_HOOKS = ("_global_forward_hooks", "_global_forward_pre_hooks", "_global_
 
 def anatomy(model: nn.Module) -> Hashable:
     """Equal for models whose modules have the same names, classes and shapes of parameters, in the same order."""
-    return tuple(
-        (name, type(module), tuple((key, _shape(value)) for key, value in module._parameters.items()))
-        for name, module in model.named_modules()
-    )
+    return parts_of(model).anatomy
 
 
 def configuration(model: nn.Module) -> str | None:
     """A digest of classes, their source files, attributes and numbers of hooks, the same in every process.
 
     Plain values, tensors, arrays, and lists and dicts of these count by value, other attributes by their class.
-    Parameters and buffers do not count. None if a class has no source file, such as one made by `exec`.
+    Parameters and buffers do not count. None if a class has no source file, such as one made by `exec`, or one that was
+    changed since the run began, so that other code may be loaded.
     """
     code = [_code(kind) for kind in dict.fromkeys(type(module) for module in model.modules())]
     if None in code:
@@ -41,10 +42,6 @@ def configuration(model: nn.Module) -> str | None:
     hooks = [_said(getattr(global_hooks, name, {})) for name in _GLOBAL_HOOKS]  # private: hooks on all modules
     modules = [(name, _name(module), _attributes(module)) for name, module in model.named_modules()]
     return sha256(repr((code, hooks, modules)).encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def _shape(parameter: Tensor | None) -> tuple[int, ...] | None:
-    return None if parameter is None else tuple(parameter.shape)
 
 
 def _name(value: object) -> str:
@@ -77,7 +74,13 @@ def _code(kind: type) -> tuple[str | None, ...] | None:
 
 @cache
 def _file(path: str | None) -> str | None:
+    """None also for a file that was changed since the run began: what was loaded may be what it said before."""
+    if not path:
+        return None
     try:
-        return sha256(Path(path).read_bytes()).hexdigest() if path else None
+        content, found = Path(path).read_bytes(), os.stat(path)
     except OSError:
         return None
+    # A copy that keeps the time of the content, as rsync makes, changes the second of these.
+    edited = max(found.st_mtime, found.st_ctime) >= run_began()
+    return None if edited else sha256(content).hexdigest()
