@@ -46,10 +46,11 @@ def blocks(grid: Grid) -> Iterator[tuple[str, Order]]:
         if height % side == width % side == 0:
             windows = rows(grid).reshape(height // side, width // side, side, side)
             yield f"in windows of {side} x {side}", windows.transpose(0, 2, 1, 3).ravel()
-    places = rows(grid).reshape(grid)
+    places: Order = rows(grid).reshape(grid)
     for depth in (1, 2, 3):
         if places.shape[-2] % 2 or places.shape[-1] % 2:
             return
         h, w = places.shape[-2:]
-        places = np.moveaxis(places.reshape(*places.shape[:-2], h // 2, 2, w // 2, 2), (-3, -1), (-4, -3))
+        halved: Order = places.reshape(*places.shape[:-2], h // 2, 2, w // 2, 2)
+        places = np.moveaxis(halved, (-3, -1), (-4, -3))
         yield f"unrolled {depth} times", np.argsort(places.ravel())
