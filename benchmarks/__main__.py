@@ -21,6 +21,7 @@ BENCHMARKS = {
     "layers": "benchmarks.layers",
     "audit": "benchmarks.audit",
     "planted": "benchmarks.planted",
+    "twins": "benchmarks.twins",
     "shortcuts": "benchmarks.shortcuts.command",
 }
 

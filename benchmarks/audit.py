@@ -13,6 +13,7 @@ import os
 import random
 import signal
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +26,7 @@ from PIL import Image
 from skimage import data
 from torchvision.models import resnet18
 from torchvision.transforms import v2
+from tqdm import tqdm
 
 from benchmarks.timing import PROCESSOR, WALL, Clock, interleaved, peak_memory, ratios
 from pytest_gradcam import Case, Explainer, images, masks
@@ -125,6 +127,7 @@ def memory(count: int) -> None:
 
 
 def kill(count: int, times: int) -> None:
+    tqdm.set_lock(threading.RLock())  # its own is shared by forked processes: one killed with it would block the others
     torch.manual_seed(0)
     model = torch.nn.Sequential(torch.nn.Conv2d(3, 3, 5, 4), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten()).eval()
     pictures = np.random.default_rng(0).integers(0, 256, (count, 64, 64, 3), np.uint8)

@@ -43,7 +43,7 @@ def merge(reports: tuple[Path, ...], into: Path, as_json: bool) -> None:
     answer(
         as_json,
         lambda: {"checks": len(merged.records), "runs": len(merged.runs), "directory": str(into)},
-        lambda: [f"{len(merged.records)} checks of {len(merged.runs)} runs in {into}"],
+        lambda: [f"{len(merged.records)} checks of {len(merged.runs)} runs; open {into / 'index.html'}"],
     )
 
 

@@ -159,7 +159,8 @@ function list() {
     return item;
   }));
   byId("images").querySelectorAll("button").forEach((button, index) => {
-    button.textContent = `${images[index].name} (${images[index].annotations.length})`;
+    button.title = images[index].name;
+    button.textContent = `${images[index].name.split("/").slice(-2).join("/")} (${images[index].annotations.length})`;
     button.setAttribute("aria-current", index === current);
   });
   const known = new Set([...images.flatMap((one) => one.annotations.map((a) => a.label)), ...labels]);
@@ -179,6 +180,7 @@ function show(index) {
   draft = images[current].draft || null;
   cursor = null;
   byId("name").textContent = `${images[current].name}, ${images[current].width} x ${images[current].height} px`;
+  byId("canvas").style.width = `min(100%, ${Math.round(75 * images[current].width / images[current].height)}vh)`;
   byId("image").src = at("/image", { image: current });
   byId("image").alt = images[current].name;
   proposals();
