@@ -5,11 +5,8 @@ tune     figures on the tuning half; keeps the thresholds
 report   figures on the other half, with the thresholds kept
 hard     the package's rule on too little and on wrong masks
 single   the checks on one image
-<<<<<<< HEAD
-suspects whether the artefact is found by nobody's having said where it is
-=======
+suspects whether `audit.suspects()` names the artefact, of which it is told nothing
 ladder   models that rely a little, in one class or on two artefacts: trains what is missing and asks about one half
->>>>>>> main
 """
 
 from __future__ import annotations
@@ -26,11 +23,7 @@ from typing import Any
 
 import torch
 
-<<<<<<< HEAD
-from benchmarks.shortcuts import hard, single, suspects
-=======
-from benchmarks.shortcuts import hard, ladder, ladder_figures, single
->>>>>>> main
+from benchmarks.shortcuts import hard, ladder, ladder_figures, single, suspects
 from benchmarks.shortcuts.figures import by_kind, examine_pair, overall, thresholds
 from benchmarks.shortcuts.rules import RULES
 from benchmarks.shortcuts.zoo import Half, load, recipes, train_pair
@@ -103,20 +96,12 @@ def _each(work: Callable[[Any], Any], wanted: Iterable[Any], processes: int) -> 
 
 
 def options(parser: argparse.ArgumentParser) -> None:
-<<<<<<< HEAD
-    parser.add_argument("task", choices=("train", "tune", "report", "hard", "single", "suspects"))
-=======
-    parser.add_argument("task", choices=("train", "tune", "report", "hard", "single", "ladder"))
->>>>>>> main
+    parser.add_argument("task", choices=("train", "tune", "report", "hard", "single", "ladder", "suspects"))
     parser.add_argument(
         "--cache", type=Path, required=True, help="directory of the trained models; made if it is not there"
     )
     parser.add_argument(
-<<<<<<< HEAD
-        "--half", choices=[half.value for half in Half], default="tuning", help="for hard, single and suspects"
-=======
-        "--half", choices=[half.value for half in Half], default="tuning", help="for hard, single and ladder"
->>>>>>> main
+        "--half", choices=[half.value for half in Half], default="tuning", help="for hard, single, ladder and suspects"
     )
     parser.add_argument("--rules", nargs="+", choices=RULES, default=list(RULES), help="for tune and report")
     parser.add_argument("--processes", type=int, default=2, help="1: none besides this one")
