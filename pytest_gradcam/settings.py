@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 from pytest_gradcam.errors import SettingsError
 from pytest_gradcam.validation import is_flag
 
-#: The explanation methods by name; the engine maps each to its formula.
-METHODS = (
+#: The class activation maps by name; the engine maps each to its formula.
+CAM_METHODS = (
     "gradcam",
     "gradcam++",
     "gradcamelementwise",
@@ -32,9 +32,16 @@ METHODS = (
     "ablationcam",
     "fullgrad",
 )
+#: The methods that need only scores, of any model.
+SCORE_METHODS = ("rise", "occlusion")
+METHODS = (*CAM_METHODS, *SCORE_METHODS)
+RISE_MASKS = 1000  # random masks of an image
 PICTURES = ("failed", "all", "none")
 #: What happens to a test that has the fixture gradcam and makes no check.
 UNCHECKED = ("warn", "fail", "allow")
+#: What a model's name begins with, if it is no package.module:callable.
+KINDS = ("torchvision:", "timm:", "onnx:", "export:")
+_PATHS = ("onnx:", "export:")  # what follows these is a file or a folder
 _NO_PATHS = ("pretrained",)  # what gradcam_weights takes besides a file
 _DEVICES = ("auto", "cpu", "cuda", "mps", "xpu", "xla", "hpu", "mtia")
 _NAMED = re.compile(r"[\w.]{2,}:[\w.\-/]+")  # of package.module:name; a drive has one letter
@@ -107,9 +114,9 @@ def _switch(name: str, value: Any) -> bool:
 
 def _model(name: str, value: Any) -> str:
     text = _text(name, value)
-    if not re.fullmatch(r"[\w.]+:[\w.\-/]+", text):
+    if not re.fullmatch(r"[\w.]+:[\w.\-/]+", text) and not (text.startswith(_PATHS) and text.partition(":")[2].strip()):
         raise SettingsError(
-            f"{name} = {text!r} names no model; expected 'torchvision:NAME', 'timm:NAME' or 'package.module:callable'"
+            f"{name} = {text!r} names no model; expected 'package.module:callable', or a name after {', '.join(KINDS)}"
         )
     return text
 
@@ -133,7 +140,13 @@ def _count(name: str, value: Any) -> int:
 
 
 OPTIONS = (
-    Option("model", _model, "the model: torchvision:NAME, timm:NAME or package.module:callable", "SPEC"),
+    Option(
+        "model",
+        _model,
+        "the model: torchvision:NAME, timm:NAME, onnx:FILE, export:FILE.pt2 or package.module:callable",
+        "SPEC",
+        path=True,
+    ),
     Option("weights", _text, "a .safetensors file or a state dict saved with torch.save", "FILE", path=True),
     Option(
         "preprocess",
@@ -141,6 +154,7 @@ OPTIONS = (
         "package.module:callable, from a PIL image to a float tensor (C, H, W), or torchvision:NAME or timm:NAME "
         "for the transforms of that model's weights [those of gradcam_model, if it names one]",
         "SPEC",
+        path=True,
     ),
     Option(
         "classes",
@@ -178,6 +192,13 @@ OPTIONS = (
     ),
     Option("layer", _text, "target layer by its dotted name [found automatically]", "NAME", marker=True),
     Option("method", _one_of(METHODS), f"one of {', '.join(METHODS)} [gradcam]", "NAME", marker=True),
+    Option(
+        "rise_masks",
+        _count,
+        f"random masks of an image, each a forward pass, for method rise [{RISE_MASKS}]",
+        "N",
+        ini_type="int",
+    ),
     Option("device", _device, "auto, cpu, cuda, cuda:0, mps [auto: CUDA, then MPS, then CPU]", "NAME"),
     Option("batch_size", _count, "at most this many images in one forward pass [16]", "N", ini_type="int"),
     Option(
@@ -260,6 +281,7 @@ class Settings:
     untrained: str = "refuse"
     layer: str | None = None
     method: str = "gradcam"
+    rise_masks: int = RISE_MASKS
     device: str = "auto"
     batch_size: int = 16
     cache: str = "off"
@@ -283,6 +305,9 @@ def located(option: Option, value: Any, folder: Path) -> Any:
     """The value; a relative path is resolved against this folder."""
     if not option.path or not isinstance(value, str) or not value.strip() or value.strip() in _NO_PATHS:
         return value
+    if option.parse is _model:
+        kind, _, name = value.strip().partition(":")
+        return f"{kind}:{folder / name}" if f"{kind}:" in _PATHS and name else value
     path = folder / value.strip()
     return value if _NAMED.fullmatch(value.strip()) and not path.exists() else str(path)
 

@@ -15,6 +15,7 @@ from pytest_gradcam.cam.segmentation import explain_region
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.evidence.record import Subject
 from pytest_gradcam.inputs.reader import Input, stack
+from pytest_gradcam.state.forward_only import require_insides
 from pytest_gradcam.state.guard import untouched
 from pytest_gradcam.targets import Box, ClassNames, Region, class_index
 
@@ -26,6 +27,7 @@ def explain_placed(
 
     `layer` is the dotted name of a module to read. Raises HeatmapError for a target that the model does not find.
     """
+    require_insides(network, f"the heatmap of a {type(target).__name__}")
     label = None if target.label is None else class_index(target.label, names)
     kind = OutputKind()
     with untouched(network):

@@ -17,7 +17,7 @@ from pytest_gradcam.evidence.current_test import Objects, current
 from pytest_gradcam.evidence.record import Record
 from pytest_gradcam.evidence.requirements import of_check
 from pytest_gradcam.evidence.settle import undecided
-from pytest_gradcam.settings import Settings
+from pytest_gradcam.settings import KINDS, Settings
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -145,13 +145,13 @@ def on_trained_weights(record: Record, settings: Settings) -> Record:
 
 def build_preprocess(settings: Settings) -> Any:
     """The preprocess of the settings, or of the model that they name; None if there is neither."""
-    named = settings.model is not None and settings.model.startswith(("torchvision:", "timm:"))
+    named = settings.model is not None and settings.model.startswith(KINDS)
     spec = settings.preprocess or (settings.model if named else None)
     if spec is None:
         return None
     from pytest_gradcam.models import sources
 
-    return sources.preprocess(spec)
+    return sources.preprocess(spec, pretrained=settings.weights == sources.PRETRAINED)
 
 
 def build_classes(settings: Settings) -> Any:
@@ -160,8 +160,8 @@ def build_classes(settings: Settings) -> Any:
 
     if settings.classes is not None:
         return sources.class_names(settings.classes)
-    if settings.model is not None and settings.weights == sources.PRETRAINED:
-        return sources.published_class_names(settings.model)
+    if settings.model is not None:
+        return sources.own_class_names(settings.model, pretrained=settings.weights == sources.PRETRAINED)
     return None
 
 
@@ -214,6 +214,7 @@ class Models:
             batch_size=settings.batch_size,
             asked=Asked(settings.output, settings.output_key, settings.task),
             cache=self._cache,
+            rise_masks=settings.rise_masks,
         )
         return ExplainedModel(engine, self.policy, Gatekeeper(engine))
 

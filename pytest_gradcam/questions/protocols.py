@@ -49,6 +49,8 @@ class HeatmapLike(MapOnView, Protocol):
 
     #: Says why checks on where the heatmap lies can have no verdict; an empty text if they can.
     gate: Callable[[], str]
+    #: Bootstrap replicates (h, w) of a grid that is an estimate from random masks; none for others.
+    resampled: Sequence[Values]
     #: Other heatmaps for which these checks must hold as well.
     also: Sequence[HeatmapLike]
 
