@@ -11,16 +11,18 @@ from typing import TYPE_CHECKING, Any
 from pytest_gradcam.errors import FocusError, GradcamWarning, HeatmapError, NoEvidenceError, SettingsError
 
 if TYPE_CHECKING:
-    from pytest_gradcam import masks, metrics, perturbations, strategies
+    from pytest_gradcam import data, masks, metrics, perturbations, strategies
     from pytest_gradcam.checks.class_effects import Fed
     from pytest_gradcam.checks.reliance_rule import Reliance
     from pytest_gradcam.checks.robustness import Robustness
+    from pytest_gradcam.data import Case, cases
     from pytest_gradcam.explainer import Explainer
     from pytest_gradcam.heatmap import Heatmap
     from pytest_gradcam.targets import Box, Contrast, Region
 
 __all__ = [
     "Box",
+    "Case",
     "Contrast",
     "Explainer",
     "Fed",
@@ -33,6 +35,8 @@ __all__ = [
     "Reliance",
     "Robustness",
     "SettingsError",
+    "cases",
+    "data",
     "masks",
     "metrics",
     "perturbations",
@@ -48,6 +52,8 @@ _LAZY = {
     "Robustness": "pytest_gradcam.checks.robustness",
     "Explainer": "pytest_gradcam.explainer",
     "Heatmap": "pytest_gradcam.heatmap",
+    "Case": "pytest_gradcam.data",
+    "cases": "pytest_gradcam.data",
 }
 
 

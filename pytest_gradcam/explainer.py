@@ -64,11 +64,11 @@ class Explainer:
     `layer` is a module's dotted name, by default the deepest place where the choice is sound; `method` a name from
     `pytest_gradcam.settings.METHODS`; `preprocess` a callable from a PIL image to a float tensor (C, H, W), not needed
     for tensors; `classes` names in the order of the scores, or a dict name -> index; `device` "auto" (where the model
-    is), or one that the model is moved to; `batch_size` the images in one forward pass at the most. `output` says whether
+    is), or one that the model is moved to; `batch_size` the most images in one forward pass. `output` says whether
     the scores are "logits" or "probabilities", `output_key` where they lie in what the model returns (an index or a key),
     `task` whether an image has one class ("single") or any number ("multi"): docs/outputs.md says what is measured.
     `rise_masks` is the number of random masks of method rise.
-    The model is given back as it was after every call. Raises HeatmapError for what cannot work with any image.
+    The model is given back as it was after every call. Raises HeatmapError for arguments that cannot work with any image.
     """
 
     def __init__(

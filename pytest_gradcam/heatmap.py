@@ -75,12 +75,12 @@ class Heatmap:
         """The heatmap of real numbers (h, w) from elsewhere, on an image (path, PIL, uint8 array) of any size.
 
         Negative values are clipped to 0. Without an image the view is black and of the size of the values.
-        Raises HeatmapError if the values are no two-dimensional array; on NaN and infinity no check can be decided.
+        Raises HeatmapError if the values are not a two-dimensional array; with NaN or infinite ones no check can be decided.
         """
         grid = np.asarray(values)
         if grid.ndim != 2 or grid.size == 0 or grid.dtype.kind not in "fiub":
             raise HeatmapError(
-                f"values of shape {grid.shape} and type {grid.dtype} are no heatmap; expected real numbers (h, w)"
+                f"values of shape {grid.shape} and type {grid.dtype} are not a heatmap; expected real numbers (h, w)"
             )
         if image is None:
             black = np.zeros((*grid.shape, 3), np.uint8)
@@ -172,7 +172,7 @@ class Heatmap:
         """A picture: the view, the heatmap on it with a colour bar, and the mask's outline."""
         region = None if mask is None else focus.in_view(self, mask)
         title = f"{self.target} {self.score:.4g}" if self.target and self.score is not None else self.target
-        return overlay.draw(self.values, self.view, mask=region, title=title)
+        return overlay.draw(overlay.Panel(self.view, self.values, region), title=title)
 
     def save(self, path: str | Path) -> None:
         """Write `overlay()` to an image file."""

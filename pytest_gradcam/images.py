@@ -79,6 +79,16 @@ def read(image: Any) -> Picture:
     )
 
 
+def shape_of(path: str | os.PathLike[str]) -> tuple[int, int]:
+    """(H, W) of the picture in a file, as `read` turns it, from the header alone.
+
+    Raises HeatmapError for a file that is missing or not an image; whether its pixels are whole is not checked.
+    """
+    with open_image(file_content(path, f"image file {path}"), str(path)) as opened:
+        turned = opened.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
+        return (opened.width, opened.height) if turned else (opened.height, opened.width)
+
+
 def png(image: Image.Image) -> bytes:
     """The image as the bytes of a PNG file."""
     out = io.BytesIO()

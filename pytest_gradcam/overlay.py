@@ -39,19 +39,9 @@ class Panel:
     peak: tuple[int, int] | None = None
 
 
-def draw(
-    values: NDArray[np.float32],
-    view: NDArray[np.uint8],
-    *,
-    mask: NDArray[np.bool_] | None = None,
-    level: float | None = None,
-    peak: tuple[int, int] | None = None,
-    title: str = "",
-    lines: Sequence[str] = (),
-) -> Image:
-    """An RGB picture of the view (H, W, 3) beside the view under the heatmap (H, W), with a colour bar in relevance."""
-    marked = Panel(view, values, mask, level=level, peak=peak)
-    return draw_panels([Panel(view, mask=mask), marked], title=title, lines=lines)
+def draw(heatmap: Panel, *, title: str = "", lines: Sequence[str] = ()) -> Image:
+    """An RGB picture of the view alone beside the heatmap on it, with a colour bar in relevance."""
+    return draw_panels([Panel(heatmap.view, mask=heatmap.mask), heatmap], title=title, lines=lines)
 
 
 def draw_panels(panels: Sequence[Panel], *, title: str = "", lines: Sequence[str] = ()) -> Image:

@@ -17,7 +17,7 @@ class Box:
     """One object that a detector finds: the detection with this label that matches this box best.
 
     `label` is a class name or an index, None for any; `box` is (x0, y0, x1, y1) in pixels of the image that is passed,
-    kept as floats. Raises HeatmapError for what is no such box.
+    kept as floats. Raises HeatmapError for anything else.
     """
 
     label: str | int | None
@@ -30,13 +30,13 @@ class Box:
             edges = ()
         if len(edges) != 4 or not all(map(math.isfinite, edges)) or edges[0] >= edges[2] or edges[1] >= edges[3]:
             raise HeatmapError(
-                f"box={self.box!r} is no box; expected four numbers (x0, y0, x1, y1) with x0 < x1 and y0 < y1, "
+                f"box={self.box!r} is not a box; expected four numbers (x0, y0, x1, y1) with x0 < x1 and y0 < y1, "
                 "in pixels of the image that is passed"
             )
         object.__setattr__(self, "box", edges)
 
 
-@dataclass(frozen=True, eq=False)  # a mask is an array, which has no truth value to compare by
+@dataclass(frozen=True, eq=False)  # comparing masks, which are arrays, gives no single True or False
 class Region:
     """One class in a region of the image, as a segmenter sees it.
 
@@ -86,7 +86,7 @@ class ClassNames:
         self._names = {index: name for name, index in self.pairs}
 
     def check(self, count: int) -> None:
-        """Raises HeatmapError unless the names fit so many scores: one each, or in a dict none beyond the last."""
+        """Raises HeatmapError unless the names fit this number of scores: one each, or a dict without larger indices."""
         last = max(self._names, default=-1)
         if last >= count or (self._complete and self.pairs and last + 1 != count):
             two = "; one score stands for two classes, 0 and 1" if count == 2 else ""
@@ -170,12 +170,12 @@ def class_index(target: Any, names: ClassNames) -> int:
     if hasattr(target, "__index__") and not isinstance(target, bool):
         return int(target.__index__())
     raise HeatmapError(
-        f"target={target!r} is no target; expected None, a class index, a class name, a Contrast or a callable"
+        f"target={target!r} is not a target; expected None, a class index, a class name, a Contrast or a callable"
     )
 
 
 def index_within(index: int, count: int) -> int:
-    """The index, if there are so many scores. Raises HeatmapError for one below 0 or beyond the last score."""
+    """The index. Raises HeatmapError if it is below 0 or beyond the last score."""
     if not 0 <= index < count:
         raise HeatmapError(
             f"target={index} is out of range; expected an index from 0 to {count - 1}, since the model gives {count} scores"

@@ -1,7 +1,7 @@
 """Arguments checked at the door: each function returns the value as a plain built-in, or says what is wrong with it.
 
-The messages echo the argument's name and value, and say what was expected. Truth values are no numbers here: a `True` where
-a number belongs is a mistake. NumPy's scalars are as good as Python's.
+The messages repeat the argument's name and value, and say what was expected. True and False do not count as numbers: where
+a number is expected they are a mistake. NumPy's scalars are as good as Python's.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pytest_gradcam.errors import HeatmapError
 
 
 def is_number(value: Any) -> TypeGuard[float]:
-    """Whether the value is a finite real number, and not a truth value."""
+    """Whether the value is a finite real number, and not a bool."""
     try:
         return isinstance(value, Real) and not is_flag(value) and math.isfinite(value)
     except OverflowError:  # an int beyond all floats
@@ -23,7 +23,7 @@ def is_number(value: Any) -> TypeGuard[float]:
 
 
 def is_whole(value: Any) -> TypeGuard[int]:
-    """Whether the value is of an integer type, and not a truth value."""
+    """Whether the value is of an integer type, and not a bool."""
     return isinstance(value, Integral) and not is_flag(value)
 
 
@@ -40,7 +40,7 @@ def number(name: str, value: Any, expected: str, holds: Callable[[float], bool] 
 
 
 def bound(name: str, value: Any, expected: str, holds: Callable[[float], bool]) -> float:
-    """The bound of a check as a float. Raises HeatmapError for one that every figure keeps, or none can."""
+    """The bound of a check as a float. Raises HeatmapError for one that every figure meets, or none can."""
     if not is_number(value) or not holds(value):
         raise HeatmapError(f"{name}={_shown(value)} cannot decide anything; expected {expected}")
     return float(value)

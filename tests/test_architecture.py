@@ -15,8 +15,10 @@ ROOMS = (
     "plugin",
     "__main__",
     "cli",
+    "tools",
     "report",
     "explainer",
+    "data",
     "models",
     "cam",
     "inputs",
@@ -55,6 +57,7 @@ OWNERS = {
     "_pytest": (),
     "hypothesis": ("plugin", "strategies"),
     "quantus": (),
+    "click": ("cli",),
 }
 
 

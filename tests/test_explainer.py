@@ -180,11 +180,11 @@ def test_a_mask_of_a_tensor_is_in_its_own_coordinates():
         (3, "target=3 is out of range; expected an index from 0 to 2, since the model gives 3 scores"),
         (-1, "target=-1 is out of range; expected an index from 0 to 2, since the model gives 3 scores"),
         (-4, "out of range"),
-        (1.5, "1.5 is no target"),
-        (True, "True is no target"),
+        (1.5, "1.5 is not a target"),
+        (True, "True is not a target"),
         (lambda output: output, r"returned a tensor of shape \(3,\); expected a tensor with one value"),
         (lambda output: output[0].item(), "expected a tensor with one value"),
-        (lambda output: output[0].detach(), "does not depend on layer"),
+        (lambda output: output[0].detach(), "has no gradient with respect to layer"),
     ],
 )
 def test_targets_that_are_none(target, words):
@@ -332,8 +332,8 @@ def test_every_method_gives_a_finite_map(method):
     [
         ({"model": "resnet18"}, "the model is a str; expected a torch.nn.Module"),
         ({"method": "gradcm"}, "'gradcm' is not known; expected one of.*did you mean 'gradcam'"),
-        ({"preprocess": "resize"}, "is no callable"),
-        ({"batch_size": 0}, "batch_size=0 is no count"),
+        ({"preprocess": "resize"}, "is not callable"),
+        ({"batch_size": 0}, "batch_size=0 is not a count"),
         ({"device": "tpu9"}, "device='tpu9' cannot be used"),
         ({"classes": "cat"}, "is one name; expected a sequence"),
     ],
@@ -348,7 +348,7 @@ def test_what_cannot_work_is_refused_at_the_door(arguments, words):
     [
         (torch.zeros(1, 3, 32, 32), "use batch"),
         (torch.zeros(3, 32, 32, dtype=torch.uint8), "expected a float tensor"),
-        (torch.zeros(32, 32), r"shape \(32, 32\) is no model input"),
+        (torch.zeros(32, 32), r"shape \(32, 32\) is not a model input"),
         (np.zeros((32, 32, 3), np.uint8), "no preprocess is set"),
         ("no-such-file.png", "no image file|no preprocess"),
     ],

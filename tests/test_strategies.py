@@ -24,7 +24,7 @@ def _shrunk(strategy, fails, *, number):
 
     @seed(number)
     @settings(
-        max_examples=100, deadline=None, database=None, phases=[Phase.generate, Phase.shrink], print_blob=False
+        max_examples=300, deadline=None, database=None, phases=[Phase.generate, Phase.shrink], print_blob=False
     )  # Hypothesis' own CI profile adds a blob, and here the note has to be code
     @given(strategy)
     def holds(value):

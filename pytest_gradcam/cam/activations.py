@@ -1,4 +1,4 @@
-"""The softmax or sigmoid that a model ends in: found by what it returns, and passed by."""
+"""The softmax or sigmoid that a model ends in: recognised by its result, and bypassed to get the logits."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from pytest_gradcam.state.guard import forward
 from pytest_gradcam.state.undo import later, undoing
 
 _Mode = TypeVar("_Mode", bound=TorchFunctionMode)
-_KEPT = 8  # of the last calls in a forward pass: a model may have hundreds, of attention and of gates
-#: By the names of torch's own functions and tensor methods, which its modules call as well.
+_KEPT = 8  # last calls of a forward pass: attention and gates alone may make hundreds
+#: Keyed by the names of torch's functions and tensor methods; torch's modules call these too.
 _KINDS = {
     "softmax": "softmax",
     "softmax_": "softmax",
@@ -46,7 +46,7 @@ _ROUNDING = 64  # units in the last place
 
 @dataclass(frozen=True)
 class Activation:
-    """The call of a softmax or sigmoid whose result a model returns: its number in a forward pass, of so many calls."""
+    """The softmax or sigmoid call whose result the model returns: its index among all such `calls` of a forward pass."""
 
     kind: str
     number: int
@@ -55,7 +55,7 @@ class Activation:
 
 @dataclass(frozen=True)
 class Call:
-    """A call that was watched, and what it returned."""
+    """One observed call and its result."""
 
     kind: str
     number: int
@@ -63,7 +63,7 @@ class Call:
 
 
 class Watched(TorchFunctionMode):
-    """Inside, the last calls of a softmax or sigmoid, and of a linear function, are kept; the former are counted."""
+    """While active, keeps the last softmax and sigmoid calls and the last linear ones, and counts the former."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -82,26 +82,26 @@ class Watched(TorchFunctionMode):
         return result
 
     def returned(self, scores: Tensor) -> Activation | None:
-        """The call that returned these scores, in whatever shape; None if none of the last ones did."""
+        """The recent call that returned these scores, reshaped or not; None if there is none."""
         for call in reversed(self._calls):
             if _same(call.result, scores):
                 return Activation(call.kind, call.number, self.count)
         return None
 
     def linear(self, scores: Tensor) -> bool:
-        """Whether a linear function returned these scores."""
+        """Whether a recent linear call returned these scores."""
         return any(_same(result, scores) for result in self._linear)
 
 
 def _same(result: Any, scores: Tensor) -> bool:
-    """Whether a result is these scores, in whatever shape."""
+    """Whether a result equals these scores, whatever its shape."""
     if not isinstance(result, Tensor) or result.numel() != scores.numel():
         return False
     return torch.equal(result.detach().flatten(), scores.detach().flatten())
 
 
 class PassedBy(TorchFunctionMode):
-    """Inside, the activation returns its input: the logits."""
+    """While active, the activation returns its input, the logits."""
 
     def __init__(self, activation: Activation) -> None:
         super().__init__()
@@ -109,16 +109,16 @@ class PassedBy(TorchFunctionMode):
         self._count: int | None = None
 
     def begin(self) -> None:
-        """A forward pass begins; outside of one nothing is changed."""
+        """Call when a forward pass begins; outside of one nothing changes."""
         self._count = 0
 
     def end(self) -> None:
-        """It is over. Raises HeatmapError if it did not go as the one in which the activation was found."""
+        """Call when it ends. Raises HeatmapError if it made a different number of calls than when the activation was found."""
         count, self._count = self._count, None
         if count != self._activation.calls:
             raise HeatmapError(
                 f"the model called softmax and sigmoid {count} times for this input and {self._activation.calls} times before, "
-                "so the one that it ends in cannot be told; let the model return logits"
+                "so its final activation cannot be identified; let the model return logits"
             )
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -130,7 +130,7 @@ class PassedBy(TorchFunctionMode):
 
 
 def inside(mode: _Mode) -> undoing[_Mode]:
-    """A `with` block: inside, the mode sees the calls of torch's functions."""
+    """A `with` block in which the mode intercepts calls of torch's functions."""
 
     def begin() -> _Mode:
         _enter(mode)
@@ -149,9 +149,9 @@ def _enter(mode: TorchFunctionMode) -> None:
 
 
 def return_instead(model: nn.Module, read: Callable[[Any, int], Any], activation: Activation | None) -> None:
-    """For `undoing`: the model returns what `read` makes of its output for so many images, the activation passed by.
+    """For `undoing`: the model returns `read(output, number of images)`, with the activation bypassed.
 
-    The caller holds the guard, which takes care of the hooks.
+    The caller holds the guard.
     """
     mode, depth = None if activation is None else PassedBy(activation), 0
 
@@ -186,7 +186,7 @@ def _remove_all(handles: list[RemovableHandle]) -> None:
 def confirmed(
     model: nn.Module, inputs: Tensor, activation: Activation, scores: Tensor, read: Callable[[Any, int], Tensor]
 ) -> bool:
-    """Whether the model without the activation gives logits of which it makes these scores (N, classes, ...)."""
+    """Whether the model returns logits once the activation is bypassed: applying it to them gives these scores again."""
     try:
         with undoing(partial(return_instead, model, read, activation)):
             logits = forward(model, inputs)

@@ -1,4 +1,4 @@
-"""Heatmap grids by what they were made from, kept for a run or, with a store, for later runs: only where asked for."""
+"""The opt-in cache: heatmap grids keyed by what they were made from, for one run or, with a store, for later ones."""
 
 from __future__ import annotations
 
@@ -16,13 +16,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from pytest_gradcam.cam.output_kind import Asked
+from pytest_gradcam.cam.output_kind import OutputReader
 from pytest_gradcam.cam.outputs import Goal
 from pytest_gradcam.cam.structure import configuration
 from pytest_gradcam.evidence.record import Subject
 from pytest_gradcam.evidence.store import Store
 from pytest_gradcam.state.tensors import digest
-from pytest_gradcam.targets import ClassNames
 
 MEMORY_BYTES = 256 * 2**20
 DISK_BYTES = 512 * 2**20
@@ -32,42 +31,34 @@ _OVERHEAD = 2048  # bytes of a cached heatmap besides its grid
 
 @dataclass(frozen=True)
 class Cached:
-    """A heatmap without its picture: `grid` float32 (h, w), not writeable, and all that was said about it."""
+    """A heatmap without its picture: `grid` is float32 (h, w) and read-only, `subject` what it explains."""
 
     grid: NDArray[np.float32]
     subject: Subject
 
 
-def model_key(model: nn.Module, weights: str) -> str | None:
-    """What decides a heatmap besides the image and the question: the model, versions, and settings of this moment.
+def model_key(model: nn.Module, weights: str, outputs: OutputReader) -> str | None:
+    """The part of a cache key that is the same for all images: model, class names, versions, torch settings.
 
-    `weights` is the digest of the model's weights as they are now. None if the model cannot be told from others.
+    `weights` is the digest of the model's current weights, `outputs` reads its outputs. None if it cannot be identified.
     """
     found = configuration(model)
-    return _joined(weights, found, *_surroundings()) if weights and found else None
+    return _joined(weights, found, outputs.names.pairs, outputs.asked, *_surroundings()) if weights and found else None
 
 
-def key(
-    model: str | None,
-    image: Tensor,
-    goal: Goal,
-    names: ClassNames,
-    layer: str | None,
-    method: str,
-    asked: Asked = Asked(),  # noqa: B008 - frozen
-) -> str | None:
-    """What the heatmap of one model input (C, H, W) is kept under; `asked` is what is said of the model's output.
+def key(model: str | None, image: Tensor, goal: Goal, layer: str | None, method: str) -> str | None:
+    """The cache key of one model input (C, H, W), for the model of a `model_key`.
 
-    None if there is no key for the model, and for a target that is a callable, which may change its mind.
+    None if the model has no key, and for a callable target, which may return another score next time.
     """
     content = digest(image)
     if model is None or content is None or goal.function is not None:
         return None
-    return _joined(model, content, goal.index, goal.against, names.pairs, layer, method, asked)
+    return _joined(model, content, goal.index, goal.against, layer, method)
 
 
 def open_cache(directory: Path | None) -> HeatmapCache:
-    """A cache of this process, in front of a store in the directory, if there is one, that is kept to a bound."""
+    """A cache in memory, backed by a store of bounded size if a directory is given."""
     if directory is None:
         return HeatmapCache()
     store = Store(directory)
@@ -76,9 +67,9 @@ def open_cache(directory: Path | None) -> HeatmapCache:
 
 
 class HeatmapCache:
-    """The most recently used heatmaps in at most `memory_bytes`, and behind them those of the store, if there is one.
+    """The most recently used heatmaps, in at most `memory_bytes`, in front of an optional store.
 
-    A key of None is never found and never kept.
+    Nothing is ever found or kept under the key None.
     """
 
     def __init__(self, *, memory_bytes: int = MEMORY_BYTES, store: Store | None = None) -> None:
@@ -88,7 +79,7 @@ class HeatmapCache:
         self._bytes = 0
 
     def get(self, key: str | None) -> Cached | None:
-        """What was put under the key, if it is still there."""
+        """The heatmap under this key; None if it is not, or no longer, there."""
         if key is None:
             return None
         if key in self._kept:
@@ -100,7 +91,7 @@ class HeatmapCache:
         return found
 
     def put(self, key: str | None, grid: NDArray[np.float32], subject: Subject) -> None:
-        """Keep a copy of the grid. A disk that cannot be written to gives a warning, as the store says."""
+        """Keep a copy of the grid. The store warns if it cannot write."""
         if key is None:
             return
         self._keep(key, Cached(_frozen(grid.copy()), subject))
@@ -121,7 +112,7 @@ def _load(store: Store, name: str) -> Cached | None:
         return None
     try:
         return Cached(_frozen(entry.arrays["grid"]), Subject(**entry.metadata))
-    except TypeError:  # the fields of another version
+    except TypeError:  # written by another version, with other fields
         return None
 
 
@@ -139,7 +130,7 @@ def _joined(*parts: Any) -> str:
 
 
 def _surroundings() -> tuple[Any, ...]:
-    """What decides besides the model and the image, at this moment."""
+    """Versions and torch settings that affect a heatmap, as they are now."""
     return (
         *_versions(),
         [(torch.is_autocast_enabled(device), str(torch.get_autocast_dtype(device))) for device in _DEVICES],
@@ -152,7 +143,7 @@ def _surroundings() -> tuple[Any, ...]:
 
 @cache
 def _versions() -> tuple[str, ...]:
-    """This package by its code, since a checkout changes under one version; the others by their releases."""
+    """Of this package a digest of its code, since a checkout changes without a new version; of others the release."""
     package = Path(__file__).parents[1]
     code = sha256(b"".join(path.read_bytes() for path in sorted(package.rglob("*.py")))).hexdigest()
     numpy = metadata.version("numpy").partition(".")[0]

@@ -1,7 +1,7 @@
-"""Activations and gradients at one site, for the price of one forward pass.
+"""Activations and gradients at one site, at the cost of about one forward pass.
 
 With the parameters frozen and the site's tensor replaced by a detached leaf, autograd records nothing before the
-site, and backward runs from the score to it and no further.
+site, and the backward pass runs from the score to the site and no further.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.state.guard import forward
 from pytest_gradcam.state.undo import later, undoing
 
-#: From a sum of scores and the leaf to the gradient there, or what a method takes in its place.
+#: Maps a sum of scores and the leaf to the gradient there, or to what a method uses instead of it.
 Differentiate = Callable[[Tensor, Tensor], Tensor | None]
 
 
 def gradient(total: Tensor, leaf: Tensor, seeds: Tensor | None = None) -> Tensor | None:
-    """The gradient at the leaf of a sum of scores, or of scores times seeds; None if no path leads there.
+    """The gradient of a sum of scores, or of scores times seeds, at the leaf; None if no path leads there.
 
-    The graph stays usable.
+    The graph is retained.
     """
     return torch.autograd.grad(total, leaf, seeds, retain_graph=True, allow_unused=True)[0]
 
 
 @dataclass(frozen=True)
 class Captured:
-    """One forward pass: the model's output and the leaf that stands at the site, from which scores are differentiable."""
+    """One forward pass: the model's output, and the leaf at the site with respect to which scores are differentiated."""
 
     output: Any
     leaf: Tensor
@@ -46,11 +46,11 @@ class Captured:
         return self.site.spatial(self.leaf.detach())
 
     def gradients(self, scores: Sequence[Tensor], *, by: Differentiate = gradient) -> Tensor:
-        """The gradient (B, C, h, w) of the scores' sum: of each image's own score, since images do not mix."""
+        """The gradient (B, C, h, w) of the scores' sum: since images do not mix, that of each image's own score."""
         return self._slope(torch.stack([score.float() for score in scores]).sum(), by)
 
     def gradients_of_one_image(self, scores: Sequence[Tensor]) -> Tensor:
-        """The gradients (n, C, h, w) of n scores of one image: by one backward pass, which reads the weights once."""
+        """The gradients (n, C, h, w) of n scores of one image, in one batched backward pass where possible."""
         if len(scores) > 1 and all(score.requires_grad for score in scores):
             stacked = torch.stack([score.float() for score in scores])
             found = self._slopes(stacked, torch.eye(len(scores), device=stacked.device))
@@ -59,10 +59,9 @@ class Captured:
         return torch.cat([self.gradients([score]) for score in scores])
 
     def gradients_of_classes(self, seeds: Tensor) -> Tensor:
-        """The gradients (n, C, h, w) of n sums over the output (B, classes), with the weights `seeds` (n, classes).
+        """The gradients (n, C, h, w) of n weighted sums of the output (B, classes), with the weights `seeds` (n, classes).
 
-        One sum for each image, or all of one image. It is what `gradients` gives for sums of class scores, without the
-        steps from the output to each sum and back.
+        Either one sum per image, or all sums of one image. Equal to `gradients` of those sums, but faster.
         """
         if len(seeds) > len(self.output):
             found = self._slopes(self.output, seeds[:, None])
@@ -74,13 +73,13 @@ class Captured:
             grad = by(root, self.leaf) if root.requires_grad else None
         if grad is None:
             raise HeatmapError(
-                f"the score does not depend on layer {self.site.name} by any gradient; expected a differentiable path. "
+                f"the score has no gradient with respect to layer {self.site.name}; expected a differentiable path. "
                 "Choose another layer, and look for no_grad, detach, argmax or .item() after it"
             )
         return self.site.spatial(grad)
 
     def _slopes(self, root: Tensor, seeds: Tensor) -> Tensor | None:
-        """For each of the seeds; None if the model's backward pass cannot be batched, or there is no path at all."""
+        """One gradient per seed; None if the backward pass cannot be batched, or no path leads to the leaf."""
         try:
             with self._multiplication():
                 found = torch.autograd.grad(root, self.leaf, seeds, retain_graph=True, is_grads_batched=True)[0]
@@ -89,17 +88,18 @@ class Captured:
         return self.site.spatial(found.flatten(0, 1))
 
     def _multiplication(self) -> AbstractContextManager[object]:
-        """How the backward pass multiplies: without the rows of zeros, where there may be many."""
+        """A context that skips rows of zeros in matrix products, where a backward pass may have many."""
         faster = _rows_of_zeros_skipped() if self.site.prefix and self.leaf.device.type == "cpu" else None
         return undoing(partial(_enter, faster())) if faster else nullcontext()
 
 
 @cache
 def _rows_of_zeros_skipped() -> Callable[[], AbstractContextManager[object]] | None:
-    """Inside, rows of zeros are not multiplied with: where a class token is read, all other tokens' gradient is zero.
+    """A context that skips rows of zeros in matrix products.
 
-    That is nearly all of the gradient in the last block of a transformer: ten classes of a ViT-B/16 take a fifth less
-    time. PyTorch's way to do this is private: None where it is gone or works otherwise, and all is multiplied with.
+    Where only the class token is read, the gradient of every other token is zero: nearly all of the gradient in a
+    transformer's last block. Ten classes of a ViT-B/16 take a fifth less time. PyTorch's dispatch mode is private:
+    None if it is missing or behaves differently, and then nothing is skipped.
     """
     try:
         from torch.utils._python_dispatch import TorchDispatchMode
@@ -117,7 +117,7 @@ def _rows_of_zeros_skipped() -> Callable[[], AbstractContextManager[object]] | N
 
 
 def _enter(mode: Any) -> None:
-    """For `undoing`: the mode holds until its end."""
+    """For `undoing`: the mode stays active until the end."""
     from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
 
     def leave() -> None:
@@ -129,7 +129,7 @@ def _enter(mode: Any) -> None:
 
 
 def _is_right(multiplication: Callable[[], AbstractContextManager[object]]) -> bool:
-    """Whether products of whole numbers inside are those outside, in each of the ways that are taken."""
+    """Whether each shortcut gives the same integer products as plain multiplication."""
     rows, columns = torch.zeros(16, 6, device="cpu"), torch.ones(16, 6, device="cpu")
     rows[0] = 3
     columns[1:, :2] = 0
@@ -143,11 +143,11 @@ def _is_right(multiplication: Callable[[], AbstractContextManager[object]]) -> b
 
 
 def _product(left: Tensor, right: Tensor) -> Tensor | None:
-    """left @ right, if half of the rows of `left`, or of the rows of its first columns, are zeros."""
+    """left @ right if more than half of the rows of `left`, or of its leading columns, are zero; else None."""
     rows = _rows(left)
     if rows is not None:
         return left.new_zeros(len(left), right.shape[1]).index_copy_(0, rows, left[rows] @ right)
-    # The first columns that are zero in nearly all of some rows: those of the queries, before keys and values.
+    # Leading columns that are zero in nearly all sampled rows: the queries, which come before keys and values.
     some = left[:: len(left) // 8 + 1]
     first = int((some.count_nonzero(0) > 2).to(torch.uint8).argmax())
     if 4 * first < left.shape[1]:
@@ -162,7 +162,7 @@ def _product(left: Tensor, right: Tensor) -> Tensor | None:
 
 
 def _products(left: Tensor, right: Tensor) -> Tensor | None:
-    """left @ right for a batch, if all have the same `right`."""
+    """left @ right for a batch, if `right` is the same matrix throughout; else None."""
     if len(right) > 1 and right.stride(0) == 0:
         rows = left.flatten(0, 1)
         found = _product(rows, right[0])
@@ -171,7 +171,7 @@ def _products(left: Tensor, right: Tensor) -> Tensor | None:
 
 
 def _rows(tensor: Tensor) -> Tensor | None:
-    """The indices along the first axis where not all is zero, if they are less than half."""
+    """The indices of the rows that are not all zero, if they are fewer than half; else None."""
     rows = tensor.flatten(1).any(1).nonzero()[:, 0]
     return rows if 2 * len(rows) < len(tensor) else None
 
@@ -199,7 +199,7 @@ def capture(model: nn.Module, inputs: Tensor, site: Site) -> Captured:
     if not leaves:
         raise HeatmapError(
             f"layer {site.name} was called {calls} times for this input; expected at least {site.call + 1}, as for the "
-            "input on which it was chosen. Name the layer yourself"
+            "input on which it was chosen. Name a layer yourself"
         )
     return Captured(output, leaves[0], site)
 

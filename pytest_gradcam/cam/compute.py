@@ -1,4 +1,4 @@
-"""One batch from inputs to maps: by a formula on captured tensors, or by a method that drives the model itself."""
+"""The maps of one batch, by a formula on captured tensors or by a method that runs the model itself."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from pytest_gradcam.cam.outputs import Goal, class_row, class_seeds, per_image
 from pytest_gradcam.cam.rise import rise
 from pytest_gradcam.cam.sites import Site
 from pytest_gradcam.errors import HeatmapError
-from pytest_gradcam.settings import RISE_MASKS, SCORE_METHODS
+from pytest_gradcam.settings import NO_HEATMAP, RISE_MASKS, SCORE_METHODS
 from pytest_gradcam.state.guard import forward
 from pytest_gradcam.state.tensors import all_finite
 
 
 @dataclass(frozen=True)
 class Maps:
-    """The signed maps (n, h, w) of n goals, and for each the model's output for its image and the score explained.
+    """For n goals: their signed maps (n, h, w), the model's outputs for their images, and the scores explained.
 
     `resampled` are bootstrap replicates, n times (K, h, w), of maps that are estimates; empty for those that are not.
     """
@@ -60,10 +60,10 @@ def make(
 ) -> Maps:
     """The maps of inputs (B, C, H, W), one goal each, or of one image (1, C, H, W) for all goals.
 
-    `masks` are those of RISE for each image.
-    The caller holds the guard. Raises HeatmapError that names the first place where NaN or Inf appears.
+    `masks` is the number of RISE's masks for each image.
+    The caller holds the guard. Raises HeatmapError for NaN or infinite values, and names the first module that gave one.
     """
-    if method in SCORE_METHODS:
+    if method in (*SCORE_METHODS, NO_HEATMAP):
         return _by_scores(model, inputs, goals, method, batch_size=batch_size, masks=masks)
     with formulas.differentiable_twice() if method == "shapleycam" else nullcontext():
         captured = capture(model, inputs, site)
@@ -79,7 +79,7 @@ def make(
     explained = [_finer(*pair) for pair in zip(goals, outputs, strict=True)] if method == "finercam" else scores
     slopes = None
     if method in formulas.NEEDS_GRADIENTS:
-        gradients = _gradients(captured, goals, explained, method, one_image=one_image, at_once=batch_size)
+        gradients = _gradients(captured, goals, explained, method, batch_size)
         _check_finite(model, inputs, site, gradients=gradients)
         if method in formulas.MEAN_WEIGHTED:
             return Maps(_array(formulas.mean_weighted(captured.activations, gradients)), outputs, scores)
@@ -113,17 +113,23 @@ def _from_scores(scored: MaskedScores, method: str, masks: int) -> Maps:
         raise HeatmapError(
             "the scores of the model are NaN or infinite; check the weights, and the range that the preprocess gives"
         )
-    grids, resampled = rise(scored, masks) if method == "rise" else (occlusion(scored), ())
+    resampled: Sequence[NDArray[np.float32]] = ()
+    if method == "rise":
+        grids, resampled = rise(scored, masks)
+    elif method == "occlusion":
+        grids = occlusion(scored)
+    else:
+        grids = np.zeros((len(scored.goals), 1, 1), np.float32)
     return Maps(grids, [scored.output] * len(scored.goals), scored.scores, list(resampled))
 
 
 def _gradients(
-    captured: Captured, goals: Sequence[Goal], scores: Sequence[Tensor], method: str, *, one_image: bool, at_once: int
+    captured: Captured, goals: Sequence[Goal], scores: Sequence[Tensor], method: str, at_once: int
 ) -> Tensor:
-    """(n, C, h, w): of each image's own score, or of all scores of the one image, so many of them at once."""
+    """The gradients (n, C, h, w), of each image's own score or of all scores of one image, `at_once` per backward pass."""
     by = formulas.shapley_gradient if method == "shapleycam" else gradient
     seeds = class_seeds(goals, captured.output) if by is gradient and method != "finercam" else None
-    if not one_image:
+    if len(captured.leaf) > 1:
         return captured.gradients(scores, by=by) if seeds is None else captured.gradients_of_classes(seeds)
     if by is not gradient:
         return torch.cat([captured.gradients([score], by=by) for score in scores])
@@ -140,7 +146,7 @@ def _joined(parts: list[Tensor]) -> Tensor:
 def _finer(goal: Goal, output: Any) -> Tensor:
     settled = goal.settled(output)
     if settled.index is None or settled.against is not None:
-        raise HeatmapError("finercam explains a class against its most similar ones; expected an index or a class name")
+        raise HeatmapError("finercam compares a class with the most similar ones; expected an index or a class name")
     return formulas.finer(class_row(output), settled.index)
 
 
@@ -156,7 +162,7 @@ def _check_finite(model: nn.Module, inputs: Tensor, site: Site, **named: Tensor)
 
 
 def _first_not_finite(model: nn.Module, inputs: Tensor) -> str:
-    """The first module, in the order in which they finish, whose output holds NaN or Inf."""
+    """The first module to return NaN or infinite values; empty if none does."""
     found: list[str] = []
 
     def look(name: str, _module: nn.Module, _inputs: Any, output: Any) -> None:

@@ -1,4 +1,4 @@
-"""What a model returns, looked into: tensors in tuples, lists, dicts, dataclasses and other objects."""
+"""Finds tensors in what a model returns: tuples, lists, dicts, dataclasses and other objects."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from pytest_gradcam.errors import HeatmapError
 Key = str | int
 Path = tuple[Key, ...]
 
-_DEPTH = 3  # of containers in containers
+_DEPTH = 3  # of nested containers
 _NAMED = ("logits", "out")  # where Hugging Face's classifiers, and torchvision's segmenters, have their scores
 _EMBEDDING = re.compile(r"embed|pool|feature|hidden|latent", re.IGNORECASE)
 _WAY = "set gradcam_output_key (output_key= of an Explainer) to the one with the class scores, or pass a callable as target"
 
 
 def parts(value: Any) -> dict[Key, Any]:
-    """What a container holds, by index, key or attribute; nothing for a tensor, and for what is no container."""
+    """A container's items by index, key or attribute; empty for tensors and other values."""
     if isinstance(value, Mapping):
         return dict(value)
     if isinstance(value, (tuple, list)):
@@ -34,7 +34,7 @@ def parts(value: Any) -> dict[Key, Any]:
 
 
 def at(output: Any, path: Path) -> Any:
-    """What lies there. Raises HeatmapError if it is not there in this output."""
+    """The value at a path. Raises HeatmapError if this output lacks it."""
     for key in path:
         inside = parts(output)
         if key not in inside:
@@ -46,7 +46,7 @@ def at(output: Any, path: Path) -> Any:
 
 
 def tensors(output: Any, depth: int = _DEPTH) -> Iterator[tuple[Path, Tensor]]:
-    """Every tensor in the output, with its place."""
+    """Every tensor in the output, with its path."""
     if isinstance(output, Tensor):
         yield (), output
     elif depth:
@@ -55,29 +55,29 @@ def tensors(output: Any, depth: int = _DEPTH) -> Iterator[tuple[Path, Tensor]]:
 
 
 def scores_at(output: Any, fits: Callable[[Tensor], bool], key: Key | None) -> Path | None:
-    """Where the class scores lie: at the key, or at the one place that they can lie; None where nothing `fits`.
+    """The path of the class scores: at the key, else the only tensor that `fits`; None if none does.
 
-    Raises HeatmapError where the key does not lead to a tensor, and where scores could lie in several places.
+    Raises HeatmapError if the key does not lead to a tensor, and if several tensors fit.
     """
     if key is not None:
         return _at_key(output, key)
     if isinstance(output, Tensor):
         return ()
     several = {id(tensor): (path, tensor) for path, tensor in reversed(list(tensors(output))) if fits(tensor)}
-    found = dict(reversed(several.values()))  # the first place of each
+    found = dict(reversed(several.values()))  # the first path of each
     named = [(name,) for name in _NAMED if (name,) in found]
     if named:
         return named[0]
     if len(found) > 1:
-        raise HeatmapError(f"the model returns {_listed(found)}, and either may be the class scores; {_WAY}")
+        raise HeatmapError(f"the model returns {_listed(found)}, and any of them may be the class scores; {_WAY}")
     for path, tensor in found.items():
         if isinstance(path[-1], str) and _EMBEDDING.search(path[-1]):
-            raise HeatmapError(f"the model returns {_listed({path: tensor})}, an embedding by its name; {_WAY}")
+            raise HeatmapError(f"the model returns {_listed({path: tensor})}, by its name an embedding; {_WAY}")
     return next(iter(found), None)
 
 
 def _at_key(output: Any, key: Key) -> Path:
-    """The path of a key: an index, a name, or several with dots between them."""
+    """The path of a key: an index, a name, or several joined by dots."""
     path: list[Key] = []
     for word in [key] if isinstance(key, int) else str(key).split("."):
         inside = parts(at(output, tuple(path)))
@@ -90,12 +90,12 @@ def _at_key(output: Any, key: Key) -> Path:
             )
         path.append(own)
     if not isinstance(at(output, tuple(path)), Tensor):
-        raise HeatmapError(f"output_key={key!r} leads to no tensor; expected a place in {describe(output)}")
+        raise HeatmapError(f"output_key={key!r} does not lead to a tensor; expected a place in {describe(output)}")
     return tuple(path)
 
 
 def describe(output: Any) -> str:
-    """The output in one phrase: its container, and the places and shapes of its tensors."""
+    """The output in one phrase: its container, and where its tensors are, with their shapes."""
     if isinstance(output, Tensor):
         return f"a tensor of shape {tuple(output.shape)}"
     what = "a dict" if isinstance(output, Mapping) else f"a {type(output).__name__}"
@@ -104,7 +104,7 @@ def describe(output: Any) -> str:
 
 
 def shown(path: Path) -> str:
-    """A path as it is set: 'logits', 1 or 'heads.0'."""
+    """A path as users write it: 'logits', 1 or 'heads.0'."""
     return repr(path[0]) if len(path) == 1 else repr(".".join(map(str, path)))
 
 

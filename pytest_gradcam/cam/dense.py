@@ -1,9 +1,9 @@
-"""What is explained in detectors and segmenters, and what both need: leaves in place of what a module returns."""
+"""What explaining detectors and segmenters has in common: gradients at the output of one module."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -18,10 +18,22 @@ from pytest_gradcam.settings import nearest
 
 
 @dataclass(frozen=True)
+class ClassToFind:
+    """The class of a Box or Region: its index, None for any, and how to name classes in errors.
+
+    `multi` says that a class is predicted wherever its own logit is above 0, since classes do not compete.
+    """
+
+    index: int | None
+    name_of: Callable[[int], str] = str
+    multi: bool = False
+
+
+@dataclass(frozen=True)
 class Dense:
     """The evidence for one object or region in one image.
 
-    `grid` float32 (h, w), signed and not normalised, covers the image that was passed, and nothing but it; `score` is
+    `grid` float32 (h, w), signed and not normalised, covers exactly the image that was passed; `score` is
     the explained scalar; `label` the class's index; `layer` where the grid was read, several levels joined by "+";
     `method` the formula.
     """
@@ -34,9 +46,9 @@ class Dense:
 
 
 class Leaves:
-    """Leaves in place of what one module returns, a tensor or a mapping of tensors, from which scores are differentiated.
+    """Leaves that replace what one module returns, a tensor or a mapping of tensors, so that scores can be differentiated.
 
-    Of several calls the last one's are kept. `name` is the module's dotted name.
+    If the module is called several times, those of its last call. `name` is its dotted name.
     """
 
     def __init__(self, model: nn.Module, name: str) -> None:
@@ -51,7 +63,7 @@ class Leaves:
 
     @contextmanager
     def placed(self) -> Iterator[None]:
-        """Inside, a forward pass leaves them here."""
+        """A `with` block in which a forward pass puts them in place."""
         handle = self._module.register_forward_hook(self._put)
         try:
             yield
@@ -59,10 +71,10 @@ class Leaves:
             handle.remove()
 
     def maps(self, score: Tensor) -> dict[str, Tensor]:
-        """Gradient times activation, summed over the channels: (h, w), in at least float32, by the name of its place.
+        """Gradient times activation summed over the channels, (h, w) in at least float32, keyed by the name of its layer.
 
-        This is HiResCAM (Draelos and Carin, 2020). Raises HeatmapError where nothing of the form (1, C, h, w) has a
-        gradient other than zero, and where a factor is NaN or infinite.
+        This is HiResCAM (Draelos and Carin, 2020). Raises HeatmapError if no tensor (1, C, h, w) has a gradient other
+        than zero, and for NaN and infinite values.
         """
         spatial = {key: leaf for key, leaf in self._leaves.items() if leaf.ndim == 4 and leaf.shape[0] == 1}
         gradients: tuple[Tensor | None, ...] = ()
@@ -97,22 +109,22 @@ class Leaves:
 
 
 def wide(tensor: Tensor) -> Tensor:
-    """The tensor in at least float32."""
+    """The tensor in float32, or in float64 if it is in that."""
     return tensor if tensor.dtype == torch.float64 else tensor.float()
 
 
 def check_input(image: Tensor) -> None:
-    """Raises HeatmapError for what is no finite float tensor (C, H, W)."""
+    """Raises HeatmapError unless the image is a finite float tensor (C, H, W)."""
     if image.ndim != 3 or not image.is_floating_point() or image.numel() == 0:
         raise HeatmapError(
-            f"a {image.dtype} tensor of shape {tuple(image.shape)} is no image; expected a float tensor (C, H, W)"
+            f"a {image.dtype} tensor of shape {tuple(image.shape)} is not an image; expected a float tensor (C, H, W)"
         )
     if not image.isfinite().all():
         raise HeatmapError("the image holds NaN or infinite values; expected finite numbers. Check how it was made")
 
 
 def not_finite(model: nn.Module) -> str:
-    """Where the model holds NaN or infinite weights, as the end of a message; empty if nowhere."""
+    """The end of a message that names the first NaN or infinite weights; empty if all are finite."""
     for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
         if tensor.is_floating_point() and not tensor.isfinite().all():
             return f"; the weights at {name} hold NaN or infinite values"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -15,44 +15,37 @@ from torch.nn import functional as F
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops import box_iou
 
-from pytest_gradcam.cam.dense import Dense, Leaves, check_input, not_finite, wide
+from pytest_gradcam.cam.dense import ClassToFind, Dense, Leaves, check_input, not_finite, wide
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.state.guard import forward
 from pytest_gradcam.targets import Box
 
 _SAME_OBJECT = 0.5  # IoU
 _LISTED = 5  # detections in an error
-_ROUNDING = 16  # units in the last place: a score as close to 1 as this has a gradient of rounding errors
+_ROUNDING = 16  # units in the last place: the gradient of a score this close to 1 is rounding error
 
 
 def explain_box(
-    model: nn.Module,
-    image: Tensor,
-    target: Box,
-    label_index: int | None,
-    *,
-    layer: str | None = None,
-    name_of: Callable[[int], str] = str,
+    model: nn.Module, image: Tensor, target: Box, wanted: ClassToFind, *, layer: str | None = None
 ) -> Dense:
-    """The evidence for the score of the detection that matches the target best.
+    """The evidence for the score of the detection that best matches the target.
 
-    `image` is a float tensor (C, H, W) in the detector's own range; `label_index` is the target's label as an index,
-    None for any; `layer` the dotted name of a module to read instead of the backbone; `name_of` names classes in
-    errors. The map is gradient times activation at each level of the feature pyramid, summed: unlike Grad-CAM, which
-    averages the gradient, it keeps the place and so tells two objects of one class apart. The caller holds the guard.
-    Raises HeatmapError if no detection with the label overlaps the box by an IoU of 0.5, listing the nearest, and where
-    the score or its gradient cannot be used.
+    `image` is a float tensor (C, H, W) in the detector's own range; `wanted` is the class of the target's label; `layer`
+    the dotted name of a module to read instead of the backbone. The map is gradient times activation, summed over the
+    levels of the feature pyramid. Grad-CAM averages the gradient over the image and so confuses two objects of one class;
+    this does not. The caller holds the guard. Raises HeatmapError if no detection with the label overlaps the box with an
+    IoU of 0.5 (it lists the nearest), and if the score or its gradient cannot be used.
     """
     check_input(image)
-    found = _detect(model, wide(image), layer)  # torchvision's box operators know no half precision on a CPU
-    place = found.matching(target, label_index, name_of)
-    if found.is_saturated(place) and image.device.type != "mps":  # which has no float64
+    found = _detect(model, wide(image), layer)  # torchvision's box operators lack half precision on a CPU
+    place = found.matching(target, wanted)
+    if found.is_saturated(place) and image.device.type != "mps":  # it has no float64
         found = _detect(model, image.double(), layer)
-        place = found.matching(target, label_index, name_of)
+        place = found.matching(target, wanted)
     if found.is_saturated(place):
         raise HeatmapError(
-            f"the score of this detection, {float(found.scores[place]):.9g}, is saturated, so that its gradient is "
-            "nothing but rounding errors; expected less than 1. Check the range of the input, and the weights"
+            f"the score of this detection, {float(found.scores[place]):.9g}, is saturated, so its gradient is "
+            "only rounding error; expected less than 1. Check the range of the input, and the weights"
         )
     maps = found.leaves.maps(found.scores_with_grad[place])
     grid = sum_levels(list(maps.values()), found.filled)
@@ -60,9 +53,9 @@ def explain_box(
 
 
 def sum_levels(maps: Sequence[Tensor], filled: tuple[float, float]) -> Tensor:
-    """The maps (h, w) of several levels, summed on the finest one's grid, without the padding.
+    """The maps (h, w) of several levels, resampled to the finest one's grid and summed, without the padding.
 
-    `filled` is the share (of the height, of the width) that the image fills of each map, from its upper left corner.
+    The image fills the shares `filled` (of the height, of the width) of each map, from the upper left corner.
     """
     finest = max(maps, key=Tensor.numel)
     high, broad = filled
@@ -75,7 +68,7 @@ def sum_levels(maps: Sequence[Tensor], filled: tuple[float, float]) -> Tensor:
 
 @dataclass(frozen=True)
 class _Found:
-    """The detections in one image, the leaves that they come from, and what share the image fills of these."""
+    """The detections in one image, the leaves they come from, and the share of these that the image fills."""
 
     boxes: Tensor
     scores_with_grad: Tensor
@@ -88,27 +81,27 @@ class _Found:
     def scores(self) -> Tensor:
         return self.scores_with_grad.detach()
 
-    def matching(self, target: Box, label_index: int | None, name_of: Callable[[int], str]) -> int:
-        """The place of the detection with the label that overlaps the target's box most."""
-        wanted = torch.tensor([target.box], dtype=torch.float64)
-        overlaps = box_iou(self.boxes.double().cpu(), wanted)[:, 0].nan_to_num()
+    def matching(self, target: Box, wanted: ClassToFind) -> int:
+        """The index of the detection of this class that overlaps the target's box most."""
+        box = torch.tensor([target.box], dtype=torch.float64)
+        overlaps = box_iou(self.boxes.double().cpu(), box)[:, 0].nan_to_num()
         labels = self.labels.cpu()
-        same = overlaps if label_index is None else overlaps * (labels == label_index)
+        same = overlaps if wanted.index is None else overlaps * (labels == wanted.index)
         if len(same) and same.max() >= _SAME_OBJECT:
             return int(same.argmax())
         edges = ", ".join(f"{edge:g}" for edge in target.box)
-        whose = "" if label_index is None else f" of {name_of(label_index)!r}"
+        whose = "" if wanted.index is None else f" of {wanted.name_of(wanted.index)!r}"
         raise HeatmapError(
-            f"no detection{whose} overlaps the box ({edges}) by an IoU of at least {_SAME_OBJECT:g}; "
-            f"{self._nearest(overlaps, name_of)}. Check the label, the detector's score threshold, and that the box is "
-            f"(x0, y0, x1, y1) in pixels of the image that is passed{self.hint}"
+            f"no detection{whose} overlaps the box ({edges}) with an IoU of at least {_SAME_OBJECT:g}; "
+            f"{self._nearest(overlaps, wanted)}. Check the label, the detector's score threshold, and that the box is "
+            f"(x0, y0, x1, y1) in pixels of the image you pass{self.hint}"
         )
 
-    def _nearest(self, overlaps: Tensor, name_of: Callable[[int], str]) -> str:
+    def _nearest(self, overlaps: Tensor, wanted: ClassToFind) -> str:
         if not len(overlaps):
             return "the detector found nothing in this image"
         listed = [
-            f"{name_of(int(self.labels[i]))!r} with score {float(self.scores[i]):.2f} and IoU {float(overlaps[i]):.2f}"
+            f"{wanted.name_of(int(self.labels[i]))!r} with score {self.scores[i]:.2f} and IoU {overlaps[i]:.2f}"
             for i in overlaps.argsort(descending=True, stable=True)[:_LISTED].tolist()
         ]
         return f"the nearest of {len(overlaps)} detections: {', '.join(listed)}"
@@ -121,8 +114,8 @@ def _detect(model: nn.Module, image: Tensor, layer: str | None) -> _Found:
     named = _detector(model)
     if named is None:
         raise HeatmapError(
-            f"{type(model).__name__} is none of torchvision's detectors and has none inside; expected one with a "
-            "GeneralizedRCNNTransform and a backbone. Explain a classifier by its class, a segmenter by a Region"
+            f"{type(model).__name__} is not one of torchvision's detectors and contains none; expected one with a "
+            "GeneralizedRCNNTransform and a backbone. For a classifier pass a class, for a segmenter a Region"
         )
     name, detector = named
     leaves = Leaves(model, layer or f"{name}.backbone".lstrip("."))
@@ -131,8 +124,8 @@ def _detect(model: nn.Module, image: Tensor, layer: str | None) -> _Found:
     found = output[0] if isinstance(output, (list, tuple)) and len(output) == 1 else None
     if not isinstance(found, Mapping) or not {"boxes", "scores", "labels"} <= found.keys():
         raise HeatmapError(
-            f"{type(model).__name__} does not detect as torchvision's detectors do; expected a list of images as its "
-            "input, and boxes, scores and labels for each"
+            f"{type(model).__name__} does not work like torchvision's detectors; expected it to take a list of images "
+            "and to return boxes, scores and labels for each"
         )
     sound = len(found["scores"]) and found["boxes"].isfinite().all()  # a NaN score is below every threshold
     hint = "" if sound else not_finite(model)
@@ -140,7 +133,7 @@ def _detect(model: nn.Module, image: Tensor, layer: str | None) -> _Found:
 
 
 def _detector(model: nn.Module) -> tuple[str, nn.Module] | None:
-    """The detector in the model, with its dotted name."""
+    """The detector in the model and its dotted name."""
     for name, module in model.named_modules():
         if isinstance(getattr(module, "transform", None), GeneralizedRCNNTransform) and hasattr(module, "backbone"):
             return name, module
@@ -149,7 +142,7 @@ def _detector(model: nn.Module) -> tuple[str, nn.Module] | None:
 
 @contextmanager
 def _watched(detector: nn.Module) -> Iterator[list[tuple[float, float]]]:
-    """Inside, the shares (of the height, of the width) of the backbone's input that the image fills are kept."""
+    """A `with` block that notes which share (of the height, of the width) of the backbone's input the image fills."""
     shares: list[tuple[float, float]] = []
 
     def note(_module: nn.Module, _inputs: Any, output: Any) -> None:
@@ -165,7 +158,7 @@ def _watched(detector: nn.Module) -> Iterator[list[tuple[float, float]]]:
 
 
 class _OneImage(nn.Module):
-    """A detector, which takes a list of images, as a model of one image that computes in the image's own type."""
+    """Makes a detector, which takes a list of images, take one image and compute in that image's dtype."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Engine of a model, for the price of one forward pass each."""
+"""The engine that makes heatmaps of one model."""
 
 from __future__ import annotations
 
@@ -33,7 +33,8 @@ from pytest_gradcam.evidence.record import Subject
 from pytest_gradcam.heatmap import Heatmap
 from pytest_gradcam.inputs.preprocess import Preprocess
 from pytest_gradcam.inputs.reader import Input, Reader, batches, stack
-from pytest_gradcam.settings import METHODS, RISE_MASKS, SCORE_METHODS, nearest
+from pytest_gradcam.settings import METHODS, NO_HEATMAP, RISE_MASKS, SCORE_METHODS, nearest
+from pytest_gradcam.state.forward_only import require_insides
 from pytest_gradcam.state.guard import forward, untouched
 from pytest_gradcam.state.surroundings import keep_random_states, seed_all
 from pytest_gradcam.state.undo import in_turn, undoing
@@ -47,7 +48,7 @@ _Subject = TypeVar("_Subject", bound=Subject)
 
 @dataclass(frozen=True)
 class _Chosen:
-    """A choice of the layer; `steady` if it does not hang on the image that came first."""
+    """A choice of the layer; `steady` if it does not depend on which image came first."""
 
     choice: Choice
     steady: bool
@@ -59,9 +60,9 @@ class Engine:
     `layer` is a module's dotted name, by default the deepest place where the choice is sound; `method` a name from
     `pytest_gradcam.settings.METHODS`; `preprocess` a callable from a PIL image to a float tensor (C, H, W), not needed
     for tensors; `classes` names in the order of the scores, or a dict name -> index; `device` "auto" (where the model
-    is), or one that the model is moved to; `batch_size` the images in one forward pass at the most; `asked` what is said
-    of the output; `cache` keeps heatmaps from one call to the next; without one each call computes its own.
-    Raises HeatmapError for what cannot work with any image.
+    is), or one that the model is moved to; `batch_size` the most images in one forward pass; `asked` what the user
+    says about the output; `cache` keeps heatmaps from one call to the next; without one each call computes its own.
+    Raises HeatmapError for arguments that cannot work with any image.
     """
 
     def __init__(
@@ -79,7 +80,7 @@ class Engine:
         rise_masks: int = RISE_MASKS,
     ) -> None:
         if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-            raise HeatmapError(f"batch_size={batch_size!r} is no count; expected a whole number of at least 1")
+            raise HeatmapError(f"batch_size={batch_size!r} is not a count; expected a whole number of at least 1")
         self.model = model
         self.method = _known_method(method)
         self._network = unwrap(model)
@@ -99,10 +100,10 @@ class Engine:
 
     @in_turn
     def read(self, image: Any) -> Input:
-        """The image ready for the model; what is ready already comes back as it is.
+        """The image as the model's input; an Input is returned unchanged.
 
-        Whatever takes images here takes these too, so a caller reads an image once and varies its tensor.
-        Raises HeatmapError for what is no image, or cannot become the model's input.
+        Every method that takes images also takes these, so that a caller can read an image once and vary its tensor.
+        Raises HeatmapError if it is not an image, or cannot become the model's input.
         """
         return image if isinstance(image, Input) else self._reader.read(image)
 
@@ -111,7 +112,7 @@ class Engine:
 
     @in_turn
     def identified(self, subject: _Subject, image: Any = None) -> _Subject:
-        """The subject, or record, with all that is said of the model, and of the image if it is about one."""
+        """The subject, or record, completed with the model and, if it is about one, the image."""
         kind = self._outputs_of.last
         if kind is not None:
             subject = replace(subject, output=str(kind), task=kind.task)
@@ -120,7 +121,7 @@ class Engine:
     @property
     @in_turn
     def multi_label(self) -> bool:
-        """Whether the classes of the model do not compete; False before the first image."""
+        """Whether an image may have several of the model's classes; False before the first image."""
         return self._outputs_of.last is not None and self._outputs_of.last.multi
 
     @property
@@ -136,7 +137,7 @@ class Engine:
 
     @in_turn
     def layers(self) -> tuple[Candidate, ...]:
-        """The places where a heatmap could be read in the last image explained, deepest first.
+        """The layers where a heatmap of the last image explained could be read, deepest first.
 
         Each candidate has a `site` (its layer's `name` and its `grid`, (h, w)) and a `note`, which says why it was
         chosen or passed over. Raises HeatmapError before the first image.
@@ -147,7 +148,7 @@ class Engine:
     def heatmaps(
         self, images: Sequence[Any], targets: Sequence[Target], *, layer: str | None = None, method: str | None = None
     ) -> list[Heatmap]:
-        """The heatmaps of several images, one target each, in few forward passes. Raises HeatmapError for another number."""
+        """The heatmaps of several images, one target each. Raises HeatmapError if the numbers differ."""
         goals = list(targets)
         if len(goals) != len(images):
             raise HeatmapError(f"there are {len(goals)} targets for {len(images)} images; expected one per image")
@@ -167,7 +168,7 @@ class Engine:
 
     @in_turn
     def predict(self, images: Sequence[Any]) -> NDArray[np.float32]:
-        """The model's logits (N, classes) for N images; for a model with one logit its negative and it."""
+        """The model's logits (N, classes) for N images; a model with one logit z has -z and z."""
         ready = [self.read(image) for image in images]
         rows: dict[int, NDArray[np.float32]] = {}
         for place, output in self._outputs(ready):
@@ -176,9 +177,9 @@ class Engine:
 
     @in_turn
     def scores(self, images: Sequence[Any], target: Target = None) -> NDArray[np.float64]:
-        """The score (N,) that a heatmap would explain, in each of N images of one size.
+        """The score (N,) that a heatmap would explain, for N images of one size.
 
-        `target` None is the class that is predicted for the first image.
+        `target` None is the class predicted for the first image.
         """
         goal, found = resolve(target, self._names), {}
         for place, output in self._outputs([self.read(image) for image in images], goal.function):
@@ -193,17 +194,26 @@ class Engine:
 
     @property
     def exact(self) -> bool:
-        """Whether the same computation gives the same bits each time, as on a CPU."""
+        """Whether computing something twice gives the same bits, as on a CPU."""
         return all(parameter.device.type == "cpu" for parameter in self._network.parameters())
 
+    def without_heatmaps(self, method: str | None) -> str:
+        """Why this model has no heatmaps by this method (None for its own), but scores; empty if it has."""
+        try:
+            if (method or self.method) not in SCORE_METHODS:
+                require_insides(self._network)
+        except HeatmapError as error:
+            return str(error)
+        return ""
+
     def fresh(self) -> Engine:
-        """The same engine, which computes every heatmap anew, and several in a batch whatever that does to them."""
+        """A copy of this engine that uses no cache, and always batches, even if images affect each other."""
         other = self._of(self._network)
         other._mixing = None
         return other
 
     def seeded(self, seed: int) -> undoing[None]:
-        """A `with` block: all random states begin at this seed; afterwards they are what they were."""
+        """A `with` block in which all random generators start from this seed; they are restored afterwards."""
 
         def begin() -> None:
             keep_random_states()
@@ -212,11 +222,11 @@ class Engine:
         return undoing(begin)
 
     def redraw(self) -> Redraw:
-        """A copy of the model to redraw the weights of. Raises HeatmapError if the model cannot be copied."""
+        """A copy of the model whose weights can be redrawn. Raises HeatmapError if the model cannot be copied."""
         return Redraw(self, copied(self._network))
 
     def _of(self, network: nn.Module) -> Engine:
-        """This engine with another network of the same structure: the layers chosen stay, nothing is cached."""
+        """This engine for another network of the same structure: it keeps the chosen layers and uses no cache."""
         other = copy(self)
         other.model = other._network = network
         other._cache = None
@@ -224,7 +234,7 @@ class Engine:
         return other
 
     def _outputs(self, ready: Sequence[Input], function: Any = None) -> Iterator[tuple[int, Any]]:
-        """The place of each input, and its logits; for a callable what the model returned."""
+        """The index of each input and its logits, or for a callable target the model's own output."""
         for places in batches(ready, self._together(ready)):
             with untouched(self._network), torch.no_grad():
                 inputs = stack([ready[place] for place in places], self._network)
@@ -233,7 +243,7 @@ class Engine:
             yield from ((place, per_image(output, i, len(places))) for i, place in enumerate(places))
 
     def _together(self, ready: Sequence[Input]) -> int:
-        """How many images may share a forward pass: one where they would change each other's output."""
+        """How many images may share a forward pass: one if they would affect each other."""
         group = next((group for group in batches(ready, self._batch_size) if len(group) > 1), None)
         if group is None or self._mixing is None:
             return self._batch_size
@@ -244,7 +254,7 @@ class Engine:
         return self._mixing is not None and self._mixing.of(self._network, inputs)
 
     def _read(self, inputs: Tensor, function: Any) -> AbstractContextManager[OutputKind]:
-        """Inside, the model returns logits, unless a callable reads its output itself. The caller holds the guard."""
+        """A `with` block in which the model returns logits, or its own output to a callable. The caller holds the guard."""
         if function is not None:
             return nullcontext(OutputKind())
         return self._outputs_of.reading(self._network, inputs)
@@ -256,9 +266,9 @@ class Engine:
         if (method or self.method) not in ("gradcam", "hirescam"):
             raise HeatmapError(
                 f"method={method or self.method!r} does not apply to a {type(target).__name__}; "
-                "expected none, or hirescam: gradient times activation is what keeps the place of one object"
+                "expected none, or hirescam: only gradient times activation keeps the position of one object"
             )
-        grid, subject = explain_placed(self._network, one, target, self._names, self._outputs_of, layer or self._layer)
+        grid, subject = explain_placed(self._network, one, target, self._outputs_of, layer or self._layer)
         subject = about(subject, self._identity.model(), one)
         return Heatmap(grid, one.shape, one.look, subject=subject, carry=one.carry)
 
@@ -271,7 +281,7 @@ class Engine:
         *,
         shared: bool = False,
     ) -> list[Heatmap]:
-        """One heatmap per input, from the cache where it has it; `shared` says that all inputs are the same image."""
+        """One heatmap per input, from the cache if it is there; `shared` says that all inputs are the same image."""
         how, named = self.method if method is None else _known_method(method), layer or self._layer
         if ready:
             self._asked = (ready[-1], goals[-1], named)
@@ -291,21 +301,19 @@ class Engine:
     def _groups(
         self, places: Sequence[int], ready: Sequence[Input], goals: Sequence[Goal], size: int
     ) -> Iterator[list[int]]:
-        """Places that can share a forward pass and a layer: the layer is chosen for a callable's score on its own."""
+        """Indices that can share a forward pass and a layer: for a callable target the layer is chosen separately."""
         for function in dict.fromkeys(goals[place].function for place in places):
             alike = [place for place in places if goals[place].function is function]
             for indices in batches([ready[place] for place in alike], size):
                 yield [alike[i] for i in indices]
 
     def _keys(self, ready: Sequence[Input], goals: Sequence[Goal], layer: str | None, method: str) -> list[str | None]:
-        """What the heatmaps are kept under."""
+        """The heatmaps' cache keys."""
         if self._cache is None or not any(one.lasting for one in ready):
             return [None] * len(ready)
-        model = model_key(self._network, self._identity.read())
+        model = model_key(self._network, self._identity.read(), self._outputs_of)
         return [
-            cache_key(model, one.tensor, goal, self._names, layer, method, self._outputs_of.asked)
-            if one.lasting
-            else None
+            cache_key(model, one.tensor, goal, layer, method) if one.lasting else None
             for one, goal in zip(ready, goals, strict=True)
         ]
 
@@ -313,22 +321,22 @@ class Engine:
         found = self._cache.get(key) if self._cache is not None else None
         if found is None:
             return None
-        # The same pixels may come from another file.
+        # The same pixels may now come from another file.
         subject = about(found.subject, self._identity.model(), one)
         return Heatmap(found.grid, one.shape, one.look, subject=subject, carry=one.carry)
 
     def _explain_batch(
         self, group: Sequence[Input], goals: Sequence[Goal], layer: str | None, how: str, *, shared: bool
     ) -> tuple[list[Heatmap], bool]:
-        """The heatmaps of inputs of one size; if they are the same image, it runs once. And whether they may be kept."""
+        """The heatmaps of inputs of one size, and whether they may be cached. A `shared` image runs once."""
         with untouched(self._network) as parts:
             who = self._identity.model(parts)
             inputs = stack(group[:1] if shared else group, self._network)
             size = self._batch_size
             if how in (*model_methods.METHODS, *SCORE_METHODS) and self._mix(inputs):
-                size = 1  # these methods make many variants of an image
+                size = 1  # these methods run many variants of an image
             with self._read(inputs, goals[0].function) as kind:
-                chosen = _NOT_KEPT if how in SCORE_METHODS else self._site(inputs, goals[0], layer)
+                chosen = _NOT_KEPT if how in (*SCORE_METHODS, NO_HEATMAP) else self._site(inputs, goals[0], layer)
                 site, masks = chosen.choice.site, self._rise_masks
                 maps = make(self._network, inputs, site, goals, how, batch_size=size, masks=masks)
         made = []
@@ -339,7 +347,7 @@ class Engine:
         return made, chosen.steady
 
     def _chosen(self) -> _Chosen:
-        """The choice for what was asked last. Raises HeatmapError if nothing was."""
+        """The layer chosen for the last question. Raises HeatmapError before the first one."""
         if self._asked is None:
             raise HeatmapError("no layer is in use yet: it is chosen on the first image; explain one, or pass layer=")
         one, goal, layer = self._asked
@@ -358,7 +366,7 @@ class Engine:
         return self._choices[key]
 
     def _choose(self, inputs: Tensor, goal: Goal, layer: str | None) -> _Chosen:
-        # On noise, the same each time: a choice that hung on the first image would hang on the order of the tests.
+        # On fixed noise: a choice that depended on the first image would depend on the order of the tests.
         noise = torch.randn(inputs.shape[1:], generator=torch.Generator().manual_seed(0))[None]
         score = partial(_score_of_one, Goal(function=goal.function))
         try:
@@ -373,13 +381,13 @@ _NOT_KEPT = _Chosen(Choice(NOWHERE, "", ()), steady=False)
 
 @dataclass(frozen=True)
 class Redraw:
-    """A copy of an engine's model whose weights are redrawn."""
+    """A copy of an engine's model, to redraw its weights."""
 
     engine: Engine
     network: nn.Module
 
     def stages(self, seed: int, count: int, image: Input) -> Iterator[Engine]:
-        """The engine of the copy after each of at most `count` stages from the output down, drawn from the seed."""
+        """The copy's engine after each of at most `count` stages of redrawing, which begins at the output."""
         inputs, engine = stack([image], self.network), self.engine._of(self.network)
         for _ in redrawn(self.engine._network, self.network, inputs, seed, count):
             yield engine
@@ -390,7 +398,7 @@ def _score_of_one(goal: Goal, output: Any) -> Tensor:
 
 
 def _known_method(method: str) -> str:
-    if method not in METHODS:
+    if method not in (*METHODS, NO_HEATMAP):
         raise HeatmapError(
             f"method={method!r} is not known; expected one of {', '.join(METHODS)}{nearest(str(method), METHODS)}"
         )

@@ -1,4 +1,4 @@
-"""Which model and which image a record is about: what an auditor can compare with a weights file and a photograph."""
+"""Which model and image a record is about, so that an auditor can compare it with a weights file and a photograph."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ def describe(model: nn.Module) -> str:
 
 
 def weights_digest(model: nn.Module) -> str:
-    """A SHA-256 over name and digest of every parameter and buffer, by name; empty if one has no bytes of its own.
+    """A SHA-256 over the names and digests of all parameters and buffers, in order of name; empty if one has no bytes.
 
     Of a model that is known by its scores alone it is the digest of its file, and empty where there is none.
-    A tensor's own digest is a SHA-256 over its type, its shape and its bytes. All of them are read at each call.
+    A tensor's own digest is a SHA-256 over its dtype, shape and bytes. Every call reads all of them.
     """
     if isinstance(model, ForwardOnly):
         return model.digest
@@ -46,17 +46,17 @@ def weights_digest(model: nn.Module) -> str:
 
 
 class Identity:
-    """What is said of one model at any moment. Digests are taken in a test only, where a record may keep them."""
+    """Describes one model for records. Digests are taken only inside a test, where a record may keep them."""
 
     def __init__(self, model: nn.Module) -> None:
         self._model = model
         self._read: _Read | None = None
 
     def model(self, parts: Parts | None = None) -> Subject:
-        """The model; `parts` are its own, where the caller has them.
+        """The model's half of a subject; `parts` saves collecting its tensors again.
 
-        Its weights are read once for each start of a test, and again when PyTorch counted a write or they lie in other
-        memory. A write that PyTorch does not count (through `.data`, through NumPy) counts from the next test on.
+        The weights are digested once per test, and again if PyTorch's version counters or their addresses changed. A
+        write that PyTorch does not count (through `.data` or NumPy) is noticed in the next test.
         """
         parts = parts or parts_of(self._model)
         kind = type(self._model.function if isinstance(self._model, ForwardOnly) else self._model)
@@ -69,7 +69,7 @@ class Identity:
         )
 
     def read(self) -> str:
-        """The digest of the weights as they are now, however they were written to."""
+        """The digest of the weights as they are now, always taken anew."""
         self._read = _Read(self._model, parts_of(self._model))
         return self._read.digest
 
@@ -80,13 +80,13 @@ class Identity:
 
 
 class _Read:
-    """The weights as they were read, and what shows that they may be others by now."""
+    """The digest of the weights, and what tells whether they may have changed since."""
 
     def __init__(self, model: nn.Module, parts: Parts) -> None:
         self.digest = weights_digest(model)
         self._start = started()
         self._tensors = _tensors(parts)
-        # While their memory is held, no other tensor can come to lie at its address.
+        # Holding the memory keeps other tensors from getting the same address.
         self._memory = [tensor.detach() for tensor in self._tensors]
         self._counters = _counters(self._tensors)
 
@@ -102,7 +102,7 @@ class _Read:
 
 
 def about(subject: _Subject, model: Subject, image: Input | None) -> _Subject:
-    """The subject with what `Identity.model` said of the model, and with the image if it is about one."""
+    """The subject completed with the fields of `Identity.model` and, if it is about one, the image."""
     subject = replace(subject, **{name: getattr(model, name) for name in _OF_THE_MODEL})
     if image is None:
         return subject
@@ -114,7 +114,7 @@ def _tensors(parts: Parts) -> list[Tensor]:
 
 
 def _counters(tensors: list[Tensor]) -> list[tuple[int, int]] | None:
-    """Where each tensor lies and how often it was written to; None if PyTorch does not say so of one of them."""
+    """Each tensor's address and version counter; None if PyTorch lacks these for one of them."""
     if not all(has_bytes(tensor) and not tensor.is_inference() for tensor in tensors):
         return None
     return [(tensor.data_ptr(), tensor._version) for tensor in tensors]
@@ -127,7 +127,7 @@ def _phrase(model: nn.Module, count: int) -> str:
 
 
 def _device(model: nn.Module) -> str:
-    """Where the model computes, and on which kind of GPU."""
+    """The model's device, with the GPU's name."""
     for parameter in model.parameters():
         if parameter.device.type == "cuda":
             return f"{parameter.device} {torch.cuda.get_device_name(parameter.device)}"

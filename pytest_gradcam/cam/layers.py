@@ -1,9 +1,9 @@
-"""The target layer, found with no configuration: the deepest place that all evidence passes and that has a grid.
+"""Chooses the target layer without configuration: the deepest one with a grid that all evidence passes through.
 
-The forward pass of the user's own input is traced. A tensor is a *cut* if every path from the score back to the input
-passes it: a map read there cannot miss evidence that went another way. From the deepest cut back, the first one whose
-grid has a gradient at most of its positions is taken; under class-token pooling this steps over the last block, whose
-patches have none, up to the norm through which it reads them.
+One forward pass is traced. A tensor is a *cut* if every path from the score back to the input goes through it: a map
+read there cannot miss evidence that took another path. The deepest cut is taken whose grid has a gradient at half of
+its positions or more; with class-token pooling this skips the last block, whose patches have none, and ends at the norm
+through which that block reads them.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from pytest_gradcam.state.forward_only import require_insides
 
 __all__ = ["Candidate", "Choice", "Site", "choose"]
 
-_FAINT = 1e-6  # a gradient below this share of the largest is none
-_PASSED_BY = 1e-3  # of the largest gradient; less than this is none
-_FINE = 16  # positions; smaller grids are taken only if there is nothing else
+_FAINT = 1e-6  # of the largest gradient; less counts as zero
+_PASSED_BY = 1e-3  # of the largest gradient; a smaller difference counts as zero
+_FINE = 16  # positions; smaller grids are a last resort
 _LATER = 0.15  # of the forward pass: how much later a main output must lie to be preferred to a cut
 _LISTED = 8  # candidates in an error
 _NAMED = "named by the user"
@@ -43,7 +43,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Choice:
-    """The target layer for one input size, why it, and all places that were open to choice, deepest first."""
+    """The target layer for one input size, the reason for it, and all candidates, deepest first."""
 
     site: Site
     reason: str
@@ -52,7 +52,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class _Place:
-    """An output with the site at which its grid can be read."""
+    """A module's output, and the site where its grid can be read."""
 
     output: Output
     site: Site
@@ -67,11 +67,11 @@ class _Place:
 
 
 def choose(model: nn.Module, inputs: Tensor, score: Callable[[Any], Tensor], *, name: str | None = None) -> Choice:
-    """The place at which a class activation map of this score means something, for inputs of this size.
+    """The place where a class activation map of this score is meaningful, for inputs of this size.
 
-    `inputs` is a float tensor (1, C, H, W); `score` gives a scalar from the model's output; `name` is the user's own
-    choice of a module, whose last call with a grid is taken, and then no gradient is needed. The caller holds the
-    guard. Raises HeatmapError, with the places that were open to choice, if none is sound or `name` cannot be used.
+    `inputs` is a float tensor (1, C, H, W); `score` maps the model's output to a scalar; `name` is a module that the
+    user chose: its last call with a grid is taken, with or without gradient. The caller holds the guard. Raises
+    HeatmapError, which lists the candidates, if none is sound or `name` cannot be used.
     """
     if inputs.ndim != 4 or inputs.shape[0] != 1:
         raise HeatmapError(f"the input has the shape {tuple(inputs.shape)}; expected one image, (1, C, H, W)")
@@ -110,9 +110,9 @@ def _named(model: nn.Module, inputs: Tensor, name: str) -> Choice:
 
 @dataclass
 class _Search:
-    """The rule itself, on one trace.
+    """The rule, applied to one trace.
 
-    `notes` says of each site that was looked at what was found there; `unfit` are those never to take.
+    `notes` says what was found at each site examined; sites in `unfit` are never chosen.
     """
 
     model: nn.Module
@@ -124,12 +124,12 @@ class _Search:
     unfit: set[Site] = field(default_factory=set)
 
     def choice(self) -> Choice:
-        """Raises HeatmapError with the reason if nothing is sound."""
+        """The layer chosen. Raises HeatmapError with the reason if no place is sound."""
         is_cut = trace.cut_test(self.score, self.start)
         if is_cut is None:
             raise self._refusal("no gradient leads from the score to the input (look for no_grad, detach or argmax)")
         if not self.places:
-            raise self._refusal("nothing in the model has a spatial grid of the input's aspect")
+            raise self._refusal("nothing in the model returns a spatial grid of the input's aspect")
         found = self._deepest_cut(self._open_cuts(is_cut))
         found = self._later_main(found) or found
         found = self._reader(found) or found
@@ -138,7 +138,7 @@ class _Search:
         return Choice(found.site, self.notes[found.site], _candidates(self.places, self.notes, "not on every path"))
 
     def _open_cuts(self, is_cut: CutTest) -> list[_Place]:
-        """The places that all evidence passes and that can be chosen, deepest first."""
+        """The cuts that can be chosen, deepest first."""
         place_of = {id(place.output): place for place in self.places}
         found: list[_Place] = []
         coarsest = self.start[0, 0].numel()
@@ -163,7 +163,7 @@ class _Search:
         self.unfit.add(place.site)
 
     def _deepest_cut(self, cuts: list[_Place]) -> _Place | None:
-        """The deepest one with gradient at half of its positions, among the fine grids if one of them has it."""
+        """The deepest cut with a gradient at half of its positions; fine grids come before coarse ones."""
         fine = [cut for cut in cuts if cut.positions >= _FINE]
         coarse = [cut for cut in cuts if cut.positions < _FINE]
         for group in (fine, coarse):
@@ -174,7 +174,7 @@ class _Search:
         return None
 
     def _later_main(self, found: _Place | None) -> _Place | None:
-        """The last main output with gradient everywhere, if it lies much later than the cut: in two-stream models."""
+        """The last main output with a gradient everywhere, if it comes much later than the cut, as in two-stream models."""
         after = found.output.order + _LATER * self.traced.length if found else -1
         for place in _main(self.model, self.traced, self.places):
             if place.output.order <= after:
@@ -187,11 +187,11 @@ class _Search:
         return None
 
     def _reader(self, found: _Place | None) -> _Place | None:
-        """The deepest place through which all gradient comes to the found one's positions, though other paths pass it by.
+        """The deepest place that carries all of the gradient at the found one's positions, though it is not a cut itself.
 
-        Under class-token pooling it is the norm through which the last block reads the patches. Before a LayerNorm that
-        all else reads through, a position's gradient is orthogonal to its activation: Grad-CAM cannot see it. The same
-        holds where class tokens read all through several norms, as in CaiT: then it is the deepest of them.
+        With class-token pooling this is the norm through which the last block reads the patches. Before a LayerNorm
+        through which everything else reads, a position's gradient is orthogonal to its activation, and Grad-CAM is
+        blind to it. If class tokens read through several norms, as in CaiT, it is the deepest of these.
         """
         whole = None if found is None else trace.gradient(self.score, found.output)
         if found is None or whole is None:
@@ -221,19 +221,19 @@ class _Search:
         return reader
 
     def _read(self, place: _Place, found: _Place) -> Tensor | None:
-        """The part of the gradient at the found place that comes through the positions of the later one."""
+        """The part of the gradient at the found place that comes through the later place's positions."""
         slope = trace.gradient(self.score, place.output)
         if slope is None:
             return None
-        own = torch.zeros_like(slope)  # without the class token's, which has seen the patches already
+        own = torch.zeros_like(slope)  # without the class token's: it has already read the patches
         place.site.spatial(own).copy_(place.site.spatial(slope))
         return trace.carried(own, place.output, found.output)
 
     def _reached(self, place: _Place) -> float:
-        """The share of the positions that have a gradient; noted."""
+        """The share of the positions with a gradient; it goes into the notes."""
         try:
             grad = trace.gradient(self.score, place.output)
-        except RuntimeError as error:  # a backward pass that cannot be run so, as that of a re-entrant checkpoint
+        except RuntimeError as error:  # e.g. a re-entrant checkpoint, whose backward pass cannot be run like this
             self.notes[place.site] = f"{_UNAVAILABLE}: {str(error).splitlines()[0]:.80}"
             return 0.0
         share = 0.0 if grad is None else _share(place, grad)
@@ -241,7 +241,7 @@ class _Search:
         return share
 
     def _silence(self) -> str:
-        """Why no place was sound."""
+        """The reason why no place is sound."""
         blocked = [note for note in self.notes.values() if note.startswith(_UNAVAILABLE)]
         if blocked:
             return blocked[0]
@@ -271,7 +271,7 @@ def _share(place: _Place, grad: Tensor) -> float:
 
 
 def _places(traced: Trace, inputs: Tensor) -> list[_Place]:
-    """The outputs that read as a grid, in the order in which they were returned."""
+    """The outputs that can be read as a grid, in the order in which they were returned."""
     size = (inputs.shape[2], inputs.shape[3])
     convolved = {
         grid
@@ -289,17 +289,17 @@ def _places(traced: Trace, inputs: Tensor) -> list[_Place]:
 
 
 def _tie(module: nn.Module) -> str:
-    """How to read (1, n, n, n): these two work on the last axis, unlike their subclasses for images."""
+    """How to read (1, n, n, n): these two work on the last axis, their subclasses for images do not."""
     return "BHWC" if type(module) in (nn.LayerNorm, nn.Linear) else "BCHW"
 
 
 def _is_pooled(shape: tuple[int, ...]) -> bool:
-    """Whether nothing spatial is left, so that a grid after it has no places of its own."""
+    """Whether nothing spatial is left: a later grid cannot show positions."""
     return shape[0] == 1 and (len(shape) == 2 or (len(shape) == 4 and shape[2:] == (1, 1)))
 
 
 def _main(model: nn.Module, traced: Trace, places: list[_Place]) -> Iterator[_Place]:
-    """The places on the model's top level, deepest first: in a wrapper and in lists of modules as well."""
+    """The places at the model's top level, also inside a wrapper or a list of modules, deepest first."""
     dominant = traced.dominant()
 
     def is_main(name: str) -> bool:

@@ -1,4 +1,4 @@
-"""Whether the images of a batch change each other's output, as a batch norm without running statistics has it."""
+"""Whether the images of a batch affect each other's output, as in a batch norm without running statistics."""
 
 from __future__ import annotations
 
@@ -13,19 +13,20 @@ from pytest_gradcam.cam.structure import anatomy
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.state.guard import forward
 
-_ROUNDING = {torch.float16: 5e-3, torch.bfloat16: 3e-2}  # by which a larger batch may change an output, of its largest
-_CONTRAST = 10  # of the neighbour, in standard deviations of the image: it shows also where half precision rounds
+# How far a larger batch may change an output, as a share of its largest value.
+_ROUNDING = {torch.float16: 5e-3, torch.bfloat16: 3e-2}
+_CONTRAST = 10  # of the other image, in standard deviations of the first: enough to show in half precision
 _OTHER_ROUNDING = 1e-3  # measured: at most 1e-5 in float32
 
 
 class Mixing:
-    """What was found out about models so far, by their structure: two forward passes for each that is new."""
+    """Remembers the answer by the model's structure; each new structure costs two forward passes."""
 
     def __init__(self) -> None:
         self._found: dict[Hashable, bool] = {}
 
     def of(self, model: nn.Module, inputs: Tensor) -> bool:
-        """Whether the model's output for the first input (B, C, H, W) depends on what stands beside it.
+        """Whether the model's output for the first of the inputs (B, C, H, W) depends on the others in its batch.
 
         The caller holds the guard.
         """
@@ -41,7 +42,7 @@ def _mixes(model: nn.Module, image: Tensor) -> bool:
     with torch.no_grad():
         try:
             beside = per_image(forward(model, torch.cat([image, image.mean() + _CONTRAST * image.std() * noise])), 0, 2)
-        except HeatmapError:  # it takes no two images
+        except HeatmapError:  # it does not take two images
             return True
         alone = per_image(forward(model, image), 0, 1)
     return any(_differ(one, other) for (_, one), (_, other) in zip(tensors_in(alone), tensors_in(beside), strict=False))
@@ -51,4 +52,4 @@ def _differ(one: Tensor, other: Tensor) -> bool:
     if one.shape != other.shape or not one.is_floating_point() or not one.numel():
         return False
     allowed = _ROUNDING.get(one.dtype, _OTHER_ROUNDING) * one.abs().max()
-    return not bool((one - other).abs().max() <= allowed)  # NaN beside another image counts
+    return not bool((one - other).abs().max() <= allowed)  # NaN in a batch counts as different

@@ -1,4 +1,4 @@
-"""Methods that drive the model themselves: by many forward passes, or by one backward pass to the input."""
+"""Methods that run the model themselves: many forward passes, or one backward pass to the input."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from pytest_gradcam.cam.sites import Site
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.state.guard import forward
 
-#: From the model's output for one image to a scalar.
+#: Maps the model's output for one image to a scalar.
 Score = Callable[[Any], Tensor]
 
-_FLAT = 1e-8  # added to a channel's range, as in the library: one value everywhere hides the whole image
+_FLAT = 1e-8  # added to a channel's range, as in the library; a constant channel then masks the whole image
 
 
 def grids(
@@ -30,16 +30,16 @@ def grids(
 ) -> FloatArray:
     """The class activation maps (B, h, w) of inputs (B, C, H, W), one goal each, signed and not normalised.
 
-    Goals are asked about many variants of their image: a predicted class has to be settled beforehand. FullGrad has no
-    layer: its maps have the input's size, and all images are in its one forward pass; in others at most `batch_size` are.
+    Goals score many variants of their image, so the predicted class must be fixed beforehand. A forward pass takes at
+    most `batch_size` images, except FullGrad's, which takes all of them; it has no layer, and maps of the input's size.
     The caller holds the guard. Raises HeatmapError for a model that the method does not apply to, and for a map that is
     not finite.
     """
     maps = _METHODS[method](model, inputs, site, goals, batch_size)
     if not np.isfinite(maps).all():
         raise HeatmapError(
-            f"{method} gives NaN or infinite values; expected finite scores for every variant of the image that it "
-            "makes. Check the target, or use another method"
+            f"{method} gives NaN or infinite values; expected finite scores for every variant of the image it tries. "
+            "Check the target, or use another method"
         )
     return maps
 
@@ -47,7 +47,7 @@ def grids(
 def _scorecam(model: nn.Module, inputs: Tensor, site: Site, goals: Sequence[Score], batch_size: int) -> FloatArray:
     """Wang et al., Score-CAM, CVPRW 2020: each channel's weight is the score of the image seen through it.
 
-    Not by the library's class, which holds one masked image per channel at a time and draws a progress bar.
+    The library's class is not used: it keeps one masked image per channel in memory and draws a progress bar.
     """
     with torch.no_grad():
         return np.stack([_masked(model, *one, site, batch_size) for one in zip(inputs.split(1), goals, strict=True)])
@@ -66,10 +66,10 @@ def _masked(model: nn.Module, image: Tensor, goal: Score, site: Site, batch_size
 
 
 def _ablationcam(model: nn.Module, inputs: Tensor, site: Site, goals: Sequence[Score], batch_size: int) -> FloatArray:
-    """Desai and Ramaswamy, Ablation-CAM, WACV 2020: each channel's weight is the fall of the score without it.
+    """Desai and Ramaswamy, Ablation-CAM, WACV 2020: each channel's weight is how far the score falls without it.
 
-    Not by the library's class, which replaces the layer in the model, sets channels to -1e7 where activations can be
-    negative, and divides by the score, which turns the map's sign where the score is negative.
+    The library's class is not used: it replaces the layer in the model, sets channels to -1e7 where activations can be
+    negative, and divides by the score, which flips the map's sign if the score is negative.
     """
     with torch.no_grad():
         return np.stack([_ablated(model, *one, site, batch_size) for one in zip(inputs.split(1), goals, strict=True)])
@@ -92,7 +92,7 @@ def _ablated(model: nn.Module, image: Tensor, goal: Score, site: Site, batch_siz
 def _fullgrad(model: nn.Module, inputs: Tensor, _site: Site, goals: Sequence[Score], _batch_size: int) -> FloatArray:
     """Srinivas and Fleuret, FullGrad, NeurIPS 2019: the gradients of the input and of every bias, on the input's grid.
 
-    The library scales the map of each channel to [0, 1] before it sums them, so that the values count channels.
+    The library scales each channel's map to [0, 1] before it sums them, so the values count channels.
     """
     layers = _biased(model)
     leaf = inputs.detach().clone().requires_grad_()
@@ -102,7 +102,7 @@ def _fullgrad(model: nn.Module, inputs: Tensor, _site: Site, goals: Sequence[Sco
         gradient = torch.autograd.grad(total, leaf, allow_unused=True)[0] if total.requires_grad else None
     if gradient is None:
         raise HeatmapError(
-            "the score does not depend on the input by any gradient, which fullgrad needs; look for no_grad, detach, "
+            "the score has no gradient with respect to the input, and fullgrad needs one; look for no_grad, detach, "
             "argmax or .item() in the model and the target"
         )
     cam = constructed("FullGrad")
@@ -114,26 +114,26 @@ def _fullgrad(model: nn.Module, inputs: Tensor, _site: Site, goals: Sequence[Sco
 
 
 def _biased(model: nn.Module) -> list[nn.Module]:
-    """The layers whose biases FullGrad counts. Raises HeatmapError if there are others on the way."""
+    """The layers whose biases FullGrad counts. Raises HeatmapError if other layers have biases."""
     layers: list[nn.Module] = []
     for name, module in model.named_modules():
         if isinstance(getattr(module, "bias", None), Tensor) and not isinstance(module, nn.Linear):
-            # A subclass may do more than normalise, such as timm's, which hold the activation function too.
+            # A subclass may do more than normalise; timm's include the activation function.
             plain = type(module) is nn.BatchNorm2d and module.running_mean is not None
             if not plain and not isinstance(module, nn.Conv2d):
                 raise HeatmapError(
-                    f"fullgrad counts the biases of Conv2d and BatchNorm2d, and the model has others: {name} is a "
-                    f"{type(module).__name__}. Its map would leave them out; use another method"
+                    f"fullgrad counts the biases of Conv2d and BatchNorm2d, but the model has others: {name} is a "
+                    f"{type(module).__name__}. The map would leave them out; use another method"
                 )
             layers.append(module)
     if not layers:
-        raise HeatmapError("fullgrad counts the biases of Conv2d and BatchNorm2d, and the model has none; use hirescam")
+        raise HeatmapError("fullgrad counts the biases of Conv2d and BatchNorm2d, but the model has none; use hirescam")
     return layers
 
 
 @contextmanager
 def _gradients_of(layers: Sequence[nn.Module]) -> Iterator[list[tuple[nn.Module, Tensor]]]:
-    """Filled in the backward pass: each layer, once per call, with the gradient of its output."""
+    """A list that the backward pass fills: each layer, once per call, with the gradient of its output."""
     found: list[tuple[nn.Module, Tensor]] = []
 
     def watch(module: nn.Module, _inputs: Any, output: Tensor) -> None:
@@ -148,7 +148,7 @@ def _gradients_of(layers: Sequence[nn.Module]) -> Iterator[list[tuple[nn.Module,
 
 @contextmanager
 def _standing_in(model: nn.Module, site: Site, tensor: Tensor) -> Iterator[None]:
-    """Inside, this tensor is what the model finds at the site in its one forward pass."""
+    """A `with` block in which one forward pass finds this tensor at the site."""
     calls = 0
 
     def put(_module: nn.Module, _inputs: Any, output: Any) -> Any:

@@ -1,6 +1,6 @@
-"""How a model's output is read: which tensor of it holds the scores, in which unit, and whether its classes compete.
+"""How to read a model's output: which tensor holds the scores, in which unit, and whether the classes compete.
 
-It is measured once, on the first image and on noise. What the measurement leaves open is asked for.
+Measured once, on the first image and on noise. What the measurement cannot decide, the user is asked for.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from pytest_gradcam.state.guard import forward
 from pytest_gradcam.state.undo import undoing
 from pytest_gradcam.targets import ClassNames
 
-_LOUD = 1e3  # standard deviations of noise: no score that grows with its input stays in [0, 1]
-_SATURATED = 1e-6  # as close to 1 a probability in float32 has no logit, and one in half precision long before
-_ALIKE = 1e-4  # how far sums and norms may be from 1
+_LOUD = 1e3  # standard deviations of noise: a score that grows with its input leaves [0, 1]
+_SATURATED = 1e-6  # this close to 1, a float32 probability has no logit; in half precision much earlier
+_ALIKE = 1e-4  # how far a sum or norm may be from 1
 _WAYS = "set gradcam_output (output= of an Explainer) to logits or probabilities, or let the model return logits"
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What the user says of the output; `key` is where the scores lie in it. Raises HeatmapError for unknown words."""
+    """What the user says about the output; `key` is where the scores are. Raises HeatmapError for unknown words."""
 
     output: str = "auto"
     key: Key | None = None
@@ -46,10 +46,10 @@ class Asked:
 
 @dataclass(frozen=True)
 class OutputKind:
-    """How the scores are read. `unit` is "logits", "softmax" or "sigmoid"; `activation` what is passed by on the way.
+    """How to read the scores. `unit` is "logits", "softmax" or "sigmoid"; `activation` is bypassed to get logits.
 
-    `multi` says that the classes do not compete: each is found where its own logit is above 0; `binary` that the model has
-    one score for two classes; `told` that the user said so, and no output is held against it.
+    `multi`: the classes do not compete, and each is predicted if its own logit is above 0. `binary`: the model has one
+    score for two classes. `told`: the user said that these are logits, so outputs are not checked against it.
     """
 
     path: Path = ()
@@ -60,10 +60,10 @@ class OutputKind:
     told: bool = False
 
     def logits(self, output: Any, count: int) -> Tensor:
-        """The logits (N, classes, ...) in the output for N images.
+        """The logits (N, classes, ...) of the output for N images; one score z gives -z and z for the classes 0 and 1.
 
-        Of one score z the classes 0 and 1 have the logits -z and z. Raises HeatmapError where the scores are not what
-        they were measured to be, and for probabilities that have no finite logit.
+        Raises HeatmapError if the scores are not of the kind that was measured, and for probabilities without a finite
+        logit.
         """
         scores = _batched(at(output, self.path), count)
         if scores is None:
@@ -73,7 +73,7 @@ class OutputKind:
         return torch.cat([-scores, scores], 1) if self.binary else scores
 
     def probability(self, row: Tensor, index: int) -> float:
-        """That of a class, from the logits (classes,)."""
+        """The probability of a class, from the logits (classes,)."""
         row = row.double()
         return float(torch.sigmoid(row[index]) if self.multi or self.binary else torch.softmax(row, 0)[index])
 
@@ -82,7 +82,7 @@ class OutputKind:
         return "multi" if self.multi else "single"
 
     def __str__(self) -> str:
-        """What was found out, for a record; empty for a bare tensor of logits whose classes compete."""
+        """The findings, for a record; empty for a bare tensor of logits whose classes compete."""
         where = f"scores at {shown(self.path)}" if self.path else ""
         return "; ".join(part for part in (where, self._unit(), "multi-label" if self.multi else "") if part)
 
@@ -116,7 +116,7 @@ class OutputKind:
 
 @dataclass
 class OutputReader:
-    """Reads the outputs of one model, and of copies of it; `names` are held against the number of its scores."""
+    """Reads the outputs of one model and its copies; `names` must fit the number of scores."""
 
     asked: Asked
     names: ClassNames
@@ -124,10 +124,10 @@ class OutputReader:
     _kinds: dict[Any, tuple[OutputKind, int]] = field(default_factory=dict)
 
     def reading(self, model: nn.Module, inputs: Tensor, *, dense: bool = False) -> undoing[OutputKind]:
-        """A `with` block: inside, the model returns logits (N, classes), or (N, classes, H, W) if it is dense.
+        """A `with` block in which the model returns logits (N, classes), or (N, classes, H, W) if it is dense.
 
-        `inputs` are (B, C, H, W). The caller holds the guard. Raises HeatmapError where it cannot be told how the output is
-        read.
+        `inputs` are (B, C, H, W). The caller holds the guard. Raises HeatmapError if it is unclear how to read the
+        output.
         """
         return undoing(partial(self._begin, model, inputs, dense))
 
@@ -144,20 +144,22 @@ class OutputReader:
 
 
 def not_scores(output: Any, count: int, *, dense: bool = False) -> HeatmapError:
-    """The error for an output in which no scores can be told."""
+    """The error for an output without recognisable scores."""
     found = f"the model returns {describe(output)} for {'one image' if count == 1 else f'{count} images'}; expected "
     if dense:
-        return HeatmapError(f"{found}logits (N, classes, H, W), since a Region is of a segmenter; check the target")
+        return HeatmapError(f"{found}logits (N, classes, H, W), since a Region needs a segmenter; check the target")
     return HeatmapError(
-        f"{found}class scores, a tensor (N, classes). Pass a callable as target: it gets this output and returns the score to "
+        f"{found}class scores, a tensor (N, classes). Pass a callable as target: it takes this output and returns the score to "
         "explain"
     )
 
 
 def _established(model: nn.Module, image: Tensor, asked: Asked, dense: bool) -> tuple[OutputKind, int]:
-    """How the output is read, measured, and the number of classes."""
+    """How to read the output, as measured, and the number of classes."""
     if getattr(model, "num_classes", None) == 0:
-        raise HeatmapError("the model has no classifier (its num_classes is 0), so it gives an embedding and no scores")
+        raise HeatmapError(
+            "the model has no classifier (its num_classes is 0), so it returns an embedding instead of scores"
+        )
     with inside(Watched()) as watched, torch.no_grad():
         output = forward(model, image)
     path = scores_at(output, lambda tensor: _fits(tensor, dense), asked.key)
@@ -173,20 +175,20 @@ def _established(model: nn.Module, image: Tensor, asked: Asked, dense: bool) -> 
 
 
 def _is_multi(task: str, unit: str, model: nn.Module) -> bool:
-    """Whether the classes do not compete. Without evidence they do."""
+    """Whether an image may have several classes; no, unless something says so."""
     if task == "multi" and unit == "softmax":
         raise HeatmapError(
             "task='multi' contradicts the model, whose scores add up to 1 over the classes (softmax); expected single. Check "
-            "gradcam_task, and gradcam_output_key"
+            "gradcam_task and gradcam_output_key"
         )
     if task != "auto":
         return task == "multi"
-    problem = getattr(getattr(model, "config", None), "problem_type", None)  # as Hugging Face's models say it
+    problem = getattr(getattr(model, "config", None), "problem_type", None)  # set by Hugging Face's models
     return unit == "sigmoid" or problem == "multi_label_classification"
 
 
 class _Measured:
-    """The scores (1, classes, ...) of the first image, those of noise, and the activation that they come from."""
+    """The scores (1, classes, ...) of the first image and of noise, and the activation that returned them."""
 
     def __init__(self, model: nn.Module, path: Path, image: Tensor, scores: Tensor, watched: Watched | None) -> None:
         self._model, self._path = model, path
@@ -199,7 +201,7 @@ class _Measured:
         self.activation = self._found if self._found is not None and self._confirms(image, self._found) else None
 
     def unit(self, asked: str) -> str:
-        """Raises HeatmapError where it cannot be told, or is not what was asked for."""
+        """The unit. Raises HeatmapError if it is unclear, or differs from what the user said."""
         inside = all(_inside(one) for one in self._samples)
         if self._found is not None and self._found.kind == "softmax":
             self._check_softmax()
@@ -216,13 +218,13 @@ class _Measured:
         return "logits"
 
     def _refuse_bounded(self, inside: bool) -> None:
-        """Raises HeatmapError for scores that stay where probabilities, or their logarithms, are, whatever the input."""
+        """Raises HeatmapError for scores that stay in the range of probabilities, or of their logarithms, for any input."""
         if self._linear:
             return
         if inside and all(map(_inside, self._sampled(_LOUD, -_LOUD))):
             raise HeatmapError(
                 f"all scores lie in [0, 1], here from {self._least:.3g} to {self._most:.3g}, and do not add up to 1: they may be "
-                f"sigmoid probabilities, or logits that are small; {_WAYS}"
+                f"sigmoid probabilities, or small logits; {_WAYS}"
             )
         below = all(_logs_of_some(one, self._dtype) for one in self._samples)
         if below and all(_logs_of_some(one, self._dtype) for one in self._sampled(_LOUD, -_LOUD)):
@@ -235,38 +237,38 @@ class _Measured:
         if not all(_sums_to_one(one, self._dtype) for one in self._samples):
             raise HeatmapError(
                 f"the model ends in a softmax, but its scores (shape {tuple(self._own.shape)}) do not add up to 1 over the "
-                "classes; expected softmax over axis 1 and two classes or more. Check its dim"
+                "classes; expected a softmax over axis 1 of at least two classes. Check its dim"
             )
 
     def _probabilities(self, inside: bool) -> str:
         if not inside:
             raise HeatmapError(
                 f"output='probabilities', but the model returned scores from {self._least:.3g} to {self._most:.3g}; expected "
-                "[0, 1]. Check gradcam_output, and gradcam_output_key"
+                "[0, 1]. Check gradcam_output and gradcam_output_key"
             )
         return "softmax" if all(_sums_to_one(one, self._dtype) for one in self._samples) else "sigmoid"
 
     def _refuse_constant_sums(self) -> None:
-        """Raises HeatmapError for percentages and embeddings, by what all samples have in common."""
+        """Raises HeatmapError for percentages and embeddings: all samples have the same sum or norm."""
         if len(self._samples) < 2 or self._own.shape[1] < 2 or torch.equal(*self._samples[:2]):
             return
         sums, norms = (torch.cat([f(one).flatten() for one in self._samples]) for f in (_sums, _norms))
         if all(bool((one >= 0).all()) for one in self._samples) and _constant(sums):
             raise HeatmapError(
-                f"the scores are not negative and add up to {float(sums[0]):.4g} for every input, as percentages do; expected "
+                f"the scores are never negative and add up to {float(sums[0]):.4g} for every input, like percentages; expected "
                 "logits, or probabilities that add up to 1. Let the model return one of these, or set gradcam_output = logits"
             )
         if self._own.ndim == 2 and _constant(norms) and abs(float(norms[0]) - 1) < _ALIKE:
             raise HeatmapError(
-                f"the model returns a vector of length 1 with {self._own.shape[1]} values for every input: an embedding, and no "
-                "list of scores. Pass a callable as target, or set gradcam_output = logits if they are scores"
+                f"the model returns a vector of norm 1 with {self._own.shape[1]} values for every input: an embedding, not "
+                "scores. Pass a callable as target, or set gradcam_output = logits if they are scores"
             )
 
     def _sampled(self, *scales: float) -> list[Tensor]:
-        """The scores of noise of these standard deviations, as far as the model takes it and gives finite ones."""
+        """The scores for noise of each of these scales, if the model accepts it and they are finite."""
         found = []
         for scale in scales:
-            with suppress(Exception), torch.no_grad():  # a model may refuse what is no picture in its own way
+            with suppress(Exception), torch.no_grad():  # a model may reject noise with any exception
                 scores = _batched(at(forward(self._model, scale * self._noise), self._path), 1)
                 if scores is not None and scores.isfinite().all() and scores.shape == self._own.shape:
                     found.append(_wide(scores))
@@ -289,7 +291,7 @@ class _Measured:
 
 
 def _fits(tensor: Tensor, dense: bool) -> bool:
-    """Whether the tensor may hold the scores of one image, in a container of others."""
+    """Whether one of several tensors may be the scores of one image."""
     shape = tuple(tensor.shape)
     if not tensor.is_floating_point() or 0 in shape or shape[:1] != (1,):
         return False
@@ -297,7 +299,7 @@ def _fits(tensor: Tensor, dense: bool) -> bool:
 
 
 def _batched(scores: Any, count: int) -> Tensor | None:
-    """The scores (N, classes, ...) of N images: one each may lack the second axis, and those of one image the first."""
+    """The scores (N, classes, ...) of N images; None if the shape fits neither this nor (N,), nor (classes,) for N = 1."""
     if not isinstance(scores, Tensor) or not scores.is_floating_point():
         return None
     if scores.ndim == 1 and len(scores) == count:
@@ -316,7 +318,7 @@ def _inside(scores: Tensor) -> bool:
 
 
 def _logs_of_some(scores: Tensor, dtype: torch.dtype) -> bool:
-    """Whether the scores may be logarithms of probabilities that do not add up to 1: those that do are logits as well."""
+    """Whether these may be logarithms of probabilities that do not add up to 1; those that do are also logits."""
     return not bool((scores > 0).any()) and not _sums_to_one(scores.exp(), dtype)
 
 
@@ -334,15 +336,15 @@ def _constant(values: Tensor) -> bool:
 
 
 def _sums_to_one(scores: Tensor, dtype: torch.dtype) -> bool:
-    """Whether rows of probabilities of this type add up to 1 over two classes or more."""
+    """Whether the rows are probabilities of at least two classes that add up to 1, as closely as their dtype allows."""
     near = max(_ALIKE, 8 * torch.finfo(dtype).eps)
     return scores.shape[1] > 1 and _inside(scores) and bool(((scores.sum(1) - 1).abs() < near).all())
 
 
 def _check_probabilities(scores: Tensor, dtype: torch.dtype, *, adds_up: bool) -> None:
-    """Raises HeatmapError for what is no probability any more, and for what has no finite logit."""
+    """Raises HeatmapError for scores that are not probabilities any more, and for those without a finite logit."""
     if not scores.isfinite().all():
-        return  # said further on, with the place where it began
+        return  # reported later, with the first module that returned it
     if not _inside(scores) or (adds_up and not _sums_to_one(scores, dtype)):
         raise HeatmapError(
             f"the model returned probabilities before and now scores from {float(scores.min()):.3g} to "
@@ -350,6 +352,6 @@ def _check_probabilities(scores: Tensor, dtype: torch.dtype, *, adds_up: bool) -
         )
     if float(scores.max()) > 1 - _SATURATED or float(scores.min()) < torch.finfo(dtype).tiny:
         raise HeatmapError(
-            f"the probabilities are saturated, from {float(scores.min()):.9g} to {float(scores.max()):.9g}, so that they have no "
+            f"the probabilities are saturated, from {float(scores.min()):.9g} to {float(scores.max()):.9g}, so they have no "
             "finite logit and no gradient; let the model return its logits"
         )

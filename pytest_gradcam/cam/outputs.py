@@ -1,4 +1,4 @@
-"""What a model's output says of one target: its score, its place among the classes, its gradient's seed."""
+"""Targets and outputs: a target's score in a model's output, its rank among the classes, its gradient's seed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Goal:
     function: Callable[[Any], Tensor] | None = None
 
     def score(self, output: Any) -> Tensor:
-        """The scalar to explain, from the model's output for one image. Raises HeatmapError if it is none."""
+        """The scalar to explain, from the model's output for one image. Raises HeatmapError if it is not a scalar."""
         if self.function is not None:
             return _scalar(self.function, self.function(output))
         row = class_row(output)
@@ -32,17 +32,17 @@ class Goal:
         return score if self.against is None else score - row[index_within(self.against, len(row))]
 
     def index_in(self, row: Tensor) -> int:
-        """The class explained, in its scores (classes,). Raises HeatmapError if there is none of this index."""
+        """The explained class's index in the scores (classes,). Raises HeatmapError if it is out of range."""
         return int(row.argmax()) if self.index is None else index_within(self.index, len(row))
 
     def settled(self, output: Any) -> Goal:
-        """The same goal with its class fixed, where it was the predicted one."""
+        """This goal, with the predicted class fixed if that is what it explains."""
         if self.function is not None or self.index is not None:
             return self
         return Goal(int(class_row(output).argmax()))
 
     def subject(self, output: Any, score: Tensor, names: ClassNames, kind: OutputKind) -> Subject:
-        """What the heatmap of this score explains, in numbers and names."""
+        """The record of what is explained: class, score, probability, rank and prediction."""
         if self.function is not None:
             name = getattr(self.function, "__name__", type(self.function).__name__)
             return Subject(target=name, score=float(score.detach()))
@@ -66,7 +66,7 @@ class Goal:
 
 
 def resolve(target: Target, names: ClassNames) -> Goal:
-    """Raises HeatmapError for a name that no class has and for what is no target."""
+    """The target as a goal. Raises HeatmapError for an unknown class name and for anything that is not a target."""
     if target is None:
         return Goal()
     if isinstance(target, Contrast):
@@ -77,7 +77,7 @@ def resolve(target: Target, names: ClassNames) -> Goal:
 
 
 def per_image(output: Any, index: int, count: int) -> Any:
-    """The model's output for one image of a batch: every tensor in it whose first axis is the batch, at `index`."""
+    """The output for one image of a batch: each tensor whose first axis is the batch is indexed."""
     if isinstance(output, Tensor):
         return output[index] if output.ndim and output.shape[0] == count else output
     if isinstance(output, Mapping):
@@ -95,16 +95,16 @@ def per_image(output: Any, index: int, count: int) -> Any:
 
 
 def class_row(output: Any) -> Tensor:
-    """The class scores (classes,) of one image. Raises HeatmapError if it is anything else."""
+    """The output if it is the class scores (classes,) of one image. Raises HeatmapError if it is not."""
     if isinstance(output, Tensor) and output.ndim == 1 and output.numel():
         return output
     raise not_scores(output, 1)
 
 
 def class_seeds(goals: Sequence[Goal], output: Any) -> Tensor | None:
-    """The weights (n, classes) by which each goal's score is a sum of an output (B, classes): ones and minus ones.
+    """The weights (n, classes), 1 or -1, that make each goal's score a sum over an output (B, classes).
 
-    Of one goal for each image, or all of one image. None for callables and for other outputs.
+    Either one goal per image, or all goals of one image. None for callables and for other outputs.
     """
     if not isinstance(output, Tensor) or output.ndim != 2 or any(goal.function for goal in goals):
         return None

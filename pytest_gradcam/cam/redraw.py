@@ -1,4 +1,4 @@
-"""A copy of a model whose weights are redrawn: every parameter tensor takes its own values in random order."""
+"""Redraws the weights of a copy of a model: the values of each parameter tensor are shuffled."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from pytest_gradcam.state.forward_only import require_insides
 from pytest_gradcam.state.guard import forward
 from pytest_gradcam.state.surroundings import eager, random_states_kept, without_gradients
 
-_STEPS = 50  # of a power iteration: by then a spectral norm is known to a percent
-_CHANGED = 4.0  # times larger or smaller than before: the weights are not those of the same layer in random order
+_STEPS = 50  # of a power iteration, which give a spectral norm to within a percent
+_CHANGED = 4.0  # times larger or smaller than before: more than shuffling does
 _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 
 def redrawn(original: nn.Module, model: nn.Module, inputs: Tensor, seed: int, stages: int) -> Iterator[None]:
-    """The copy `model`, redrawn from the output down: after each of at most so many stages it gives way.
+    """Redraws the copy `model` in at most `stages` stages, from the output down, and yields after each.
 
-    It begins with the weights of the original. Batch statistics follow from `inputs` (B, C, H, W).
+    It starts from the original's weights. Batch statistics are taken from `inputs` (B, C, H, W).
     """
     model.load_state_dict(original.state_dict())
     generator, done = torch.Generator().manual_seed(seed), list[nn.Module]()
@@ -40,29 +40,29 @@ def redrawn(original: nn.Module, model: nn.Module, inputs: Tensor, seed: int, st
 
 
 def copied(network: nn.Module) -> nn.Module:
-    """A copy in eval mode that shares no memory with the model. Raises HeatmapError if there is none."""
+    """A copy in eval mode that shares no memory with the model. Raises HeatmapError if it cannot be made."""
     require_insides(network, "redrawing its weights")
     try:
         with random_states_kept():
             model = deepcopy(network)
     except torch.OutOfMemoryError:
         raise
-    except Exception as error:  # whatever a model holds may refuse to be copied in its own way
+    except Exception as error:  # a model may contain anything, and fail to copy in any way
         raise HeatmapError(
             f"the model cannot be copied ({type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}); "
-            "let copy.deepcopy(model) work, for this check redraws the weights of a copy"
+            "make copy.deepcopy(model) work, since this check redraws the weights of a copy"
         ) from error
     own = {parameter.data_ptr() for parameter in network.parameters() if parameter.numel()}
     if any(parameter.data_ptr() in own for parameter in model.parameters() if parameter.numel()):
         raise HeatmapError(
-            "the model's copy shares its weights, and this check would redraw the model's own; "
-            "let copy.deepcopy(model) copy the weights"
+            "the model's copy shares its weights, so this check would redraw the model's own; "
+            "make copy.deepcopy(model) copy the weights"
         )
     return model.eval()
 
 
 def redraw(modules: Sequence[nn.Module], generator: torch.Generator) -> None:
-    """Every parameter tensor of the modules takes its own values in random order, so that its scale stays."""
+    """Shuffles the values of each of the modules' parameter tensors, which keeps their scale."""
     with without_gradients():
         scales = [(name, effective, _scale(effective())) for name, effective in _parametrised(modules)]
         for parameter in (parameter for module in modules for parameter in module.parameters(recurse=False)):
@@ -76,7 +76,7 @@ def redraw(modules: Sequence[nn.Module], generator: torch.Generator) -> None:
 
 
 def _parametrised(modules: Sequence[nn.Module]) -> list[tuple[str, Callable[[], Tensor]]]:
-    """The effective weights that the model computes from the parameters of these modules, each with a name."""
+    """The effective weights that the model computes from these modules' parameters, each with a name."""
     found: list[tuple[str, Callable[[], Tensor]]] = []
     for module in modules:
         if isinstance(module, parametrize.ParametrizationList):
@@ -87,7 +87,7 @@ def _parametrised(modules: Sequence[nn.Module]) -> list[tuple[str, Callable[[], 
 
 
 def _weight_hooks(module: nn.Module) -> list[Any]:
-    """The hooks that older parametrisations of PyTorch compute a weight with before each forward pass."""
+    """The hooks with which PyTorch's older parametrisations compute a weight before each forward pass."""
     return [hook for hook in module._forward_pre_hooks.values() if isinstance(hook, (SpectralNorm, WeightNorm))]
 
 
@@ -98,7 +98,7 @@ def _computed(hook: Any, module: nn.Module) -> Tensor:
 
 
 def _estimate_anew(module: nn.Module) -> None:
-    """In training, a spectral norm is estimated in steps: those of the redrawn weights are taken here."""
+    """Training estimates a spectral norm step by step; this takes the steps for the redrawn weights."""
     spectral = [hook for hook in _weight_hooks(module) if isinstance(hook, SpectralNorm)]
     for _ in range(_STEPS):
         for hook in spectral:
@@ -116,15 +116,15 @@ def _scale(weight: Tensor) -> float:
 def _check_scale(name: str, before: float, after: float) -> None:
     if not before / _CHANGED <= after <= before * _CHANGED:
         raise HeatmapError(
-            f"a weight that is parametrised by {name} has the norm {after:.3g} after redrawing, and had {before:.3g}; expected "
-            "a scale that redrawing keeps. Remove the parametrisation with torch.nn.utils.parametrize.remove_parametrizations"
+            f"redrawing changed the norm of a weight parametrised by {name} from {before:.3g} to {after:.3g}; expected it to "
+            "stay about the same. Remove the parametrisation with torch.nn.utils.parametrize.remove_parametrizations"
         )
 
 
 def parts(model: nn.Module, stages: int) -> list[list[nn.Module]]:
-    """The modules with parameters of their own in at most so many parts, from the output's end.
+    """The modules that have parameters, in at most `stages` parts, from the output down.
 
-    Each part has a parameter with different values. Raises HeatmapError if none has.
+    Each part has a parameter whose values differ. Raises HeatmapError if no parameter has.
     """
     groups: list[list[nn.Module]] = []
     for module in reversed([one for one in model.modules() if any(True for _ in one.parameters(recurse=False))]):
@@ -132,9 +132,11 @@ def parts(model: nn.Module, stages: int) -> list[list[nn.Module]]:
             groups.append([])
         groups[-1].append(module)
     if not groups:
-        raise HeatmapError("the model has no parameters, so nothing can depend on them; check which model is explained")
+        raise HeatmapError(
+            "the model has no parameters, so no heatmap can depend on them; check which model is explained"
+        )
     if not any(map(_varies, groups)):
-        raise HeatmapError("the weights have one value each, so redrawing them changes nothing; train the model first")
+        raise HeatmapError("each weight tensor is constant, so redrawing changes nothing; train the model first")
     cuts = np.linspace(0, len(groups), min(stages, len(groups)) + 1).round().astype(int)
     return [[module for group in groups[start:end] for module in group] for start, end in pairwise(cuts)]
 
@@ -145,7 +147,7 @@ def _varies(modules: Sequence[nn.Module]) -> bool:
 
 
 def _recalibrate(model: nn.Module, redrawn: Sequence[nn.Module], inputs: Tensor) -> None:
-    """Batch statistics of redrawn layers are those of what they now see; the old ones would blow up or kill channels."""
+    """Takes the batch statistics of redrawn layers anew; the old ones would blow up or silence channels."""
     norms = [one for one in redrawn if isinstance(one, _BATCH_NORMS) and one.running_mean is not None]
     if not norms:
         return

@@ -22,6 +22,7 @@ _SHOWN = 0.5  # the share of them that show the image: as in the paper
 _FINER = 2  # the map's cells a cell of the masks, which are shifted by any number of pixels
 _RESAMPLED = 100  # maps of masks drawn anew from those that were made (bootstrap)
 _SEED = 0
+_DRAWN = 32  # masks at a time
 FEWEST_MASKS = 50  # fewer say nothing of their own error
 
 
@@ -63,7 +64,9 @@ def _masks(shape: tuple[int, int], count: int) -> Iterator[Tensor]:
     grid = cells(shape, _CELLS)
     sides = [-(-length // number) for length, number in zip(shape, grid, strict=True)]
     large = tuple((number + 1) * side for number, side in zip(grid, sides, strict=True))
-    for _ in range(count):
-        shown = (torch.rand((1, 1, *(number + 1 for number in grid)), generator=generator) < _SHOWN).float()
-        down, across = (int(torch.randint(side, (), generator=generator)) for side in sides)
-        yield interpolate(shown, large, mode="bilinear")[0, 0, down : down + shape[0], across : across + shape[1]]
+    for first in range(0, count, _DRAWN):
+        many = min(_DRAWN, count - first)
+        shown = (torch.rand((many, 1, *(number + 1 for number in grid)), generator=generator) < _SHOWN).float()
+        downs, acrosses = (torch.randint(side, (many,), generator=generator).tolist() for side in sides)
+        for mask, down, across in zip(interpolate(shown, large, mode="bilinear")[:, 0], downs, acrosses, strict=True):
+            yield mask[down : down + shape[0], across : across + shape[1]]

@@ -1,4 +1,4 @@
-"""Why a segmenter sees a class in a region: the evidence for its logit there, read where that says more than the logit."""
+"""Why a segmenter sees a class in a region: the evidence for its logit there, from a layer that says more than the logit."""
 
 from __future__ import annotations
 
@@ -12,52 +12,50 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pytest_gradcam.cam.dense import Dense, Leaves, check_input, not_finite
+from pytest_gradcam.cam.dense import ClassToFind, Dense, Leaves, check_input, not_finite
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.state.guard import forward
 from pytest_gradcam.targets import Region
 
-_THE_LOGIT = 0.95  # a map that correlates more than this with the class's logit says nothing that the logit does not
+_THE_LOGIT = 0.95  # a map that correlates more than this with the class's logit adds nothing to it
 _LISTED = 5  # classes in an error
 
 
 def explain_region(
     model: nn.Module,
     inputs: Tensor,
-    target: Region,
-    label_index: int,
+    region: Region,
+    wanted: ClassToFind,
     *,
-    multi: bool = False,
     layer: str | None = None,
-    name_of: Callable[[int], str] = str,
 ) -> Dense:
     """The evidence for a class's logit, summed over the mask, or without one over the pixels predicted as that class.
 
-    `inputs` is a float tensor (C, H, W) that is ready for the model, which returns logits (1, classes, h, w); the target's
-    mask is bool (H, W), `label_index` its label as an index; `multi` says that a class is predicted wherever its own logit
-    is above 0; `layer` is the dotted name of a module to read; `name_of` names classes in errors. The
-    map is gradient times activation at what the backbone returns, or, as long as the map is nothing but the class's
-    logit (|r| > 0.95), at an earlier part of the backbone. It keeps the place of the region, which Grad-CAM's average
-    does not. The caller holds the guard. Raises HeatmapError if there is no such class, if the region has no pixel,
-    and where the logits or their gradient cannot be used.
+    `inputs` is a float tensor (C, H, W) that is ready for the model, which returns logits (1, classes, h, w); the region's
+    mask is bool (H, W), `wanted` the class of its label; `layer` is the dotted name of a module to read. The map is
+    gradient times activation at the backbone's output or, while the map only repeats the class's logit (|r| > 0.95), at
+    an earlier part of the backbone. Unlike Grad-CAM, which averages the gradient, it keeps the region's position. The
+    caller holds the guard. Raises HeatmapError if the class does not exist, if the region is empty, and if the logits
+    or their gradient cannot be used.
     """
     check_input(inputs)
     place = layer or _backbone(model)
     seen = _look(model, inputs, place)
-    label = _within(label_index, seen.logits)
-    region = _pixels(seen.logits, label, target, multi, name_of)
-    best = _read(seen, label, region)
+    assert wanted.index is not None, "a Region has a label"
+    label = _within(wanted.index, seen.logits)
+    pixels = _pixels(seen.logits, label, region, wanted)
+    best = _read(seen, label, pixels)
     for name in () if layer else _earlier(model, place):
         if best.likeness <= _THE_LOGIT:
             break
-        with suppress(HeatmapError):  # what cannot be read is passed over
-            best = min(best, _read(_look(model, inputs, name), label, region), key=lambda reading: reading.likeness)
+        with suppress(HeatmapError):  # layers that cannot be read are skipped
+            best = min(best, _read(_look(model, inputs, name), label, pixels), key=lambda reading: reading.likeness)
     return Dense(best.grid, best.score, label, best.layer)
 
 
 @dataclass(frozen=True)
 class _Seen:
-    """The logits (classes, H, W) for one image, and the leaves that they come from."""
+    """The logits (classes, H, W) for one image, and the leaves they come from."""
 
     logits: Tensor
     leaves: Leaves
@@ -65,7 +63,7 @@ class _Seen:
 
 @dataclass(frozen=True)
 class _Reading:
-    """A map, and how alike it is to the class's logit: the larger |r|, over the image or with all else set to 0."""
+    """A map and its likeness to the class's logit: the larger |r|, over the image or with the rest set to 0."""
 
     grid: NDArray[np.float32]
     layer: str
@@ -81,7 +79,7 @@ def _look(model: nn.Module, inputs: Tensor, name: str) -> _Seen:
 
 
 def _read(seen: _Seen, label: int, region: Tensor) -> _Reading:
-    """The map at the deepest of the leaves that has a gradient."""
+    """The map at the deepest leaf with a gradient."""
     logit = seen.logits[label].float()
     score = logit[region].sum()
     layer, values = list(seen.leaves.maps(score).items())[-1]
@@ -92,27 +90,27 @@ def _read(seen: _Seen, label: int, region: Tensor) -> _Reading:
 
 
 def _correlation(values: Tensor, other: Tensor) -> float:
-    """|r|; 1 where the values are constant, since they say nothing either."""
+    """|r|; 1 for constant values, which say nothing either."""
     a, b = values.double() - values.double().mean(), other.double() - other.double().mean()
     if not a.any():
         return 1.0
     return float((a * b).sum().abs() / (a.norm() * b.norm()).clamp_min(1e-30))
 
 
-def _pixels(logits: Tensor, label: int, target: Region, multi: bool, name_of: Callable[[int], str]) -> Tensor:
+def _pixels(logits: Tensor, label: int, region: Region, wanted: ClassToFind) -> Tensor:
     """The region (H, W) on the logits' device."""
-    size, mask = tuple(logits.shape[1:]), target.mask
+    size, mask = tuple(logits.shape[1:]), region.mask
     if mask is None:
         predicted = logits.argmax(0)
-        found = logits[label] > 0 if multi else predicted == label
+        found = logits[label] > 0 if wanted.multi else predicted == label
         if not found.any():
             raise HeatmapError(
-                f"no pixel is predicted as {target.label!r}; expected some, since the region has no mask. Predicted are "
-                f"{_predicted(predicted, name_of)}. Pass Region({target.label!r}, mask) to explain the logit elsewhere"
+                f"no pixel is predicted as {region.label!r}; expected some, since the region has no mask. Predicted: "
+                f"{_predicted(predicted, wanted.name_of)}. Pass Region({region.label!r}, mask) to explain the logit elsewhere"
             )
         return found
     if mask.shape != size or mask.dtype != np.bool_:
-        raise HeatmapError(f"the region's mask is {mask.dtype} {mask.shape}; expected bool {size}, as the image")
+        raise HeatmapError(f"the region's mask is {mask.dtype} {mask.shape}; expected bool {size}, like the image")
     if not mask.any():
         raise HeatmapError("the region's mask has no pixel; check how it was made")
     return torch.tensor(mask, device=logits.device)

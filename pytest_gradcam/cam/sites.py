@@ -1,4 +1,4 @@
-"""Where in a forward pass a spatial grid can be read, and how: images, channels-last images and token sequences."""
+"""Where and how to read a spatial grid in a forward pass: images, channels-last images and token sequences."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ Path = tuple[int | str, ...]
 Grid = tuple[int, int]
 
 _MOST_PREFIX_TOKENS = 16
-_MOST_PREFIX_TOKENS_UNSEEN = 8  # where no convolution vouches for the grid
+_MOST_PREFIX_TOKENS_UNSEEN = 8  # if no convolution confirms the grid
 
 
 @dataclass(frozen=True)
 class Layout:
     """How the axes of a tensor (B, ...) hold a grid of h x w positions.
 
-    `axes` is "BCHW", "BHWC" or "BNC"; `prefix` counts the class, register or distillation tokens that come before
-    the positions of a BNC layout, and is 0 otherwise.
+    `axes` is "BCHW", "BHWC" or "BNC"; `prefix` is the number of class, register or distillation tokens before the
+    positions of a BNC layout, otherwise 0.
     """
 
     axes: str
@@ -33,7 +33,7 @@ class Layout:
 class Site:
     """A place in a model's forward pass where a spatial grid can be read.
 
-    `name` is the module's dotted name in `model.named_modules()`, never empty; `call` tells which of its calls in one
+    `name` is the module's dotted name in `model.named_modules()`, never empty; `call` the number of its call in a
     forward pass, from 0; `path` is the place in a nested output: () for a bare tensor, (0,), ("x",), ...; `grid` is
     (h, w) for this input size; `layout` and `prefix` as in `Layout`.
     """
@@ -61,7 +61,7 @@ class Site:
 
 
 def tensors_in(output: Any, path: Path = ()) -> Iterator[tuple[Path, Tensor]]:
-    """Every tensor in a nested output of tuples, lists, mappings and dataclasses, with its place."""
+    """Every tensor in a nested output of tuples, lists, mappings and dataclasses, with its path."""
     if isinstance(output, Tensor):
         yield path, output
         return
@@ -79,10 +79,10 @@ def _parts(output: Any) -> Iterator[tuple[int | str, Any]]:
 
 
 def read_layout(shape: Sequence[int], size: Grid, convolved: Collection[Grid], *, tie: str = "BCHW") -> Layout | None:
-    """How a tensor of this shape holds a grid over an input of `size` (H, W), or None if it holds none.
+    """How a tensor of this shape holds a grid over an input of `size` (H, W); None if it does not hold one.
 
-    `convolved` are the grids that convolutions have shown for this input; they tell which token counts are grids.
-    `tie` are the axes where BCHW and BHWC fit equally well.
+    `convolved` are the grids that convolutions returned for this input; they show which token counts are grids.
+    `tie` are the axes to assume if BCHW and BHWC fit equally well.
     """
     if len(shape) == 4 and shape[0] == 1:
         return _read_image(shape, size, convolved, tie)
@@ -92,7 +92,7 @@ def read_layout(shape: Sequence[int], size: Grid, convolved: Collection[Grid], *
 
 
 def like_input(grid: Grid, size: Grid) -> bool:
-    """Whether a grid has the input's aspect, up to the rounding of strides and of convolutions without padding."""
+    """Whether a grid has the input's aspect ratio, up to the rounding of strides and unpadded convolutions."""
     (h, w), (height, width) = grid, size
     if min(grid) < 2 or h > height or w > width:
         return False
@@ -127,11 +127,11 @@ def _read_tokens(shape: Sequence[int], size: Grid, convolved: Collection[Grid]) 
 
 
 def _token_grids(count: int, size: Grid, convolved: Collection[Grid]) -> Iterator[Grid]:
-    """The grids that `count` tokens can be: of the convolutions and, where tokens are pooled later, their halves."""
+    """The grids that `count` tokens may form: those of the convolutions and, since tokens may be pooled, their halves."""
     if convolved:
         yield from sorted(grid for grid in _halved(convolved) if grid[0] * grid[1] == count)
         return
-    # Patches cut without a convolution are whole: h:w is exactly H:W.
+    # Patches cut without a convolution divide the input evenly: h:w is exactly H:W.
     for h in range(2, size[0] + 1):
         w, rest = divmod(h * size[1], size[0])
         if not rest and h * w == count:
@@ -139,7 +139,7 @@ def _token_grids(count: int, size: Grid, convolved: Collection[Grid]) -> Iterato
 
 
 def _halved(grids: Collection[Grid]) -> set[Grid]:
-    """The grids, their halves, rounded down and up, the halves of these, and so on."""
+    """The grids and their repeated halves, rounded down and up."""
     found: set[Grid] = set()
     new = set(grids)
     while new:

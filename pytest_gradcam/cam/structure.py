@@ -1,4 +1,4 @@
-"""A model's structure: what its target layer is chosen by, and what a cached heatmap hangs on besides the weights."""
+"""A model's structure: the key of its chosen layer, and of a cached heatmap besides the weights."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def anatomy(model: nn.Module) -> Hashable:
 def configuration(model: nn.Module) -> str | None:
     """A digest of classes, their source files, attributes and numbers of hooks, the same in every process.
 
-    Attributes count by value if they are plain, or are tensors or arrays, or lists and dicts of these; others by their
-    class. Parameters and buffers do not count. None if a class has no source file, as one made by `exec`.
+    Plain values, tensors, arrays, and lists and dicts of these count by value, other attributes by their class.
+    Parameters and buffers do not count. None if a class has no source file, such as one made by `exec`.
     """
     code = [_code(kind) for kind in dict.fromkeys(type(module) for module in model.modules())]
     if None in code:
@@ -56,7 +56,7 @@ def _attributes(module: nn.Module) -> list[tuple[str, Any]]:
 
 
 def _said(value: Any, depth: int = _DEPTH) -> Any:
-    """The value as far as it can be told by something with a repr that is the same for the same value."""
+    """The value as something whose repr is the same whenever the value is."""
     if isinstance(value, Tensor):
         return remembered_digest(value)
     if isinstance(value, np.ndarray) and not value.dtype.hasobject:
@@ -69,7 +69,7 @@ def _said(value: Any, depth: int = _DEPTH) -> Any:
 
 
 def _code(kind: type) -> tuple[str | None, ...] | None:
-    """The digests of the files of a module's class and of the modules that it derives from; None without a file."""
+    """Digests of the source files of a module's class and its bases; None if one has no file."""
     parents = kind.__mro__[: kind.__mro__.index(nn.Module)]
     found = [_file(getattr(sys.modules.get(parent.__module__), "__file__", None)) for parent in parents]
     return None if None in found else tuple(found)

@@ -1,4 +1,4 @@
-"""One forward pass seen from inside: what each module returned, and which of it every gradient passes through."""
+"""Traces one forward pass: what each module returned, and through which outputs every gradient passes."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from torch.autograd.graph import GradientEdge, get_gradient_edge
 from pytest_gradcam.cam.sites import Path, tensors_in
 from pytest_gradcam.state.guard import forward
 
-#: Tells of an edge whether every autograd path from the score to the input passes it.
+#: Whether every autograd path from the score to the input passes through an edge.
 CutTest = Callable[[GradientEdge], bool]
 
 
 @dataclass(frozen=True)
 class Output:
-    """One tensor that a module returned. No tensor is kept: its place in the autograd graph is the `edge`.
+    """One tensor that a module returned, represented by its `edge` in the autograd graph; the tensor is not kept.
 
-    The edge is taken when the module returns, so that what works in place afterwards does not move it. `order` counts
-    the module calls that had returned before; `edge` is None where no gradient was recorded; `names` are all modules
-    that returned this very tensor.
+    The edge is taken when the module returns, before anything modifies the tensor in place. `order` is the number of
+    module calls that had returned before; `edge` is None if no gradient was recorded; `names` are all modules that
+    returned this same tensor.
     """
 
     name: str
@@ -40,7 +40,7 @@ class Output:
 
 @dataclass
 class Trace:
-    """The result of one forward pass, what its modules returned in that order, and how often each was called."""
+    """The result of one forward pass, its modules' outputs in order, and how often each module was called."""
 
     result: Any = None
     outputs: dict[Hashable, Output] = field(default_factory=dict)
@@ -52,7 +52,7 @@ class Trace:
         return self.calls.total()
 
     def dominant(self) -> set[str]:
-        """The modules in which more than half of all module calls happen, the whole model, "", among them."""
+        """The modules that contain more than half of all module calls, including the whole model, ""."""
         inside: Counter[str] = Counter()
         for name, count in self.calls.items():
             parts = name.split(".")
@@ -61,7 +61,7 @@ class Trace:
         return {name for name, count in inside.items() if 2 * count > self.length}
 
     def note(self, name: str, module: nn.Module, _inputs: Any, result: Any) -> None:
-        """A forward hook, once its name is bound."""
+        """A forward hook, with `name` bound."""
         for path, tensor in tensors_in(result):
             if tensor.is_floating_point():
                 shape, order = tuple(tensor.shape), self.length
@@ -69,9 +69,9 @@ class Trace:
         self.calls[name] += 1
 
     def _add(self, new: Output) -> None:
-        """One output per tensor: a module that returns just what one of its own modules returned lends it its name.
+        """One output per tensor. If a module returns only what a submodule returned, the tensor takes the module's name.
 
-        One that returns it among others may have used it before, which a leaf at its output would miss.
+        Not if it returns other tensors too: they may derive from this one, which a leaf at its output would miss.
         """
         key: Hashable = (new.name, new.call, new.path)
         if new.edge is not None:
@@ -86,7 +86,7 @@ class Trace:
 
 
 def run(model: nn.Module, inputs: Tensor) -> Trace:
-    """The trace of one forward pass. The hooks are gone afterwards, also after an exception."""
+    """The trace of one forward pass. The hooks are removed afterwards, also after an exception."""
     trace = Trace()
     handles = [
         module.register_forward_hook(partial(trace.note, name)) for name, module in model.named_modules() if name
@@ -104,9 +104,9 @@ def _edge(tensor: Tensor) -> GradientEdge | None:
 
 
 def cut_test(score: Tensor, inputs: Tensor) -> CutTest | None:
-    """The cut test between a score and an input that is no leaf; None if no path leads from one to the other.
+    """The cut test between a score and a non-leaf input; None if no path leads from one to the other.
 
-    An edge is a cut where the paths through the edge are as many as there are in all.
+    An edge is a cut if as many paths go through it as there are in all.
     """
     if score.grad_fn is None:
         return None
@@ -122,7 +122,7 @@ def cut_test(score: Tensor, inputs: Tensor) -> CutTest | None:
 
 
 def _arrivals(nodes: list[Any], score: Tensor) -> Counter[tuple[Any, int]]:
-    """How many paths from the score end at each output of each node."""
+    """How many paths from the score reach each output of each node."""
     arriving = Counter({(score.grad_fn, score.output_nr): 1})
     at_node = Counter({score.grad_fn: 1})
     for node in reversed(nodes):
@@ -133,7 +133,7 @@ def _arrivals(nodes: list[Any], score: Tensor) -> Counter[tuple[Any, int]]:
 
 
 def _children_first(root: Any) -> list[Any]:
-    """The nodes of the graph under `root`, each after all that it leads to. Graphs are too deep for recursion."""
+    """The nodes of the graph under `root`, children first. Graphs are too deep for recursion."""
     done: list[Any] = []
     seen = {root}
     stack: list[tuple[Any, Iterator[Any]]] = [(root, iter(root.next_functions))]
@@ -150,14 +150,14 @@ def _children_first(root: Any) -> list[Any]:
 
 
 def gradient(score: Tensor, output: Output) -> Tensor | None:
-    """The score's gradient at an output, None where no path leads to it. The graph stays usable."""
+    """The score's gradient at an output; None if no path leads there. The graph is retained."""
     if output.edge is None:
         return None
     return torch.autograd.grad(score, output.edge, retain_graph=True, allow_unused=True)[0]
 
 
 def carried(slope: Tensor, later: Output, earlier: Output) -> Tensor | None:
-    """What a gradient at a later output makes at an earlier one, None where no path leads there."""
+    """A later output's gradient propagated back to an earlier one; None if no path leads there."""
     if later.edge is None or earlier.edge is None:
         return None
     return torch.autograd.grad(later.edge, earlier.edge, slope, retain_graph=True, allow_unused=True)[0]

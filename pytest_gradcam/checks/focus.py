@@ -51,7 +51,7 @@ class OnMask(Check):
             yield f"one cell of the heatmap, {cell} px, is coarser than the mask; choose a layer with a finer grid"
 
     def marks(self, record: Record, values: Values) -> dict[str, Any]:
-        """What the picture marks besides the mask, as keywords of `overlay.draw`."""
+        """What the picture marks besides the mask, as keywords of `overlay.Panel`."""
         return {}
 
     def advice(self, record: Record) -> str:
@@ -276,14 +276,8 @@ def _described(record: Record, values: Values, pixels: Bools) -> Record:
 
 
 def _draw(heatmap: HeatmapLike, check: OnMask, pixels: Bools | None, record: Record) -> Image:
-    return overlay.draw(
-        heatmap.values,
-        heatmap.view,
-        mask=pixels,
-        title=messages.title(record),
-        lines=messages.lines(record),
-        **check.marks(record, heatmap.values),
-    )
+    panel = overlay.Panel(heatmap.view, heatmap.values, pixels, **check.marks(record, heatmap.values))
+    return overlay.draw(panel, title=messages.title(record), lines=messages.lines(record))
 
 
 def _favours(record: Record) -> str:

@@ -48,7 +48,7 @@ class CurrentTest(Protocol):
         """The record as it was kept: with the test's id and, where one was drawn, the picture's path."""
 
     def objects(self) -> Objects:
-        """What the test sees as its model, preprocess and classes. Raises HeatmapError where that cannot be told."""
+        """What the test sees as its model, preprocess and classes. Raises HeatmapError if that is unclear."""
 
     def skip(self, reason: str) -> NoReturn:
         """End the test here, as skipped."""
@@ -105,7 +105,7 @@ def _current() -> _Running | None:
     own = [entry for entry in entries if entry.thread == get_ident()]
     if not own and len({entry.thread for entry in entries}) > 1:
         raise HeatmapError(
-            "several tests run at once, and which of them started this thread cannot be told; expected checks in the thread "
+            "several tests run at once, and it is unclear which of them started this thread; expected checks in the thread "
             "of their test. Run the tests in processes (pytest-xdist), or check in the test itself"
         )
     return (own or entries)[-1]

@@ -20,7 +20,7 @@ def parse(content: bytes) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         raise ValueError(f"it is no UTF-8 text: {error.reason} at byte {error.start}") from None
     except json.JSONDecodeError as error:
-        raise ValueError(f"it is no JSON: {error}") from None
+        raise ValueError(f"it is not JSON: {error}") from None
     return mapping(found, "it")
 
 
@@ -55,7 +55,7 @@ def checked(kind: type, plain: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _no_number(text: str) -> Any:
-    raise ValueError(f"it holds {text}, which is no number; expected a finite one, or null")
+    raise ValueError(f"it holds {text}; expected a finite number or null")
 
 
 def _said(value: Any) -> str:

@@ -146,7 +146,7 @@ class SeenPicture:
     def view(self, out: Tensor) -> tuple[NDArray[np.uint8], BoolArray]:
         """The view uint8 (H, W, 3) of a model input (C, H, W), and the pixels (H, W) that the preprocess added.
 
-        No padding where it cannot be told: the view only illustrates, and a mask on it is refused by name.
+        No padding where it cannot be measured: the view only illustrates, and passing it as a mask is an error.
         """
         try:
             probe = self._probe()
@@ -220,12 +220,12 @@ class SeenPicture:
         pixels = np.column_stack([x, y, np.ones(len(x))])
         places = np.column_stack([x_of[seen], y_of[seen]])
         fitted = np.asarray(np.linalg.lstsq(pixels, places, rcond=None)[0].T, np.float64)
-        # 8-bit ramps give the place to two levels of 255; a pixel of the view is what a heatmap can be told apart by.
+        # 8-bit ramps give positions to two levels of 255; a heatmap does not resolve less than a pixel of the view.
         allowed = 2 * np.array(shape[::-1]) / 255 + np.abs(fitted[:, :2]).sum(axis=1)
         if len(x) < 3 or (np.abs(pixels @ fitted.T - places) > allowed).any() or _flat(fitted):
             raise HeatmapError(
                 "a heatmap cannot follow a geometric perturbation through this preprocess: where its pixels come from "
-                "cannot be told; expected resizing, cropping, padding and flipping. Leave similarity_at_least out, or "
+                "is unclear; expected resizing, cropping, padding and flipping. Leave similarity_at_least out, or "
                 "draw from kinds that move no pixel"
             )
         return Placement(shape, fitted)

@@ -1,9 +1,9 @@
-"""Whether a preprocess makes the same of the same image each time.
+"""Whether a preprocess gives the same result for the same image each time.
 
-A random transform is told by the global random states that it uses up, however rarely it strikes. Numbers that change nothing
-(a transform with p = 1 draws as well) are told from others by random states whose next numbers are the least or the
-greatest that there are: whatever strikes with a probability between 0 and 1 strikes in one case and not in the other.
-A generator of the preprocess's own can be told by repetition alone.
+A random transform changes the global random states, however rarely it is applied. Draws that change nothing (a transform
+with p = 1 also draws) are told from others with random states whose next numbers are the smallest or the largest
+possible: a transform with a probability between 0 and 1 is applied in one case and not in the other.
+A preprocess with its own generator can only be found out by repetition.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ def _set_states(word: int) -> None:
     torch.set_rng_state(state)
     if not {_LEAST: 0, _GREATEST: 1}[word] == round(float(torch.rand(1)), 3):
         raise HeatmapError(
-            "the preprocess uses random numbers, and whether they change anything cannot be told with this version of PyTorch; "
+            "the preprocess uses random numbers, and this version of PyTorch does not allow testing whether they matter; "
             "pass transforms that use none"
         )
     torch.set_rng_state(state)

@@ -68,11 +68,13 @@ class Reader:
 
     def __init__(self, preprocess: Preprocess | None, model: nn.Module) -> None:
         if preprocess is not None and not callable(preprocess):
-            raise HeatmapError(f"preprocess={preprocess!r} is no callable; expected one from PIL image to tensor")
+            raise HeatmapError(
+                f"preprocess={preprocess!r} is not callable; expected a function from PIL image to tensor"
+            )
         self._preprocess = None if preprocess is None else TracedPreprocess(preprocess, grey=_takes_grey(model))
 
     def read(self, image: Any) -> Input:
-        """Raises HeatmapError for what is no image, or cannot become the model's input."""
+        """Raises HeatmapError if it is not an image, or cannot become the model's input."""
         if isinstance(image, Tensor):
             return _ready(image)
         picture, preprocess = images.read(image), self._preprocess
@@ -113,7 +115,7 @@ def stack(group: Sequence[Input], model: nn.Module) -> Tensor:
 def _ready(tensor: Tensor) -> Input:
     if tensor.ndim != 3 or not tensor.is_floating_point() or tensor.numel() == 0:
         raise HeatmapError(
-            f"a {tensor.dtype} tensor of shape {tuple(tensor.shape)} is no model input; expected a float tensor "
+            f"a {tensor.dtype} tensor of shape {tuple(tensor.shape)} is not a model input; expected a float tensor "
             "(C, H, W) of one image" + ("; use batch() for several" if tensor.ndim == 4 else "")
         )
     if not all_finite(tensor):

@@ -40,7 +40,7 @@ def brief(text: str) -> str:
 
 @contextmanager
 def naming(source: str) -> Iterator[None]:
-    """What is refused inside the block is said with the source: a file, or an entry in it."""
+    """A `with` block whose errors begin with the source: a file, or an entry in it."""
     try:
         yield
     except HeatmapError as error:
@@ -72,7 +72,7 @@ def coordinates(values: ArrayLike, expected: str, *, columns: int) -> Floats:
     if array.dtype.kind not in "fiu" or not array.size or not array.ndim or array.shape[-1] != columns:
         raise HeatmapError(f"{shown(values)} has shape {array.shape}; expected {expected} as real numbers")
     if holds_flags(values):
-        raise HeatmapError(f"{shown(values)} holds truth values; expected {expected} as real numbers")
+        raise HeatmapError(f"{shown(values)} holds True or False; expected {expected} as real numbers")
     if not np.isfinite(array).all():
         raise HeatmapError(f"{shown(values)} holds NaN or Inf; expected {expected} as finite numbers")
     if np.abs(array.astype(np.float64)).max() > MOST_PIXELS:
@@ -81,7 +81,7 @@ def coordinates(values: ArrayLike, expected: str, *, columns: int) -> Floats:
 
 
 def holds_flags(values: object) -> bool:
-    """Whether True or False is among the numbers of nested lists: NumPy makes 1 and 0 of them without a word."""
+    """Whether nested lists of numbers contain True or False, which NumPy silently makes 1 and 0."""
     if not isinstance(values, (list, tuple)):
         return is_flag(values)
     kinds = set(map(type, values))
@@ -117,7 +117,7 @@ def occupied(mask: Bools, given: object) -> Bools:
 
 
 def no_centre(given: object) -> HeatmapError:
-    """What is said of coordinates that hold no pixel."""
+    """The error for coordinates that contain no pixel."""
     return HeatmapError(f"{shown(given)} holds no pixel's centre; expected coordinates in pixels; make it larger")
 
 

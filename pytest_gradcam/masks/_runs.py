@@ -62,7 +62,7 @@ def decompressed(text: str | bytes, pixels: int) -> Ints:
 
 
 def _most(pixels: int) -> int:
-    """More runs, and more characters of the compressed text, than any mask of so many pixels needs."""
+    """More runs, and more characters of compressed text, than any mask of this many pixels needs."""
     return 2 * pixels + 16
 
 

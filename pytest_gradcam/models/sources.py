@@ -108,7 +108,7 @@ def class_names(text: str) -> Any:
             raise FileNotFoundError
     except FileNotFoundError:
         raise SettingsError(
-            f"gradcam_classes = {text!r} is no file; expected a .txt or .json file, or package.module:name"
+            f"gradcam_classes = {text!r} is not a file; expected a .txt or .json file, or package.module:name"
         ) from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(
@@ -149,7 +149,7 @@ def look_up(spec: str, setting: str) -> None:
 def require_file(path: Path) -> None:
     """Raises SettingsError if there is no such file of weights."""
     if not path.is_file():
-        raise SettingsError(f"gradcam_weights = {str(path)!r} is no file; check the path")
+        raise SettingsError(f"gradcam_weights = {str(path)!r} is not a file; check the path")
 
 
 def own_class_names(spec: str, *, pretrained: bool) -> Any:
@@ -210,7 +210,7 @@ def _state_dict(path: Path) -> dict[str, Any]:
         try:
             return load_file(path)
         except SafetensorError as error:
-            raise SettingsError(f"{path} is no safetensors file ({error}); check that it is whole") from None
+            raise SettingsError(f"{path} is not a safetensors file ({error}); check that it is complete") from None
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
@@ -218,9 +218,9 @@ def _state_dict(path: Path) -> dict[str, Any]:
             f"{path} holds more than tensors, and to read it would run code from the file, which is refused; where you "
             "trust it, save the weights alone: torch.save(model.state_dict(), path), or safetensors.torch.save_model"
         ) from None
-    except Exception as error:  # the unpickler raises whatever a file that is no pickle leads it to
+    except Exception as error:  # on a file that is not a pickle, the unpickler may raise anything
         raise SettingsError(
-            f"{path} is no file of torch.save ({type(error).__name__}: {error}); check that it is whole"
+            f"{path} was not written by torch.save ({type(error).__name__}: {error}); check that it is complete"
         ) from None
     return _unwrap(state, path)
 

@@ -30,17 +30,17 @@ def gradcam_model(pytestconfig: pytest.Config, request: pytest.FixtureRequest) -
 @pytest.fixture(scope="session")
 def gradcam_preprocess(pytestconfig: pytest.Config, request: pytest.FixtureRequest) -> Any:
     """The callable from a PIL image to the model's input, a float tensor (C, H, W). Override it in conftest.py."""
-    from pytest_gradcam.plugin import session
+    from pytest_gradcam.models import from_settings
 
-    return _or_stop(request, lambda: session.build_preprocess(pytestconfig.stash[SETTINGS]))
+    return _or_stop(request, lambda: from_settings.preprocess(pytestconfig.stash[SETTINGS]))
 
 
 @pytest.fixture(scope="session")
 def gradcam_classes(pytestconfig: pytest.Config, request: pytest.FixtureRequest) -> Any:
     """The class names in the order of the model's scores, or a dict name -> index. Override it in conftest.py."""
-    from pytest_gradcam.plugin import session
+    from pytest_gradcam.models import from_settings
 
-    return _or_stop(request, lambda: session.build_classes(pytestconfig.stash[SETTINGS]))
+    return _or_stop(request, lambda: from_settings.classes(pytestconfig.stash[SETTINGS]))
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -86,21 +87,20 @@ class TestItem:
         return self._keep(record, draw)
 
     def _keep(self, record: Record, draw: Callable[[Record], Image]) -> Record:
+        from pytest_gradcam.evidence.requirements import of_check
         from pytest_gradcam.plugin import session
 
         config = self._item.config
         self._checks += 1
-        kept = session.keep(
+        record = replace(
             record,
-            draw,
-            test_id=self.id,
-            check=self._checks,
-            attempt=self._try,
-            settings=config.stash[SETTINGS],
-            root=config.rootpath,
-            requirements=self._item.stash.get(REQUIREMENTS, ()),
+            test=self.id,
+            number=self._checks,
+            requirements=self._item.stash.get(REQUIREMENTS, ()) or of_check(record.check),
             duration=time.perf_counter() - self._since,
         )
+        settings, root = config.stash[SETTINGS], config.rootpath
+        kept = session.illustrate(record, draw, settings=settings, root=root, attempt=self._try)
         self._tell(kept)
         self._failed |= kept.outcome != "passed"
         if kept.picture:

@@ -15,9 +15,8 @@ from pytest_gradcam.errors import GradcamWarning, HeatmapError, SettingsError
 from pytest_gradcam.evidence import baseline_paths, files
 from pytest_gradcam.evidence.current_test import Objects, current
 from pytest_gradcam.evidence.record import Record
-from pytest_gradcam.evidence.requirements import of_check
 from pytest_gradcam.evidence.settle import undecided
-from pytest_gradcam.settings import KINDS, Settings
+from pytest_gradcam.settings import Settings
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -31,31 +30,15 @@ if TYPE_CHECKING:
 _untrained: dict[str, str] = {}
 
 
-def keep(
-    record: Record,
-    draw: Callable[[Record], Image],
-    *,
-    test_id: str,
-    check: int,
-    attempt: int = 1,
-    settings: Settings,
-    root: Path,
-    requirements: tuple[str, ...] = (),
-    duration: float | None = None,
+def illustrate(
+    record: Record, draw: Callable[[Record], Image], *, settings: Settings, root: Path, attempt: int = 1
 ) -> Record:
-    """The record with the test's id and, if the settings ask for one, a picture on disk."""
-    record = replace(
-        record,
-        test=test_id,
-        number=check,
-        requirements=requirements or of_check(record.check),
-        duration=duration,
-    )
+    """The record of a numbered check of a test, with a picture on disk if the settings ask for one."""
     wanted = settings.pictures == "all" or (settings.pictures == "failed" and record.outcome != "passed")
     if not wanted:
         return record
     again = f"-try{attempt}" if attempt > 1 else ""
-    name = f"{_file_name(test_id)}-{check}-{record.check}{again}.png"
+    name = f"{_file_name(record.test)}-{record.number}-{record.check}{again}.png"
     path = root / settings.directory / "pictures" / name
     content = io.BytesIO()
     draw(record).save(content, "png")
@@ -84,7 +67,7 @@ def broken(error: BaseException, *, test_id: str, check: int, requirements: tupl
 
 def look_up(settings: Settings, wanted: Container[str]) -> None:
     """Raises SettingsError if one of these fixtures cannot be built from the settings. Nothing is built."""
-    from pytest_gradcam.models import sources
+    from pytest_gradcam.models import from_settings, sources
 
     if "gradcam_model" in wanted and settings.model is not None:
         sources.look_up(settings.model, "gradcam_model")
@@ -94,14 +77,14 @@ def look_up(settings: Settings, wanted: Container[str]) -> None:
     if "gradcam_preprocess" in wanted and settings.preprocess is not None:
         sources.look_up(settings.preprocess, "gradcam_preprocess")
     if "gradcam_classes" in wanted:
-        build_classes(settings)
+        from_settings.classes(settings)
 
 
 def build_model(settings: Settings) -> Any:
     """The model of the settings. Raises SettingsError if there is none."""
     if settings.model is None:
         raise SettingsError(
-            "no model is configured; set gradcam_model = torchvision:NAME, timm:NAME or package.module:callable in "
+            "no model is configured; set gradcam_model = package.module:callable, torchvision:NAME, timm:NAME, ... in "
             "pytest's configuration, or override the fixture gradcam_model in conftest.py"
         )
     from pytest_gradcam.models import sources
@@ -141,28 +124,6 @@ def on_trained_weights(record: Record, settings: Settings) -> Record:
     return undecided(
         record, HeatmapError(f"{what}, so no verdict can rest on it; set gradcam_weights, or gradcam_untrained = allow")
     )
-
-
-def build_preprocess(settings: Settings) -> Any:
-    """The preprocess of the settings, or of the model that they name; None if there is neither."""
-    named = settings.model is not None and settings.model.startswith(KINDS)
-    spec = settings.preprocess or (settings.model if named else None)
-    if spec is None:
-        return None
-    from pytest_gradcam.models import sources
-
-    return sources.preprocess(spec, pretrained=settings.weights == sources.PRETRAINED)
-
-
-def build_classes(settings: Settings) -> Any:
-    """The class names of the settings, or of the published weights that they ask for; None if there are neither."""
-    from pytest_gradcam.models import sources
-
-    if settings.classes is not None:
-        return sources.class_names(settings.classes)
-    if settings.model is not None:
-        return sources.own_class_names(settings.model, pretrained=settings.weights == sources.PRETRAINED)
-    return None
 
 
 class Models:

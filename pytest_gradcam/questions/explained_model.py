@@ -154,7 +154,7 @@ class ExplainedModel:
         )
 
     def lead(self, target: Target, row: NDArray[np.floating]) -> Lead:
-        """The lead that a target asks for, of one image's scores (classes,). Raises HeatmapError for what is no class."""
+        """The lead that a target asks for, of one image's scores (classes,). Raises HeatmapError if it is not a class."""
         return lead_of(target, row, self.engine.names, multi=self.engine.multi_label)
 
     def _class(self, row: NDArray[np.float32], question: Question) -> Lead:

@@ -137,6 +137,9 @@ class Engine(Protocol):
     def identified(self, subject: _Subject, image: Any = None) -> _Subject:
         """The subject, or record, with what is known of the model and of the image."""
 
+    def without_heatmaps(self, method: str | None) -> str:
+        """Why this model has no heatmaps by this method (None for its own), but scores; empty if it has."""
+
     def fresh(self) -> Engine:
         """The same engine, which computes every heatmap anew."""
 

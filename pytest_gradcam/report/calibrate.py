@@ -1,15 +1,18 @@
-"""Bounds proposed from a known-good run: one for each check of each test function.
+"""Bounds proposed from a run: one for each check of each test function, as a line to paste.
 
-The bound is the worst figure of the run moved by a margin, and rounded to two digits away from the figures. The margin
-is a tenth of the worst figure, and at least 0.01 (for distances 1 pixel).
+The bound is the worst figure of the checks that passed, moved by a margin, and rounded to two digits away from the figures.
+The margin is the largest of half of the figures' standard deviation, a tenth of the worst figure and 0.01 (for distances
+1 pixel).
 """
 
 from __future__ import annotations
 
 import math
+import statistics
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from pytest_gradcam.evidence import bounds
 from pytest_gradcam.evidence.messages import number
@@ -22,6 +25,7 @@ from pytest_gradcam.report.order import missing
 FEW = 10
 _DIGITS = 2
 _FLOOR = 0.01  # the least bound from above on a share
+_SPREAD = 3  # figures, from which on their standard deviation says something
 #: Where the argument is not called as the direction is: for each measure of `assert_stable` its own. One has no number.
 _ARGUMENTS = {
     "change of the score": "score_within={}",
@@ -30,9 +34,27 @@ _ARGUMENTS = {
     "similarity of the heatmaps": "similarity_at_least={}",
     bounds.DISTANCE: "tolerance={}",
 }
+#: How each check is called, as far as a line to paste can know it.
+CALLS = {
+    "focus_within": "heatmap.assert_focus_within(mask, {})",
+    "focus_avoids": "heatmap.assert_focus_avoids(mask, {})",
+    "peak_within": "heatmap.assert_peak_within(mask, {})",
+    "overlap": "heatmap.assert_overlap(mask, {})",
+    "similar": "heatmap.assert_similar(other, {})",
+    "matches_baseline": "heatmap.assert_matches_baseline({})",
+    "ignores": "gradcam.assert_ignores(image, mask, {})",
+    "relies_on": "gradcam.assert_relies_on(image, mask, {})",
+    "no_reliance": "gradcam.assert_no_reliance(images, masks, {})",
+    "stable": "gradcam.assert_stable(image, perturbation, {})",
+    "faithful": "gradcam.assert_faithful(image, {})",
+    "depends_on_weights": "gradcam.assert_depends_on_weights(image, {})",
+    "deterministic": "gradcam.assert_deterministic(image, {})",
+}
 _WITHOUT_BOUND = "the predicted class is kept"
 _LIFTS = (bounds.LIFT, "lift in the moved mask")
 _UNLIMITED = (*_LIFTS, bounds.DISTANCE, "change of the score")
+#: The other way to bound the same attention: its share in place of its lift, and the reverse.
+_OTHER_SCALE = {bounds.RELEVANCE_MASS: (bounds.LIFT, "lift"), bounds.LIFT: (bounds.RELEVANCE_MASS, "mass")}
 #: The checks' default bounds: a note says if a proposed bound is looser.
 DEFAULTS = {
     "focus_within": 0.5,
@@ -50,7 +72,11 @@ DEFAULTS = {
 
 @dataclass(frozen=True)
 class Proposal:
-    """The bound to write for one check of one test function, None if `notes` say why not, and what it rests on."""
+    """The bound to write for one check of one test function, None if `notes` say why not, and what it rests on.
+
+    `argument` is the keyword with a place for the bound; `other` the same bound on the other scale, of lift or of share,
+    as an argument, empty if there is none; `left_out` counts the checks of the group whose figures were not taken.
+    """
 
     test: str
     check: str
@@ -59,33 +85,46 @@ class Proposal:
     figures: tuple[float, ...]
     margin: float
     notes: tuple[str, ...]
+    other: str = ""
+    left_out: int = 0
 
     @property
     def text(self) -> str:
         """The argument as it would be written."""
         return "no bound" if self.bound is None else self.argument.format(f"{self.bound:g}")
 
+    @property
+    def line(self) -> str:
+        """The call to paste into the test, empty if there is no bound."""
+        return "" if self.bound is None else CALLS.get(self.check, f"assert_{self.check}(..., {{}})").format(self.text)
 
-def propose(records: Iterable[Record], *, despite_failures: bool = False) -> list[Proposal]:
-    """A proposal for each check of each test function that has a bound.
 
-    `despite_failures` leaves the checks that did not pass out. Raises ValueError if there are some without it, or if no
-    check that passed has a figure and a bound.
+def propose(records: Iterable[Record], *, take_failed: bool = False) -> list[Proposal]:
+    """A proposal for each check of each test function that has a bound, from the figures of those that passed.
+
+    `take_failed` takes the figures of failed checks as well. Raises ValueError if no check that is taken has a figure and a
+    bound.
     """
     groups: dict[tuple[str, str, str], list[Record]] = defaultdict(list)
-    found = list(records)
-    bad = [record for record in found if record.outcome != "passed"]
-    if bad and not despite_failures:
-        raise ValueError(
-            f"{len(bad)} of {len(found)} checks did not pass, the first of them {bad[0].check} in {bad[0].test}, so this run "
-            "is not known to be good; fix them, or pass --despite-failures to use only the checks that passed"
-        )
-    for record in found:
+    for record in records:
         if record.bound is not None and record.measure != _WITHOUT_BOUND:
             groups[function(record.test), record.check, record.measure].append(record)
-    proposals = [_proposal(test, check, group) for (test, check, _), group in groups.items() if _figures(group)]
+    outcomes = ("passed", "failed") if take_failed else ("passed",)
+    taken = {
+        key: [one for one in group if one.outcome in outcomes and one.figure is not None]
+        for key, group in groups.items()
+    }
+    proposals = [
+        replace(_proposal(key[0], key[1], found), left_out=len(groups[key]) - len(found))
+        for key, found in taken.items()
+        if found
+    ]
     if not proposals:
-        raise ValueError("no check that passed has a figure and a bound, so there is nothing to rest a bound on")
+        failed = sum(record.outcome == "failed" for group in groups.values() for record in group)
+        hint = (
+            f"; {failed} failed with one: if their pictures are as they should be, pass --take-failed" if failed else ""
+        )
+        raise ValueError(f"no check that passed has a figure and a bound, so there is nothing to rest a bound on{hint}")
     return proposals
 
 
@@ -96,6 +135,11 @@ def ground(report: Report) -> Report:
             f"checks of this run may be missing ({missing(report.gaps)}), so its worst figures are not known; let the run finish"
         )
     return report
+
+
+def plain(proposals: Sequence[Proposal]) -> list[dict[str, Any]]:
+    """The proposals as built-ins."""
+    return [{**asdict(one), "text": one.text, "line": one.line} for one in proposals]
 
 
 def lines(proposals: Sequence[Proposal]) -> Iterator[str]:
@@ -111,26 +155,59 @@ def lines(proposals: Sequence[Proposal]) -> Iterator[str]:
             f"  {proposal.check:<18} {proposal.text:<24} {len(proposal.figures)} figures {span}, "
             f"margin {number(proposal.margin)}"
         )
+        if proposal.line:
+            yield f"  {'':<18} {proposal.line}" + (f"    # or {proposal.other}" if proposal.other else "")
         yield from (f"  {'':<18} {note}" for note in proposal.notes)
-    yield "margin: a tenth of the worst figure, and at least 0.01 (distances: 1 px)"
+    yield from _taken(proposals)
+    yield (
+        "margin: the largest of half of the figures' standard deviation, a tenth of the worst figure, and 0.01 "
+        "(distances: 1 px)"
+    )
+
+
+def _taken(proposals: Sequence[Proposal]) -> Iterator[str]:
+    taken, left = sum(len(one.figures) for one in proposals), sum(one.left_out for one in proposals)
+    yield f"taken: {taken} checks with a figure" + (
+        f"; left out: {left} that did not pass or have none" if left else ""
+    )
 
 
 def _proposal(test: str, check: str, group: Sequence[Record]) -> Proposal:
-    first, figures = group[0], _figures(group)
+    first, figures = group[0], tuple(float(one.figure) for one in group if one.figure is not None)
     worst = min(figures) if first.direction == "at_least" else max(figures)
-    margin = max(abs(worst) / 10, 1 if first.measure == bounds.DISTANCE else 0.01)
-    bound = _bound(first, worst, margin)
+    margin = _margin(first, figures, worst)
+    bound, kept = _bound(first, worst, margin), ""
+    default = _default(first)
+    if default is not None and _is_looser(first, bound, default) and not _is_looser(first, worst, default):
+        bound, kept = default, "the check's default, which the figures keep by less than the margin"
     usable = _can_fail(group, bound)
-    notes = list(_notes(group, figures, bound))
+    notes = [kept] if kept else []
     if not usable:
-        notes.insert(0, "the figures are too near the end of the scale, or too far apart, for a bound that can fail")
-    elif _is_looser(first, bound):
-        notes.insert(
-            0, f"looser than the default, {DEFAULTS[check]:g}: keep that, unless the figures are meant to be like this"
-        )
+        notes = ["the figures are too near the end of the scale, or too far apart, for a bound that can fail"]
+    elif default is not None and _is_looser(first, bound, default):
+        notes = [f"looser than the default, {default:g}: keep that, unless the figures are meant to be like this"]
     named = "masks.lift({})" if first.measure == bounds.LIFT else "{}"
     argument = _ARGUMENTS.get(first.measure, f"{first.direction}={named}")
-    return Proposal(test, check, argument, bound if usable else None, figures, margin, tuple(notes))
+    notes += _notes(group, figures, bound)
+    return Proposal(test, check, argument, bound if usable else None, figures, margin, tuple(notes), _other(group))
+
+
+def _margin(first: Record, figures: Sequence[float], worst: float) -> float:
+    spread = statistics.stdev(figures) / 2 if len(figures) >= _SPREAD else 0.0
+    return max(spread, abs(worst) / 10, 1 if first.measure == bounds.DISTANCE else 0.01)
+
+
+def _other(group: Sequence[Record]) -> str:
+    """The bound on the other scale, as an argument; empty where a record lacks the figure, or no bound can fail."""
+    measure, name = _OTHER_SCALE.get(group[0].measure, ("", ""))
+    figures = [getattr(one, name) for one in group] if name else []
+    if not figures or None in figures:
+        return ""
+    on_it = [replace(one, measure=measure, figure=figure) for one, figure in zip(group, figures, strict=True)]
+    worst = min(figures) if group[0].direction == "at_least" else max(figures)
+    bound = _bound(on_it[0], worst, _margin(on_it[0], figures, worst))
+    value = f"masks.lift({bound:g})" if measure == bounds.LIFT else f"{bound:g}"
+    return f"{group[0].direction}={value}" if _can_fail(on_it, bound) else ""
 
 
 def _bound(first: Record, worst: float, margin: float) -> float:
@@ -152,27 +229,22 @@ def _can_fail(group: Sequence[Record], bound: float) -> bool:
     return bound < 1 or first.measure in _UNLIMITED
 
 
-def _is_looser(first: Record, bound: float) -> bool:
-    """Whether the bound asks for less than the check does by default, in the same units."""
-    default = DEFAULTS.get(first.check)
-    if default is None or first.measure in _LIFTS:
-        return False
+def _default(first: Record) -> float | None:
+    """The check's default bound, in the units of this measure."""
+    return None if first.measure in _LIFTS else DEFAULTS.get(first.check)
+
+
+def _is_looser(first: Record, bound: float, default: float) -> bool:
     return bound < default if first.direction == "at_least" else bound > default
 
 
 def _notes(group: Sequence[Record], figures: Sequence[float], bound: float) -> Iterator[str]:
     if len(figures) < FEW:
         yield f"few: the worst of {len(figures)} says little about the next run; take {FEW} images or more"
-    if len(figures) < len(group):
-        yield f"{len(group) - len(figures)} did not pass or have no figure, and are left out"
     areas = [record.mask_area for record in group if record.measure == bounds.RELEVANCE_MASS and record.mask_area]
     below = sum(area >= bound for area in areas)
     if below and group[0].direction == "at_least":
         yield f"on {below} of {len(areas)} masks, which are large, chance alone would meet it: use a lift as bound (masks.lift)"
-
-
-def _figures(group: Sequence[Record]) -> tuple[float, ...]:
-    return tuple(record.figure for record in group if record.outcome == "passed" and record.figure is not None)
 
 
 def _rounded(value: float, towards: Callable[[float], int]) -> float:

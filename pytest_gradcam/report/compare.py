@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import PurePosixPath, PureWindowsPath
+from typing import Any
 
 from pytest_gradcam.evidence.messages import number, percent
 from pytest_gradcam.evidence.record import Record
@@ -209,6 +210,29 @@ def lines(comparison: Comparison, *, quiet: bool = False) -> Iterator[str]:
     if not quiet:
         yield from _section("better on average over the images", map(_mean, better))
     yield from _section("of the old run were not made", (_name(record) for record in comparison.vanished))
+
+
+def plain(comparison: Comparison) -> dict[str, Any]:
+    """The comparison as built-ins: counts, and what changed by name."""
+    return {
+        "compared": len(comparison.pairs),
+        "broken": [_before_and_now(pair) for pair in comparison.broken],
+        "mended": [_before_and_now(pair) for pair in comparison.pairs if pair.mended],
+        "loosened": [_bounds(pair) for pair in comparison.pairs if pair.loosened],
+        "incomparable": [_name(pair.new) for pair in comparison.pairs if pair.incomparable],
+        "groups": [
+            {
+                "test": group.test,
+                "check": group.check,
+                "images": len(group.losses),
+                "loss": group.loss,
+                "p_value": group.p_value,
+            }
+            for group in comparison.groups
+        ],
+        "vanished": [_name(record) for record in comparison.vanished],
+        "added": [_name(record) for record in comparison.added],
+    }
 
 
 def function(test: str) -> str:

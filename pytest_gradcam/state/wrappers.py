@@ -15,7 +15,7 @@ def unwrap(model: object) -> nn.Module:
     """The network without torch.compile, DataParallel and DistributedDataParallel around it.
 
     A callable that is no module becomes a network that is known by its scores alone. Raises HeatmapError for what is no
-    model, and for TorchScript and quantised models, naming the way out.
+    model, and for TorchScript and quantised models, and says what to do instead.
     """
     if not isinstance(model, nn.Module):
         return _forward_only(model)

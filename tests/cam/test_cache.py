@@ -11,6 +11,7 @@ from pytest_gradcam import Explainer
 from pytest_gradcam.cam import cache as engine_cache
 from pytest_gradcam.cam.cache import HeatmapCache, key, model_key
 from pytest_gradcam.cam.identity import weights_digest
+from pytest_gradcam.cam.output_kind import Asked, OutputReader
 from pytest_gradcam.cam.outputs import Goal
 from pytest_gradcam.evidence.record import Subject
 from pytest_gradcam.evidence.store import Store
@@ -249,7 +250,8 @@ def test_inside_one_call_nothing_is_computed_twice(net):
 def asked(net=None, image=IMAGE, *, goal=None, names=None, layer=None, method="gradcam"):
     model = build() if net is None else net
     goal = Goal() if goal is None else goal
-    return key(model_key(model, weights_digest(model)), image, goal, ClassNames(names), layer, method)
+    outputs = OutputReader(Asked(), ClassNames(names))
+    return key(model_key(model, weights_digest(model), outputs), image, goal, layer, method)
 
 
 def one_value_changed():

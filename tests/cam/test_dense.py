@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from torchvision.models import detection, segmentation
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 
+from pytest_gradcam.cam.dense import ClassToFind
 from pytest_gradcam.cam.detection import explain_box, sum_levels
 from pytest_gradcam.cam.output_kind import Asked, OutputReader
 from pytest_gradcam.cam.segmentation import explain_region
@@ -72,7 +73,7 @@ def picture(*squares, size=(96, 160)):
 
 def explained(model, image, box, label=None, **options):
     with untouched(model):
-        return explain_box(model, image, Box(label, box), label, name_of=NAMES, **options)
+        return explain_box(model, image, Box(label, box), ClassToFind(label, NAMES), **options)
 
 
 def heat(dense):
@@ -150,7 +151,7 @@ def test_no_object_at_the_box_is_an_error_that_lists_the_nearest():
     with pytest.raises(HeatmapError) as error:
         explained(colour_detector(), image, (16, 56, 48, 88), RED)
     assert str(error.value).startswith(
-        "no detection of 'red' overlaps the box (16, 56, 48, 88) by an IoU of at least 0.5; the nearest of "
+        "no detection of 'red' overlaps the box (16, 56, 48, 88) with an IoU of at least 0.5; the nearest of "
     )
     with torch.no_grad():
         found = colour_detector().eval()([image])[0]
@@ -174,7 +175,7 @@ def test_nothing_found_at_all_is_said():
 
 @pytest.mark.parametrize("box", [(1, 2, 3), (10, 0, 5, 8), (0, 0, float("nan"), 8), (0, 0, 5, 0), "left", None, 3])
 def test_what_is_no_box_is_refused_before_any_work(box):
-    with pytest.raises(HeatmapError, match=r"is no box; expected four numbers \(x0, y0, x1, y1\)"):
+    with pytest.raises(HeatmapError, match=r"is not a box; expected four numbers \(x0, y0, x1, y1\)"):
         Box("red", box)
 
 
@@ -228,13 +229,13 @@ def test_nan_is_never_a_map():
 
 @pytest.mark.parametrize("image", [torch.zeros(96, 160), torch.zeros(3, 8, 8, dtype=torch.uint8), torch.zeros(3, 0, 8)])
 def test_what_is_no_image_is_refused(image):
-    with pytest.raises(HeatmapError, match=r"is no image; expected a float tensor \(C, H, W\)"):
+    with pytest.raises(HeatmapError, match=r"is not an image; expected a float tensor \(C, H, W\)"):
         explained(colour_detector(), image, (0, 0, 32, 32))
 
 
 def test_other_models_are_refused():
     model = nn.Conv2d(3, 2, 1)
-    with pytest.raises(HeatmapError, match="Conv2d is none of torchvision's detectors"):
+    with pytest.raises(HeatmapError, match="Conv2d is not one of torchvision's detectors"):
         explained(model, picture(), (0, 0, 32, 32))
     with pytest.raises(HeatmapError, match="Conv2d is not built like torchvision's segmenters"):
         region_of(model, picture(), 0)
@@ -339,10 +340,10 @@ class Segmenter(nn.Module):
         return {"out": F.interpolate(self.classifier(features), size=x.shape[2:], mode="nearest")}
 
 
-def region_of(model, image, label, mask=None, **options):
+def region_of(model, image, label, mask=None, name_of=str, **options):
     reader = OutputReader(Asked(output="logits"), ClassNames(None))  # some pictures here are all black
     with untouched(model), reader.reading(model, image[None], dense=True) as kind:
-        return explain_region(model, image, Region(label, mask), label, multi=kind.multi, **options)
+        return explain_region(model, image, Region(label, mask), ClassToFind(label, name_of, kind.multi), **options)
 
 
 def test_evidence_outside_the_region_is_shown_where_it_is():
@@ -390,7 +391,7 @@ def test_a_class_that_is_predicted_nowhere_is_an_error():
     with pytest.raises(HeatmapError) as error:
         region_of(Segmenter(), picture((RED, 0, 0, 160, 72)), 2, name_of=("void", "red", "green").__getitem__)
     assert str(error.value) == (
-        "no pixel is predicted as 2; expected some, since the region has no mask. Predicted are 'red' at 75 %, 'void' at "
+        "no pixel is predicted as 2; expected some, since the region has no mask. Predicted: 'red' at 75 %, 'void' at "
         "25 %. Pass Region(2, mask) to explain the logit elsewhere"
     )
 

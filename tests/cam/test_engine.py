@@ -111,7 +111,7 @@ class TestOutputs:
         [
             (
                 lambda scores: {"a": scores, "b": scores + 1},
-                r"'a' of shape \(1, 5\), 'b' of shape \(1, 5\), and either may be",
+                r"'a' of shape \(1, 5\), 'b' of shape \(1, 5\), and any of them may be",
             ),
             (lambda scores: scores[:, :, None, None].expand(-1, -1, 4, 4), r"shape \(1, 5, 4, 4\) for one image"),
             (lambda scores: None, "a NoneType for one image"),

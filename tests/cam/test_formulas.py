@@ -222,7 +222,7 @@ def test_finer_of_equal_logits_compares_with_other_classes_only():
 
 
 def test_finer_needs_another_class():
-    with pytest.raises(HeatmapError, match="finercam compares a class with others and the model has one"):
+    with pytest.raises(HeatmapError, match="finercam compares a class with others, but the model has only one"):
         formulas.finer(torch.tensor([1.0]), 0)
 
 
@@ -261,7 +261,7 @@ def test_shapleycam_of_tokens_has_the_librarys_weights(transformer):
 def test_shapleycam_without_second_derivatives_is_an_error():
     leaf = torch.randn(1, 2, 8, 4, requires_grad=True)
     score = nn.functional.scaled_dot_product_attention(leaf, leaf, leaf).square().sum()
-    with pytest.raises(HeatmapError, match="shapleycam needs second derivatives and the model has none"):
+    with pytest.raises(HeatmapError, match="shapleycam needs second derivatives, and the model has none"):
         formulas.shapley_gradient(score, leaf)
 
 
@@ -293,7 +293,7 @@ def test_orientation_follows_the_summed_channels_and_its_own_extreme_where_these
 
 def test_hirescam_is_refused_where_a_class_token_reads_the_grid_through_a_layer_norm(transformer):
     model, site, inputs = transformer
-    with pytest.raises(HeatmapError, match="hirescam is zero at this layer but for rounding"):
+    with pytest.raises(HeatmapError, match="hirescam is zero at this layer except for rounding"):
         explain("hirescam", model, inputs, site, [3, 5])
     earlier = Site("encoder.dropout", 0, (), "BNC", (4, 4), 1)
     assert np.isfinite(explain("hirescam", model, inputs, earlier, [3, 5])).all()

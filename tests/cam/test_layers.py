@@ -491,7 +491,7 @@ def test_a_graph_cut_by_no_grad_is_refused_with_the_layers_that_have_a_grid(froz
 
 def test_a_model_with_nothing_spatial_is_refused() -> None:
     model = nn.Sequential(nn.Flatten(), nn.Linear(3072, 8), nn.ReLU(), nn.Linear(8, 2))
-    with pytest.raises(HeatmapError, match=r"nothing in the model has a spatial grid .* deepest first: none$"):
+    with pytest.raises(HeatmapError, match=r"nothing in the model returns a spatial grid .* deepest first: none$"):
         find(model)
 
 

@@ -154,9 +154,7 @@ class TestUnits:
         np.testing.assert_allclose(row, np.log(p) - np.log(p).mean(), rtol=1e-4)
 
     def test_sigmoid_by_hand_is_asked_for(self):
-        with pytest.raises(
-            HeatmapError, match="may be sigmoid probabilities, or logits that are small; set gradcam_output"
-        ):
+        with pytest.raises(HeatmapError, match="may be sigmoid probabilities, or small logits; set gradcam_output"):
             explainer(by_hand_sigmoid)(IMAGE)
         model = explainer(by_hand_sigmoid, output="probabilities")
         np.testing.assert_allclose(model.predict([IMAGE]), explainer().predict([IMAGE]), rtol=1e-3, atol=1e-4)
@@ -176,8 +174,8 @@ class TestUnits:
     @pytest.mark.parametrize(
         ("last", "words"),
         [
-            (lambda z: 100 * z.softmax(1), "add up to 100 for every input, as percentages do"),
-            (lambda z: F.normalize(z), "a vector of length 1 with 3 values for every input: an embedding"),
+            (lambda z: 100 * z.softmax(1), "add up to 100 for every input, like percentages"),
+            (lambda z: F.normalize(z), "a vector of norm 1 with 3 values for every input: an embedding"),
             (lambda z: 0 * z - F.softplus(-z), "no score is above 0"),
             (nn.Softmax(0), "ends in a softmax, but its scores .* do not add up to 1"),
         ],
@@ -187,7 +185,7 @@ class TestUnits:
             explainer(last)(IMAGE)
 
     def test_one_score_through_softmax_is_refused(self):
-        with pytest.raises(HeatmapError, match="expected softmax over axis 1 and two classes or more"):
+        with pytest.raises(HeatmapError, match="expected a softmax over axis 1 of at least two classes"):
             explainer(net=Net(nn.Softmax(1), classes=1).eval(), classes=None)(IMAGE)
 
     def test_what_is_said_is_held_against_the_output(self):
@@ -350,7 +348,7 @@ class TestPlaces:
     )
     def test_two_places_are_refused_with_names_and_shapes(self, pack):
         with pytest.raises(
-            HeatmapError, match=r"of shape \(1, \d+\), .* of shape \(1, 3\), and either may be the class"
+            HeatmapError, match=r"of shape \(1, \d+\), .* of shape \(1, 3\), and any of them may be the class"
         ):
             explainer(pack=pack)(IMAGE)
 
@@ -394,7 +392,7 @@ class TestPlaces:
         np.testing.assert_array_equal(explainer(pack=pack)(IMAGE).grid, explainer()(IMAGE).grid)
 
     def test_an_embedding_by_its_name_is_refused(self):
-        with pytest.raises(HeatmapError, match="'pooler_output' of shape .* an embedding by its name"):
+        with pytest.raises(HeatmapError, match="'pooler_output' of shape .* by its name an embedding"):
             explainer(pack=lambda s: {"pooler_output": s})(IMAGE)
 
     def test_a_model_without_a_classifier_is_refused(self):

@@ -268,9 +268,15 @@ SUBJECT = Subject(
 class Drawn:
     """What `overlay.draw` was asked for."""
 
-    def __init__(self, values, view, *, mask=None, level=None, peak=None, title="", lines=()):
-        self.values, self.view, self.mask, self.title, self.lines = values, view, mask, title, list(lines)
-        self.level, self.peak = level, peak
+    def __init__(self, panel, *, title="", lines=()):
+        self.values, self.view, self.mask, self.title, self.lines = (
+            panel.heat,
+            panel.view,
+            panel.mask,
+            title,
+            list(lines),
+        )
+        self.level, self.peak = panel.level, panel.peak
 
 
 @pytest.fixture
@@ -571,7 +577,7 @@ class TestArrays:
     def test_what_is_no_heatmap(self, values):
         array = np.asarray(values)
         assert said(lambda: Heatmap.from_array(values)) == (
-            f"values of shape {array.shape} and type {array.dtype} are no heatmap; expected real numbers (h, w)"
+            f"values of shape {array.shape} and type {array.dtype} are not a heatmap; expected real numbers (h, w)"
         )
 
     @pytest.mark.parametrize("kind", [np.float16, np.int8, np.uint8, bool])

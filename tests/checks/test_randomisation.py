@@ -114,7 +114,7 @@ class TestUndecided:
         model = network()
         model.lock = threading.Lock()
         self.refused(
-            r"the model cannot be copied \(TypeError: .*lock.*\); let copy.deepcopy\(model\) work", Explainer(model)
+            r"the model cannot be copied \(TypeError: .*lock.*\); make copy.deepcopy\(model\) work", Explainer(model)
         )
 
     def test_a_model_whose_copy_is_itself(self):
@@ -124,7 +124,7 @@ class TestUndecided:
 
         model = Shared(*network())
         before = state_of(model)
-        self.refused("copy shares its weights, .*; let copy.deepcopy", Explainer(model))
+        self.refused("copy shares its weights, .*; make copy.deepcopy", Explainer(model))
         assert same(before, state_of(model))
 
     def test_a_model_without_parameters(self):

@@ -170,9 +170,9 @@ def test_files_that_are_no_weights(tmp_path):
     (tmp_path / "text.safetensors").write_text("hello")
     torch.save([1, 2], tmp_path / "list.pt")
     for name, words in (
-        ("none.pt", "is no file"),
-        ("text.pt", "refused|no file of torch.save"),
-        ("text.safetensors", "no safetensors file"),
+        ("none.pt", "is not a file"),
+        ("text.pt", "refused|not written by torch.save"),
+        ("text.safetensors", "not a safetensors file"),
         ("list.pt", "no state dict"),
     ):
         with pytest.raises(SettingsError, match=words):
@@ -208,7 +208,7 @@ def test_class_names_from_files_and_modules(monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("none.txt", None, "is no file"),
+        ("none.txt", None, "is not a file"),
         ("broken.json", "{", "cannot be read"),
         ("empty.txt", "", "expected names"),
         ("blank.txt", "cat\n\ndog\n", "blank line 2; expected one name per line"),

@@ -337,7 +337,7 @@ def test_a_whole_run_in_ci(colour_project, monkeypatch):
     colour_project.makepyfile(WEAK)
     result = colour_project.runpytest_subprocess("--junitxml=junit.xml")
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*You can reproduce this test case by temporarily adding @reproduce_failure*"])
+    result.stdout.fnmatch_lines(["*You can reproduce this * by temporarily adding @reproduce_failure*"])
     (record,) = records(colour_project)
     assert record["perturbation"].startswith("brightness(0.")
     assert not (colour_project.path / ".hypothesis" / "examples").exists()

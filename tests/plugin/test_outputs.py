@@ -105,7 +105,9 @@ class TestUntrained:
 class TestSettings:
     def test_a_key_picks_the_scores(self, project):
         model = ("--gradcam-model=fresh:packed", "--gradcam-layer=net.features")
-        words = "*'age' of shape (1, 7), 'colour' of shape (1, 2), and either may be the class scores; set gradcam_output_key*"
+        words = (
+            "*'age' of shape (1, 7), 'colour' of shape (1, 2), and any of them may be the class scores; set gradcam_*"
+        )
         result = project.runpytest_inprocess(*model)
         result.assert_outcomes(failed=1)
         result.stdout.fnmatch_lines([words])

@@ -59,8 +59,8 @@ def test_paths_on_the_command_line_begin_at_the_working_directory(project, monke
 @pytest.mark.parametrize(
     ("argument", "said"),
     [
-        ("--gradcam-weights=nope.pt", "gradcam_weights = '*nope.pt' is no file; check the path"),
-        ("--gradcam-classes=nope.txt", "gradcam_classes = '*nope.txt' is no file*"),
+        ("--gradcam-weights=nope.pt", "gradcam_weights = '*nope.pt' is not a file; check the path"),
+        ("--gradcam-classes=nope.txt", "gradcam_classes = '*nope.txt' is not a file*"),
         (
             "--gradcam-model=colour:buildd",
             "gradcam_model = 'colour:buildd': colour has no 'buildd'; did you mean 'build'?",

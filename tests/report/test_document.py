@@ -206,7 +206,7 @@ class TestMerge:
 
 
 MISTYPED = [
-    ("", "it is no JSON"),
+    ("", "it is not JSON"),
     ("[" * 100_000, "it is nested too deeply"),
     ("[]", "it is []; expected an object"),
     ("{}", "its version is None"),

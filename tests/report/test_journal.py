@@ -81,8 +81,8 @@ def test_a_last_line_that_is_torn_is_left_out(tmp_path):
     ("text", "reason"),
     [
         ("", "it holds no run"),
-        (f"{RUN[:40]}\n", "line 1: it is no JSON"),
-        (f"{RUN}\n{LINE[:40]}\n{LINE}\n", "line 2: it is no JSON"),
+        (f"{RUN[:40]}\n", "line 1: it is not JSON"),
+        (f"{RUN}\n{LINE[:40]}\n{LINE}\n", "line 2: it is not JSON"),
         (f"{RUN}\n[1]\n", r"line 2: it is \[1\]; expected an object"),
         (f"{RUN}\n{'[' * 100_000}\n", "line 2: it is nested too deeply"),
         (f"{RUN}\n" + '{"checks": []}\n', "test is None"),

@@ -1,0 +1,1 @@
+"""What the commands on models and repositories do."""

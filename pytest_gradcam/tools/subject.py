@@ -1,0 +1,62 @@
+"""The model that a command is about, built from its settings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pytest_gradcam.cam.engine import Engine
+from pytest_gradcam.cam.output_kind import Asked
+from pytest_gradcam.errors import SettingsError
+from pytest_gradcam.models import from_settings, sources
+from pytest_gradcam.settings import Settings
+
+
+@dataclass(frozen=True)
+class ModelParts:
+    """A model with what belongs to it; `untrained` says which of its weights are a random draw, and is empty for none."""
+
+    settings: Settings
+    model: Any
+    preprocess: Any
+    classes: Any
+    untrained: str
+
+    def engine(self, *, with_classes: bool = True) -> Engine:
+        settings = self.settings
+        return Engine(
+            self.model,
+            settings.layer,
+            settings.method,
+            self.preprocess,
+            self.classes if with_classes else None,
+            batch_size=settings.batch_size,
+            asked=Asked(settings.output, settings.output_key, settings.task),
+        )
+
+
+def build(settings: Settings) -> ModelParts:
+    """Raises SettingsError, naming the setting, for what does not exist or cannot be built."""
+    if settings.weights not in (None, sources.PRETRAINED):
+        sources.require_file(Path(str(settings.weights)))
+    spec = str(settings.model)
+    sources.look_up(spec, "MODEL")
+    with of_the_user(f"building {spec}"):
+        model = sources.build(spec, settings.weights, settings.device)
+        preprocess, classes = from_settings.preprocess(settings), from_settings.classes(settings)
+        untrained = sources.drawn_anew(spec, model) if settings.weights is None else ""
+    return ModelParts(settings, model, preprocess, classes, untrained)
+
+
+@contextmanager
+def of_the_user(what: str) -> Iterator[None]:
+    """What the user's own code raises inside is said in one line: what was being done, and the error."""
+    try:
+        yield
+    except (ValueError, OSError):  # ours say what to do; others name the file
+        raise
+    except Exception as error:
+        raise SettingsError(f"{what} raised {type(error).__name__}: {error}") from error
