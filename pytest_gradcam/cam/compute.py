@@ -115,12 +115,13 @@ def _from_scores(scored: MaskedScores, method: str, masks: int) -> Maps:
         )
     resampled: Sequence[NDArray[np.float32]] = ()
     if method == "rise":
-        grids, resampled = rise(scored, masks)
+        grids, replicates = rise(scored, masks)
+        resampled = list(replicates)
     elif method == "occlusion":
         grids = occlusion(scored)
     else:
         grids = np.zeros((len(scored.goals), 1, 1), np.float32)
-    return Maps(grids, [scored.output] * len(scored.goals), scored.scores, list(resampled))
+    return Maps(grids, [scored.output] * len(scored.goals), scored.scores, resampled)
 
 
 def _gradients(

@@ -34,7 +34,7 @@ from pytest_gradcam.heatmap import Heatmap
 from pytest_gradcam.inputs.preprocess import Preprocess
 from pytest_gradcam.inputs.reader import Input, Reader, batches, stack
 from pytest_gradcam.settings import METHODS, NO_HEATMAP, RISE_MASKS, SCORE_METHODS, nearest
-from pytest_gradcam.state.forward_only import require_insides
+from pytest_gradcam.state.forward_only import blind
 from pytest_gradcam.state.guard import forward, untouched
 from pytest_gradcam.state.surroundings import keep_random_states, seed_all
 from pytest_gradcam.state.undo import in_turn, undoing
@@ -79,15 +79,13 @@ class Engine:
         cache: HeatmapCache | None = None,
         rise_masks: int = RISE_MASKS,
     ) -> None:
-        if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-            raise HeatmapError(f"batch_size={batch_size!r} is not a count; expected a whole number of at least 1")
         self.model = model
         self.method = _known_method(method)
         self._network = unwrap(model)
         self._layer = layer
         self._names = ClassNames(classes)
         self._outputs_of = OutputReader(asked, self._names)
-        self._batch_size = batch_size
+        self._batch_size = count("batch_size", batch_size)
         self._reader = Reader(preprocess, self._network)
         self._cache = cache
         self._rise_masks = count("rise_masks", rise_masks, FEWEST_MASKS)
@@ -199,12 +197,7 @@ class Engine:
 
     def without_heatmaps(self, method: str | None) -> str:
         """Why this model has no heatmaps by this method (None for its own), but scores; empty if it has."""
-        try:
-            if (method or self.method) not in SCORE_METHODS:
-                require_insides(self._network)
-        except HeatmapError as error:
-            return str(error)
-        return ""
+        return blind(self._network, method or self.method)
 
     def fresh(self) -> Engine:
         """A copy of this engine that uses no cache, and always batches, even if images affect each other."""

@@ -93,6 +93,7 @@ class PerturbedImage:
     @cached_property
     def mass_before(self) -> float:
         """The same for the original and its mask. Raises HeatmapError as `Heatmap.mass` does."""
+        self._sound()
         assert self.mask is not None
         return _mass(self.before, self.carry(self.mask))
 

@@ -104,14 +104,24 @@ class ForwardOnly(nn.Module):
             )
 
 
-def require_insides(model: nn.Module, what: str = "") -> None:
+def require_insides(model: nn.Module, what: str) -> None:
     """Raises HeatmapError for a model that is known by its scores alone, in which `what` has nothing to look at."""
     if isinstance(model, ForwardOnly):
         raise HeatmapError(
-            f"the model {model.name} is known by its scores alone, without layers or gradients, which "
-            f"{what or 'this method'} needs; expected a torch.nn.Module, or a method that needs only scores: "
-            f"{' or '.join(SCORE_METHODS)} (method=, gradcam_method)"
+            f"the model {model.name} is known by its scores alone, and {what} needs layers and gradients; expected a "
+            f"torch.nn.Module, or a method that needs only scores: {' or '.join(SCORE_METHODS)} (method=, gradcam_method)"
         )
+
+
+def blind(model: nn.Module, method: str) -> str:
+    """Why the model has no heatmaps by this method; empty if it has."""
+    if method in SCORE_METHODS:
+        return ""
+    try:
+        require_insides(model, f"method {method}")
+    except HeatmapError as error:
+        return str(error)
+    return ""
 
 
 def _is_array(value: Any) -> bool:

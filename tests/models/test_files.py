@@ -14,6 +14,7 @@ from tests.model_files import CORNER, DISC, Reads, tensors, to_export, to_onnx
 from tests.sanity_models import network
 
 onnx = pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
 KINDS = {"onnx": (to_onnx, ".onnx"), "export": (to_export, ".pt2")}
 
 

@@ -32,6 +32,7 @@ def project(pytester):
 
 @pytest.mark.parametrize(("kind", "write"), [("onnx:model.onnx", to_onnx), ("export:model.pt2", to_export)])
 def test_a_file(project, kind, write):
+    pytest.importorskip("onnxruntime")
     project.makeini(
         f"[pytest]\npythonpath = .\ngradcam_model = {kind}\ngradcam_preprocess = data:preprocess\n"
         "gradcam_classes = classes.txt\n"
@@ -53,6 +54,10 @@ def test_gradcam(gradcam):
 def test_stable(gradcam):
     from pytest_gradcam import perturbations
     gradcam.assert_stable("image.png", perturbations.brightness(0.1))
+
+def test_the_heatmap_is_stable(gradcam):
+    from pytest_gradcam import perturbations
+    gradcam.assert_stable("image.png", perturbations.brightness(0.1), similarity_at_least=0.5)
 """,
     )
     project.makeini(
@@ -60,5 +65,5 @@ def test_stable(gradcam):
         "gradcam_classes = classes.txt\n"
     )
     result = project.runpytest()
-    result.assert_outcomes(passed=1, failed=1)
+    result.assert_outcomes(passed=1, failed=2)
     result.stdout.fnmatch_lines(["*known by its scores alone*rise or occlusion*"])
