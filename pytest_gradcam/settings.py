@@ -41,8 +41,9 @@ PICTURES = ("failed", "all", "none")
 #: What happens to a test that has the fixture gradcam and makes no check.
 UNCHECKED = ("warn", "fail", "allow")
 #: What a model's name begins with, if it is no package.module:callable.
-KINDS = ("torchvision:", "timm:", "onnx:", "export:")
-_PATHS = ("onnx:", "export:")  # what follows these is a file or a folder
+KINDS = ("torchvision:", "timm:", "hf:", "open_clip:", "ultralytics:", "onnx:", "export:")
+_FILES = ("ultralytics:", "onnx:", "export:")  # what follows these is a file
+_FOLDERS = ("hf:", "open_clip:")  # what follows these may be one, or a folder, or have one behind a slash
 _NO_PATHS = ("pretrained",)  # what gradcam_weights takes besides a file
 _DEVICES = ("auto", "cpu", "cuda", "mps", "xpu", "xla", "hpu", "mtia")
 _NAMED = re.compile(r"[\w.]{2,}:[\w.\-/]+")  # of package.module:name; a drive has one letter
@@ -115,10 +116,19 @@ def _switch(name: str, value: Any) -> bool:
 
 def _model(name: str, value: Any) -> str:
     text = _text(name, value)
-    if not re.fullmatch(r"[\w.]+:[\w.\-/]+", text) and not (text.startswith(_PATHS) and text.partition(":")[2].strip()):
+    if not re.fullmatch(r"[\w.]+:[\w.\-/]+", text) and not (
+        text.startswith((*_FILES, *_FOLDERS)) and text.partition(":")[2].strip()
+    ):
         raise SettingsError(
             f"{name} = {text!r} names no model; expected 'package.module:callable', or a name after {', '.join(KINDS)}"
         )
+    return text
+
+
+def _prompt(name: str, value: Any) -> str:
+    text = _text(name, value)
+    if text.count("{}") != 1:
+        raise SettingsError(f"{name} = {text!r} has {text.count('{}')} places for the class; expected one {{}}")
     return text
 
 
@@ -144,7 +154,8 @@ OPTIONS = (
     Option(
         "model",
         _model,
-        "the model: torchvision:NAME, timm:NAME, onnx:FILE, export:FILE.pt2 or package.module:callable",
+        "the model: package.module:callable, torchvision:NAME, timm:NAME, hf:FOLDER_OR_NAME, open_clip:ARCHITECTURE/FILE_OR_TAG, "
+        "ultralytics:FILE, onnx:FILE or export:FILE.pt2",
         "SPEC",
         path=True,
     ),
@@ -164,6 +175,12 @@ OPTIONS = (
         "or package.module:name",
         "FILE",
         path=True,
+    ),
+    Option(
+        "prompt",
+        _prompt,
+        "for models whose classes are texts, such as CLIP: what is said of a class, with {} in its place [a photo of a {}]",
+        "TEXT",
     ),
     Option(
         "output",
@@ -276,6 +293,7 @@ class Settings:
     weights: str | None = None
     preprocess: str | None = None
     classes: str | None = None
+    prompt: str | None = None
     output: str = "auto"
     output_key: str | None = None
     task: str = "auto"
@@ -307,10 +325,23 @@ def located(option: Option, value: Any, folder: Path) -> Any:
     if not option.path or not isinstance(value, str) or not value.strip() or value.strip() in _NO_PATHS:
         return value
     if option.parse is _model:
-        kind, _, name = value.strip().partition(":")
-        return f"{kind}:{folder / name}" if f"{kind}:" in _PATHS and name else value
+        return _located_model(value.strip(), folder)
     path = folder / value.strip()
     return value if _NAMED.fullmatch(value.strip()) and not path.exists() else str(path)
+
+
+def _located_model(spec: str, folder: Path) -> str:
+    """The spec of a model with the file or folder in it, if there is one, resolved against this folder."""
+    kind, _, name = spec.partition(":")
+    if f"{kind}:" in _FILES and name:
+        return f"{kind}:{folder / name}"
+    if f"{kind}:" in _FOLDERS:
+        architecture, _, rest = name.partition("/")
+        if kind == "open_clip" and rest and (folder / rest).exists():
+            return f"{kind}:{architecture}/{folder / rest}"
+        if name and (folder / name).exists():
+            return f"{kind}:{folder / name}"
+    return spec
 
 
 def resolve(command_line: Mapping[str, Any], ini: Mapping[str, Any]) -> Settings:

@@ -1,11 +1,32 @@
-"""What the settings name, built: the preprocess and the class names that belong to a model."""
+"""What the settings name, built: the model, and the preprocess and class names that belong to it."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+from pytest_gradcam.errors import SettingsError
 from pytest_gradcam.models import sources
 from pytest_gradcam.settings import KINDS, Settings
+
+
+def model(settings: Settings, class_names: Callable[[], Any] | None = None) -> Any:
+    """The model of the settings; `class_names` gives the classes where these are texts, by default those of the settings.
+
+    Raises SettingsError if no model is set.
+    """
+    if settings.model is None:
+        raise SettingsError(
+            "no model is configured; set gradcam_model = package.module:callable, torchvision:NAME, timm:NAME, ... in "
+            "pytest's configuration, or override the fixture gradcam_model in conftest.py"
+        )
+    return sources.build(
+        settings.model,
+        settings.weights,
+        sources.own_share(settings.device),
+        classes=class_names or (lambda: classes(settings)),
+        prompt=settings.prompt,
+    )
 
 
 def preprocess(settings: Settings) -> Any:

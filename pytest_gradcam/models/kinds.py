@@ -12,7 +12,13 @@ from torch import nn
 
 from pytest_gradcam.errors import SettingsError
 
-_MODULES = {"onnx": "onnx", "export": "exported"}
+_MODULES = {
+    "hf": "huggingface",
+    "open_clip": "openclip",
+    "ultralytics": "ultralytics",
+    "onnx": "onnx",
+    "export": "exported",
+}
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import pytest
 from PIL import Image
 
+from pytest_gradcam.models import sources
 from tests.model_files import CORNER, DISC, Reads, pixels, to_export, to_onnx
 
 TEST = """
@@ -23,7 +24,7 @@ def test_relies_on_the_disc(gradcam):
 
 
 @pytest.fixture
-def project(pytester):
+def project(pytester, warm):
     Image.fromarray(pixels(2, 0, 1)).save(pytester.path / "image.png")
     pytester.makepyfile(data="from torchvision.transforms import ToTensor\npreprocess = ToTensor()\n", test_model=TEST)
     (pytester.path / "classes.txt").write_text("red\ngreen\nneither\n")
@@ -38,6 +39,7 @@ def test_a_file(project, kind, write):
         "gradcam_classes = classes.txt\n"
     )
     path = project.path / kind.partition(":")[2]
+    sources.build(f"{kind.partition(':')[0]}:{write(Reads(DISC), path)}")  # imports what no second run may import again
     for region, passed in ((DISC, 3), (CORNER, 0)):
         write(Reads(region), path)
         result = project.inline_run("--gradcam-report=report")
