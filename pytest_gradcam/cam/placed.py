@@ -16,6 +16,7 @@ from pytest_gradcam.cam.segmentation import explain_region
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.evidence.record import Subject
 from pytest_gradcam.inputs.reader import Input, stack
+from pytest_gradcam.questions.padding import refuse_padding
 from pytest_gradcam.state.forward_only import require_insides
 from pytest_gradcam.state.guard import untouched
 from pytest_gradcam.targets import Box, Region, class_index
@@ -30,6 +31,8 @@ def explain_placed(
     """
     require_insides(network, f"the heatmap of a {type(target).__name__}")
     names = outputs.names
+    if isinstance(target, Region):
+        refuse_padding(target.mask)
     wanted = ClassToFind(None if target.label is None else class_index(target.label, names), names.name)
     kind = OutputKind()
     with untouched(network):

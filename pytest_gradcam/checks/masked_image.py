@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pytest_gradcam import images as pictures
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.questions.explained_model import Question
+from pytest_gradcam.questions.padding import refuse_padding
 from pytest_gradcam.questions.protocols import Engine, ModelInput
 from pytest_gradcam.replacement import fills
 from pytest_gradcam.replacement.fills import Bools, Floats
@@ -42,6 +43,7 @@ class MaskedImage:
 
 def read_masked_image(engine: Engine, image: Any, mask: Any) -> MaskedImage:
     """The image with its mask in the view. Raises HeatmapError if the mask is empty there, or covers the whole view."""
+    refuse_padding(mask)
     image_input = engine.read(image)
     carried = image_input.carry(mask)
     padding = image_input.look()[1]

@@ -18,6 +18,7 @@ from pytest_gradcam.images import Picture
 from pytest_gradcam.perturbations import Perturbation
 from pytest_gradcam.perturbations.movement import Placement, move_heat
 from pytest_gradcam.questions.explained_model import ExplainedModel, Question
+from pytest_gradcam.questions.padding import refuse_padding
 from pytest_gradcam.questions.protocols import Bools, Engine, HeatmapLike, ModelInput
 from pytest_gradcam.settings import NO_HEATMAP
 from pytest_gradcam.targets import Box, Region
@@ -165,6 +166,7 @@ class PerturbedImages:
 
     def mask(self, mask: Any) -> Bools:
         """The mask, checked, in the image's coordinates."""
+        refuse_padding(mask)
         return masks.as_mask(mask, shape=self._picture.shape)
 
     def carried(self, mask: Bools) -> Bools:

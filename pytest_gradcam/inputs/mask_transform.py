@@ -28,7 +28,6 @@ from pytest_gradcam.inputs.known_transforms import description
 from pytest_gradcam.inputs.preprocess import Pipeline, Preprocess
 from pytest_gradcam.inputs.preprocess_checks import Steadiness, equal
 from pytest_gradcam.perturbations.movement import Placement
-from pytest_gradcam.questions import padding
 from pytest_gradcam.questions.protocols import MaskInView
 from pytest_gradcam.state.tensors import all_finite
 
@@ -159,7 +158,6 @@ class SeenPicture:
 
     def carry(self, mask: Any) -> MaskInView:
         """The mask, given in the image's coordinates, in those of the view."""
-        padding.refuse(mask)
         pixels = masks.as_mask(mask, shape=self._picture.shape)
         key = np.packbits(pixels).tobytes()
         found = _remembered(self._regions, key, _MASKS, lambda: self._known_region(pixels, key))

@@ -90,8 +90,8 @@ def _loaded(architecture: str, weights: str, _changed: int) -> tuple[Any, Any]:
     except Exception as error:  # open_clip, torch and huggingface_hub each raise their own
         reason = next(iter(str(error).splitlines()), "")
         raise SettingsError(
-            f"open_clip cannot read the weights {weights!r} of {architecture} ({type(error).__name__}: {reason:.300}); check that "
-            "the file is whole, and of this architecture"
+            f"open_clip cannot read the weights {weights!r} of {architecture} ({type(error).__name__}: {reason:.300}); check "
+            "that the file is whole, and of this architecture"
         ) from None
     return model.eval(), transform
 

@@ -27,11 +27,11 @@ def in_view(mask: Any, heatmap: HeatmapLike) -> Bools | None:
         for own in (padding, ~padding):
             if np.array_equal(pixels, own):
                 return own
-    refuse(mask)
+    refuse_padding(mask)
     return None
 
 
-def refuse(mask: Any) -> None:
+def refuse_padding(mask: Any) -> None:
     """Raises HeatmapError for padding where a mask of the image is expected."""
     if isinstance(mask, PaddingMask):
         raise HeatmapError(
