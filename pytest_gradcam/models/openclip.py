@@ -72,7 +72,11 @@ def _created(name: str, wanted: Wanted) -> tuple[Any, Any]:
     if not path.is_file():
         tags = _open_clip().list_pretrained_tags_by_model(architecture)
         if weights not in tags:
-            known = f", or one of the tags {', '.join(tags)}" if tags else ""
+            known = (
+                f", or one of the {len(tags)} tags of open_clip.list_pretrained_tags_by_model({architecture!r})"
+                if tags
+                else ""
+            )
             raise SettingsError(f"open_clip:{name}: there is no file {weights!r}; expected a file of weights{known}")
         if not wanted.pretrained:
             raise SettingsError(

@@ -25,6 +25,7 @@ class ZeroShot(nn.Module):
     `encode` gives the image features (N, d) of the model's own towers; `texts` are the text features (classes, d).
     """
 
+    gives_logits = True
     texts: Tensor
     scale: Tensor
     bias: Tensor
