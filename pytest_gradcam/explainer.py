@@ -22,6 +22,7 @@ from pytest_gradcam.checks import (
     robustness,
     stability,
 )
+from pytest_gradcam.data import auditing
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.heatmap import Heatmap
 from pytest_gradcam.questions.explained_model import ExplainedModel
@@ -173,6 +174,7 @@ class Explainer:
     assert_faithful = _asks(faithfulness.assert_faithful)
     assert_depends_on_weights = _asks(randomisation.assert_depends_on_weights)
     assert_deterministic = _asks(determinism.assert_deterministic)
+    audit = _asks(auditing.audit)
 
     @property
     def _engine(self) -> Any:

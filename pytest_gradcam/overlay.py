@@ -75,6 +75,15 @@ def rendered(canvas: FigureCanvasAgg) -> Image:
     return Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3].copy())
 
 
+def show(axes: Axes, panel: Panel) -> None:
+    """A small panel in axes of a larger picture, without a colour bar."""
+    axes.imshow(panel.view)
+    if panel.heat is not None:
+        axes.imshow(np.nan_to_num(panel.heat), cmap=_COLOURS, alpha=0.45)
+    if panel.mask is not None and panel.mask.any() and not panel.mask.all():
+        axes.contour(panel.mask, levels=[0.5], colors=[_OUTLINE], linewidths=1)
+
+
 def _show(figure: Figure, axes: Axes, panel: Panel) -> None:
     axes.set_title(plain(panel.caption), fontsize=9)
     if panel.heat is None:

@@ -35,14 +35,14 @@ def is_flag(value: Any) -> TypeGuard[bool]:
 def number(name: str, value: Any, expected: str, holds: Callable[[float], bool] = lambda _: True) -> float:
     """The value as a float. Raises HeatmapError unless it is a finite number for which `holds` is true."""
     if not is_number(value) or not holds(value):
-        raise HeatmapError(f"{name}={_shown(value)} cannot be used; expected {expected}")
+        raise HeatmapError(f"{name}={shown(value)} cannot be used; expected {expected}")
     return float(value)
 
 
 def bound(name: str, value: Any, expected: str, holds: Callable[[float], bool]) -> float:
     """The bound of a check as a float. Raises HeatmapError for one that every figure meets, or none can."""
     if not is_number(value) or not holds(value):
-        raise HeatmapError(f"{name}={_shown(value)} cannot decide anything; expected {expected}")
+        raise HeatmapError(f"{name}={shown(value)} cannot decide anything; expected {expected}")
     return float(value)
 
 
@@ -50,21 +50,26 @@ def count(name: str, value: Any, lowest: int = 1, highest: int | None = None) ->
     """The value as an int. Raises HeatmapError unless it is a whole number in this range, both ends included."""
     if not is_whole(value) or value < lowest or (highest is not None and value > highest):
         span = f"of at least {lowest}" if highest is None else f"from {lowest} to {highest}"
-        raise HeatmapError(f"{name}={_shown(value)} cannot be used; expected a whole number {span}")
+        raise HeatmapError(f"{name}={shown(value)} cannot be used; expected a whole number {span}")
     return int(value)
 
 
 def flag(name: str, value: Any) -> bool:
     """The value as a bool. Raises HeatmapError unless it is True or False."""
     if not is_flag(value):
-        raise HeatmapError(f"{name}={_shown(value)} cannot be used; expected True or False")
+        raise HeatmapError(f"{name}={shown(value)} cannot be used; expected True or False")
     return bool(value)
 
 
-def _shown(value: Any) -> str:
-    """The value's repr, in a message that stays readable."""
+def shown(value: Any, text: Callable[[Any], str] = repr) -> str:
+    """The value as `text` writes it, in one short line, for a message."""
     try:
-        text = repr(value)
+        return brief(text(value))
     except ValueError:  # an int of more digits than Python prints
-        return f"<{type(value).__name__} of too many digits to print>"
-    return text if len(text) <= 200 else f"{text[:140]}...{text[-40:]}"
+        return f"a value of type {type(value).__name__} that is too long to print"
+
+
+def brief(text: str) -> str:
+    """The text in one line of at most 200 characters."""
+    line = " ".join(text.split())
+    return line if len(line) <= 200 else f"{line[:140]}...{line[-40:]}"

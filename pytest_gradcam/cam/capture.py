@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pytest_gradcam.cam import norms
 from pytest_gradcam.cam.sites import Site
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.state.guard import forward
@@ -191,11 +192,13 @@ def capture(model: nn.Module, inputs: Tensor, site: Site) -> Captured:
         # The next layer may work in place, which a leaf does not allow.
         return leaves[0].clone()
 
-    handle = model.get_submodule(site.name).register_forward_hook(put_leaf)
+    handles = norms.watch(model) if len(inputs) == 1 else []
+    handles.append(model.get_submodule(site.name).register_forward_hook(put_leaf))
     try:
         output = forward(model, inputs)
     finally:
-        handle.remove()
+        for handle in handles:
+            handle.remove()
     if not leaves:
         raise HeatmapError(
             f"layer {site.name} was called {calls} times for this input; expected at least {site.call + 1}, as for the "

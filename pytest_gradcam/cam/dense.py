@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from pytest_gradcam.cam import norms
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.settings import nearest
 
@@ -52,6 +53,7 @@ class Leaves:
     """
 
     def __init__(self, model: nn.Module, name: str) -> None:
+        self._model = model
         names = [known for known, _ in model.named_modules() if known]
         if name not in names:
             raise HeatmapError(
@@ -64,11 +66,12 @@ class Leaves:
     @contextmanager
     def placed(self) -> Iterator[None]:
         """A `with` block in which a forward pass puts them in place."""
-        handle = self._module.register_forward_hook(self._put)
+        handles = [*norms.watch(self._model), self._module.register_forward_hook(self._put)]
         try:
             yield
         finally:
-            handle.remove()
+            for handle in handles:
+                handle.remove()
 
     def maps(self, score: Tensor) -> dict[str, Tensor]:
         """Gradient times activation summed over the channels, (h, w) in at least float32, keyed by the name of its layer.

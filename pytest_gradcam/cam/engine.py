@@ -96,14 +96,15 @@ class Engine:
         if device != "auto":
             move(model, device)
 
-    @in_turn
     def read(self, image: Any) -> Input:
         """The image as the model's input; an Input is returned unchanged.
 
         Every method that takes images also takes these, so that a caller can read an image once and vary its tensor.
         Raises HeatmapError if it is not an image, or cannot become the model's input.
         """
-        return image if isinstance(image, Input) else self._reader.read(image)
+        if isinstance(image, Input):
+            return image
+        return self._reader.read(image) if self._reader.in_parallel else in_turn(self._reader.read)(image)
 
     def __repr__(self) -> str:
         return describe(self._network)

@@ -15,7 +15,7 @@ from pytest_gradcam.evidence.current_test import current, started
 from pytest_gradcam.evidence.record import Subject
 from pytest_gradcam.inputs.reader import Input
 from pytest_gradcam.state.forward_only import ForwardOnly
-from pytest_gradcam.state.guard import Parts, parts_of
+from pytest_gradcam.state.parts import Parts, parts_of
 from pytest_gradcam.state.tensors import has_bytes, remembered_digest
 
 _Subject = TypeVar("_Subject", bound=Subject)
@@ -51,6 +51,7 @@ class Identity:
     def __init__(self, model: nn.Module) -> None:
         self._model = model
         self._read: _Read | None = None
+        self._parts: Parts | None = None  # held, so that they need not be looked up again
 
     def model(self, parts: Parts | None = None) -> Subject:
         """The model's half of a subject; `parts` saves collecting its tensors again.
@@ -58,7 +59,7 @@ class Identity:
         The weights are digested once per test, and again if PyTorch's version counters or their addresses changed. A
         write that PyTorch does not count (through `.data` or NumPy) is noticed in the next test.
         """
-        parts = parts or parts_of(self._model)
+        parts = self._parts = parts or parts_of(self._model)
         kind = type(self._model.function if isinstance(self._model, ForwardOnly) else self._model)
         return Subject(
             model=_phrase(self._model, parts.count),

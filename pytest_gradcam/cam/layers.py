@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from pytest_gradcam.cam import trace
+from pytest_gradcam.cam.geometry import refuse_second_look
 from pytest_gradcam.cam.sites import Site, like_input, read_layout
 from pytest_gradcam.cam.trace import CutTest, Output, Trace
 from pytest_gradcam.errors import HeatmapError
@@ -71,16 +72,17 @@ def choose(model: nn.Module, inputs: Tensor, score: Callable[[Any], Tensor], *, 
 
     `inputs` is a float tensor (1, C, H, W); `score` maps the model's output to a scalar; `name` is a module that the
     user chose: its last call with a grid is taken, with or without gradient. The caller holds the guard. Raises
-    HeatmapError, which lists the candidates, if none is sound or `name` cannot be used.
+    HeatmapError, which lists the candidates, if none is sound or `name` cannot be used, and if the chosen module looks
+    at the input more than once, side by side.
     """
     if inputs.ndim != 4 or inputs.shape[0] != 1:
         raise HeatmapError(f"the input has the shape {tuple(inputs.shape)}; expected one image, (1, C, H, W)")
     require_insides(model, "a class activation map")
-    if name is not None:
-        return _named(model, inputs, name)
     with torch.enable_grad():
         # Not a leaf, since the first layer may work in place.
         start = inputs.detach().clone().requires_grad_().clone()
+        if name is not None:
+            return _named(model, start, name)
         traced = trace.run(model, start)
         value = score(traced.result)
         if not value.isfinite().all():
@@ -94,10 +96,9 @@ def _named(model: nn.Module, inputs: Tensor, name: str) -> Choice:
     names = [known for known, _ in model.named_modules() if known]
     if name not in names:
         raise HeatmapError(f"the model has no layer {name!r}{nearest(name, names) or '; see model.named_modules()'}")
-    with torch.no_grad():
-        traced = trace.run(model, inputs)
+    traced = trace.run(model, inputs, by_module=True)
     places = _places(traced, inputs)
-    own = [place.site for place in places if place.site.name == name]
+    own = [place for place in places if place.site.name == name]
     if not own:
         shapes = [str(output.shape) for output in traced.outputs.values() if output.name == name]
         found = f"returns {' and '.join(shapes[-3:])}" if shapes else "returns no tensor in this forward pass"
@@ -105,7 +106,9 @@ def _named(model: nn.Module, inputs: Tensor, name: str) -> Choice:
             f"layer {name} {found}; expected a spatial grid of the input's aspect, {inputs.shape[2]} x "
             f"{inputs.shape[3]}. Layers that have one, deepest first: {_listed(model, traced, places)}"
         )
-    return Choice(own[-1], _NAMED, _candidates(places, {own[-1]: _NAMED}, "has a grid"))
+    refuse_second_look(model, traced, own[-1].output, inputs)
+    site = own[-1].site
+    return Choice(site, _NAMED, _candidates(places, {site: _NAMED}, "has a grid"))
 
 
 @dataclass
@@ -135,6 +138,7 @@ class _Search:
         found = self._reader(found) or found
         if found is None:
             raise self._refusal(self._silence())
+        refuse_second_look(self.model, self.traced, found.output, self.start)
         return Choice(found.site, self.notes[found.site], _candidates(self.places, self.notes, "not on every path"))
 
     def _open_cuts(self, is_cut: CutTest) -> list[_Place]:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as global_hooks
 
+from pytest_gradcam.state.parts import parts_of
 from pytest_gradcam.state.tensors import remembered_digest
 
 _PLAIN = (type(None), bool, int, float, str, torch.dtype, torch.device)
@@ -23,10 +24,7 @@ _GLOBAL_HOOKS = ("_global_forward_hooks", "_global_forward_pre_hooks", "_global_
 
 def anatomy(model: nn.Module) -> Hashable:
     """Equal for models whose modules have the same names, classes and shapes of parameters, in the same order."""
-    return tuple(
-        (name, type(module), tuple((key, _shape(value)) for key, value in module._parameters.items()))
-        for name, module in model.named_modules()
-    )
+    return parts_of(model).anatomy
 
 
 def configuration(model: nn.Module) -> str | None:
@@ -41,10 +39,6 @@ def configuration(model: nn.Module) -> str | None:
     hooks = [_said(getattr(global_hooks, name, {})) for name in _GLOBAL_HOOKS]  # private: hooks on all modules
     modules = [(name, _name(module), _attributes(module)) for name, module in model.named_modules()]
     return sha256(repr((code, hooks, modules)).encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def _shape(parameter: Tensor | None) -> tuple[int, ...] | None:
-    return None if parameter is None else tuple(parameter.shape)
 
 
 def _name(value: object) -> str:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
+from pytest_gradcam.cam import norms
 from pytest_gradcam.cam.sites import Path, tensors_in
 from pytest_gradcam.state.guard import forward
 
@@ -42,6 +43,7 @@ class Output:
 class Trace:
     """The result of one forward pass, its modules' outputs in order, and how often each module was called."""
 
+    by_module: bool = False
     result: Any = None
     outputs: dict[Hashable, Output] = field(default_factory=dict)
     calls: Counter[str] = field(default_factory=Counter)
@@ -74,7 +76,7 @@ class Trace:
         Not if it returns other tensors too: they may derive from this one, which a leaf at its output would miss.
         """
         key: Hashable = (new.name, new.call, new.path)
-        if new.edge is not None:
+        if new.edge is not None and not self.by_module:
             key = (new.edge.node, new.edge.output_nr)
         known = self.outputs.setdefault(key, new)
         if known is new:
@@ -85,10 +87,10 @@ class Trace:
         self.outputs[key] = known
 
 
-def run(model: nn.Module, inputs: Tensor) -> Trace:
+def run(model: nn.Module, inputs: Tensor, *, by_module: bool = False) -> Trace:
     """The trace of one forward pass. The hooks are removed afterwards, also after an exception."""
-    trace = Trace()
-    handles = [
+    trace = Trace(by_module)
+    handles = norms.watch(model) + [
         module.register_forward_hook(partial(trace.note, name)) for name, module in model.named_modules() if name
     ]
     try:
@@ -147,6 +149,13 @@ def _children_first(root: Any) -> list[Any]:
             seen.add(below)
             stack.append((below, iter(below.next_functions)))
     return done
+
+
+def leads(later: GradientEdge | None, earlier: GradientEdge | None) -> bool:
+    """Whether the later one was computed from the earlier one, as far as autograd recorded it."""
+    if later is None or earlier is None:
+        return False
+    return earlier.node in _children_first(later.node)
 
 
 def gradient(score: Tensor, output: Output) -> Tensor | None:

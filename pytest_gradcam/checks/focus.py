@@ -242,8 +242,8 @@ def in_view(heatmap: HeatmapLike, mask: Mask) -> Bools:
     raise HeatmapError("the mask has no pixel; check how it was made")
 
 
-def _settle(heatmap: HeatmapLike, check: OnMask, mask: Mask) -> None:
-    """Measure, decide, settle; warn of what deserves a second look in a check that passed."""
+def decided(heatmap: HeatmapLike, check: OnMask, mask: Mask) -> tuple[Record, Bools | None]:
+    """The record of the check, passed, failed or undecided, not settled; and the mask in the view, if it has a place there."""
     record, pixels = check.on(heatmap), None
     try:
         record = check.checked(record)
@@ -256,6 +256,12 @@ def _settle(heatmap: HeatmapLike, check: OnMask, mask: Mask) -> None:
         record = require_certain(check, record, heatmap, pixels)
     except HeatmapError as error:
         record = settle.undecided(record, error)
+    return record, pixels
+
+
+def _settle(heatmap: HeatmapLike, check: OnMask, mask: Mask) -> None:
+    """Measure, decide, settle; warn of what deserves a second look in a check that passed."""
+    record, pixels = decided(heatmap, check, mask)
     doubts = list(check.doubts(record)) if record.figure is not None else []
     record = replace(record, details=(*record.details, *(("note", doubt) for doubt in doubts)))
     settle.settle(record, lambda kept: _draw(heatmap, check, pixels, kept))

@@ -1,6 +1,18 @@
 """Many images at a time: the cases of a data set, audits of them that resume, and verdicts with stated error rates."""
 
-from pytest_gradcam.data import cases
-from pytest_gradcam.data.case import Case, Cases
+from __future__ import annotations
 
-__all__ = ["Case", "Cases", "cases"]
+from typing import Any
+
+from pytest_gradcam.data import cases
+from pytest_gradcam.data.auditing import Audit
+from pytest_gradcam.data.case import Case, Cases
+from pytest_gradcam.data.results import Comparison, Rate
+
+__all__ = ["Audit", "Case", "Cases", "Comparison", "Rate", "audit", "cases"]
+
+
+def audit(explainer: Any, cases: Any, checks: Any = None, **options: Any) -> Audit:
+    """Checks on every case of a data set by an explainer: the same as `explainer.audit(cases, checks, ...)`."""
+    found: Audit = explainer.audit(cases, checks, **options)
+    return found

@@ -73,6 +73,11 @@ class Reader:
             )
         self._preprocess = None if preprocess is None else TracedPreprocess(preprocess, grey=_takes_grey(model))
 
+    @property
+    def in_parallel(self) -> bool:
+        """Whether several threads may read at a time: nothing that they share is changed or measured meanwhile."""
+        return self._preprocess is not None and self._preprocess.known
+
     def read(self, image: Any) -> Input:
         """Raises HeatmapError if it is not an image, or cannot become the model's input."""
         if isinstance(image, Tensor):

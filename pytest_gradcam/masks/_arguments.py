@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from pytest_gradcam import validation
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.validation import is_flag, is_whole
 
@@ -25,17 +26,8 @@ _SHORT.maxstring = _SHORT.maxother = 80
 
 
 def shown(value: object) -> str:
-    """The value's repr, cut to one short line: a polygon may have thousands of points."""
-    try:
-        return brief(_SHORT.repr(value.tolist() if isinstance(value, np.ndarray) else value))
-    except ValueError:  # an int of more digits than Python prints
-        return f"a value of type {type(value).__name__} that is too long to print"
-
-
-def brief(text: str) -> str:
-    """The text in one line of at most 200 characters."""
-    line = " ".join(text.split())
-    return line if len(line) <= 200 else f"{line[:140]}...{line[-40:]}"
+    """The value in one short line, its lists shortened: a polygon may have thousands of points."""
+    return validation.shown(value.tolist() if isinstance(value, np.ndarray) else value, _SHORT.repr)
 
 
 @contextmanager

@@ -11,7 +11,8 @@ from xml.etree import ElementTree
 
 from pytest_gradcam import images
 from pytest_gradcam.errors import HeatmapError
-from pytest_gradcam.masks._arguments import brief, naming, shown
+from pytest_gradcam.masks._arguments import naming, shown
+from pytest_gradcam.validation import brief
 
 FilePath = str | os.PathLike[str]
 Element = ElementTree.Element

@@ -15,8 +15,8 @@ from PIL import Image
 
 from pytest_gradcam import images
 from pytest_gradcam.errors import HeatmapError
-from pytest_gradcam.masks._arguments import Bools, brief, shown, size
-from pytest_gradcam.validation import is_whole
+from pytest_gradcam.masks._arguments import Bools, shown, size
+from pytest_gradcam.validation import brief, is_whole
 
 Array = NDArray[Any]
 

@@ -98,6 +98,12 @@ class ExplainedModel:
         found = self.engine.heatmaps(inputs, [q.target for q in questions], layer=how.layer, method=how.method)
         return [self._finished(*each) for each in zip(found, inputs, questions, strict=True)]
 
+    def labelled(self, inputs: Sequence[ModelInput], targets: Sequence[Target]) -> list[HeatmapLike]:
+        """One heatmap for each input and its target, whatever the model predicts, behind its gate."""
+        questions, how = [self.question(target) for target in targets], self.question()
+        found = self.engine.heatmaps(inputs, [q.target for q in questions], layer=how.layer, method=how.method)
+        return [self._gated(*each) for each in zip(found, inputs, questions, strict=True)]
+
     def explain(self, image_input: ModelInput, question: Question) -> HeatmapLike:
         """The heatmap that answers one question, behind its gate."""
         found = self.engine.heatmaps([image_input], [question.target], layer=question.layer, method=question.method)

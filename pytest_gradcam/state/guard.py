@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from functools import cached_property, partial
+from collections.abc import Sequence
+from functools import partial
 from itertools import chain
-from operator import is_
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 from pytest_gradcam.errors import HeatmapError
+from pytest_gradcam.state.parts import TABLES, Parts, entries, is_lazy, parts_of, same
 from pytest_gradcam.state.surroundings import keep_random_states, run_eagerly, take_gradients
 from pytest_gradcam.state.undo import later, undoing
-from pytest_gradcam.state.values import Values
+from pytest_gradcam.state.values import Groups, Values
 
 _COUNTER = "_version"  # where PyTorch counts the writes into a tensor
-_PARTS = ("_parameters", "_buffers", "_modules")
 _NOT_SAVED = "_non_persistent_buffers_set"
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
@@ -41,6 +38,8 @@ def _begin(model: nn.Module) -> Parts:
     keep_random_states()
     for keep in (_keep_tables, _keep_values, _keep_parameters, _keep_flags):
         keep(parts)
+    later(partial(setattr, parts, "guarded", parts.guarded))
+    parts.guarded = True
     for module in parts.modules:
         # Not model.eval(): a user's override of train() may do more than set flags.
         if module.training:
@@ -65,53 +64,14 @@ def forward(model: nn.Module, inputs: torch.Tensor) -> Any:
         ) from error
 
 
-@dataclass(frozen=True)
-class Parts:
-    """What a model is made of: its modules and parameters, each once, and its buffers with their modules and names."""
-
-    modules: list[nn.Module]
-    parameters: list[nn.Parameter]
-    buffers: list[tuple[nn.Module, str, torch.Tensor]]
-
-    @cached_property
-    def count(self) -> int:
-        """The number of values of the parameters; those of lazy modules that have none yet do not count."""
-        return sum(parameter.numel() for parameter in self.parameters if not _is_lazy(parameter))
-
-
-def parts_of(model: nn.Module) -> Parts:
-    """The parts of a model and of all modules in it."""
-    modules = list(model.modules())
-    parameters = dict.fromkeys(each for module in modules for _, each in _own(module, "_parameters"))
-    parameters.pop(None, None)
-    buffers = [
-        (module, name, each) for module in modules for name, each in _own(module, "_buffers") if each is not None
-    ]
-    return Parts(modules, list(parameters), buffers)
-
-
-def _own(module: nn.Module, table: str) -> Iterable[tuple[str, Any]]:
-    """What the module itself holds; read from its tables, since `named_parameters` takes ten times as long."""
-    found = vars(module).get(table)
-    if isinstance(found, dict):
-        return found.items()
-    if table == "_parameters":
-        return module.named_parameters(recurse=False)
-    return module.named_buffers(recurse=False, remove_duplicate=False)
-
-
 def _check_initialised(parts: Parts) -> None:
-    if any(map(_is_lazy, chain(parts.parameters, (buffer for _, _, buffer in parts.buffers)))):
+    if any(map(is_lazy, chain(parts.parameters, (buffer for _, _, buffer in parts.buffers)))):
         named = chain(parts.modules[0].named_parameters(), parts.modules[0].named_buffers())
-        name = next(name for name, tensor in named if _is_lazy(tensor))
+        name = next(name for name, tensor in named if is_lazy(tensor))
         raise HeatmapError(
             f"{name} has no values yet, so the model computes nothing; expected a model whose lazy modules have their "
             "weights. Load a state dict, or run the model once on an input of the right size"
         )
-
-
-def _is_lazy(tensor: Tensor) -> bool:
-    return type(tensor) in (UninitializedParameter, UninitializedBuffer)
 
 
 def _keep_flags(parts: Parts) -> None:
@@ -126,21 +86,22 @@ def _keep_flags(parts: Parts) -> None:
 
 
 def _keep_parameters(parts: Parts) -> None:
-    kept = [(each, each.requires_grad, each.grad, each.detach(), _writes(each)) for each in parts.parameters]
+    kept = [(each, each.requires_grad, each.grad, each.detach()) for each in parts.parameters]
+    addresses, writes = _addresses(parts.parameters), _writes(parts.parameters)
 
     def restore() -> None:
-        written = []
-        for parameter, requires_grad, grad, memory, writes in kept:
-            if _address(parameter) != _address(memory):
-                parameter.data = memory
+        if (places := _addresses(parts.parameters)) != addresses:
+            for (parameter, _, _, memory), now, before in zip(kept, places, addresses, strict=True):
+                if now != before:
+                    parameter.data = memory
+        for parameter, requires_grad, grad, _ in kept:
             if parameter.requires_grad != requires_grad:
                 parameter.requires_grad_(requires_grad)
             if parameter.grad is not grad:
                 parameter.grad = grad
-            if _writes(parameter) != writes:
-                written.append(parameter)
-        if written:
-            raise HeatmapError(_written(parts, written[0]))
+        if (counts := _writes(parts.parameters)) != writes:
+            each = zip(parts.parameters, counts, writes, strict=True)
+            raise HeatmapError(_written(parts, next(parameter for parameter, now, before in each if now != before)))
 
     later(restore)
 
@@ -156,14 +117,14 @@ def _written(parts: Parts, parameter: nn.Parameter) -> str:
 def _keep_values(parts: Parts) -> None:
     """The values of the buffers, and of tensors that the user's own modules hold as plain attributes."""
     plain = [
-        (held, name, tensor)
-        for module in parts.modules
-        if not type(module).__module__.startswith("torch.nn.")
-        for held in [vars(module)]
-        for name, tensor in held.items()
-        if isinstance(tensor, Tensor)
+        (held, name, value)
+        for held in parts.holders_of_own_code
+        for name, value in held.items()
+        if isinstance(value, Tensor)
     ]
-    later(Values([*(buffer for _, _, buffer in parts.buffers), *(tensor for _, _, tensor in plain)]).restore)
+    later(Values(parts.buffer_groups).restore)
+    if plain:
+        later(Values(Groups([tensor for _, _, tensor in plain])).restore)
 
     def restore() -> None:
         for held, name, tensor in plain:
@@ -175,24 +136,23 @@ def _keep_values(parts: Parts) -> None:
 
 def _keep_tables(parts: Parts) -> None:
     """Which parameters, buffers, modules and hooks there are, and under which names."""
-    holders = [vars(module) for module in parts.modules]
-    tables = [table for held in holders for name in _PARTS if isinstance(table := held.get(name), dict)]
-    hooks = [table for held in holders for name in _HOOKS if isinstance(table := held.get(name), dict)]
-    kept = [(table, dict(table)) for table in tables]
-    persistence = [(names, set(names)) for held in holders if isinstance(names := held.get(_NOT_SAVED), set)]
-    entries = list(_entries(tables))
-    hooked = {id(table): dict(table) for table in hooks if table}
+    hooks = [table for held in parts.holders for name in _HOOKS if isinstance(table := held.get(name), dict)]
+    hooked = [(table, dict(table)) for table in hooks if table]
+    persistence = [(names, set(names)) for held in parts.holders if isinstance(names := held.get(_NOT_SAVED), set)]
 
     def restore() -> None:
-        for table in hooks:
-            _put_back(table, hooked.get(id(table), {}))
-        if _same(entries, list(_entries(tables))):
+        before = {id(table): kept for table, kept in hooked}
+        for table in filter(None, hooks):
+            _put_back(table, before.get(id(table), {}))
+        for table, kept in hooked:
+            _put_back(table, kept)
+        if same(parts.entries, entries(parts.tables)):
             return
-        for held in holders:  # a plain attribute would hide what is put back
-            for name in chain.from_iterable(held.get(part) or () for part in _PARTS):
+        for held in parts.holders:  # a plain attribute would hide what is put back
+            for name in chain.from_iterable(held.get(part) or () for part in TABLES):
                 held.pop(name, None)
-        for table, before in kept:
-            _put_back(table, before)
+        for table, kept in parts.contents:
+            _put_back(table, kept)
         for names, non_persistent in persistence:
             names.update(non_persistent)
             names.intersection_update(non_persistent)
@@ -200,17 +160,8 @@ def _keep_tables(parts: Parts) -> None:
     later(restore)
 
 
-def _entries(tables: list[dict[str, Any]]) -> Iterator[Any]:
-    """Names and values, in order."""
-    return chain(chain.from_iterable(tables), chain.from_iterable(table.values() for table in tables))
-
-
-def _same(before: list[Any], now: list[Any]) -> bool:
-    return len(before) == len(now) and all(map(is_, before, now))
-
-
 def _put_back(table: dict[Any, Any], before: dict[Any, Any]) -> None:
-    if (table or before) and not _same(list(_entries([table])), list(_entries([before]))):
+    if not same(entries([table]), entries([before])):
         table.update(before)
         for name in [name for name in table if name not in before]:
             del table[name]
@@ -218,13 +169,13 @@ def _put_back(table: dict[Any, Any], before: dict[Any, Any]) -> None:
             table[name] = table.pop(name)
 
 
-def _address(tensor: Tensor) -> int:
+def _addresses(tensors: Sequence[Tensor]) -> list[int]:
     try:
-        return tensor.data_ptr()
+        return [tensor.data_ptr() for tensor in tensors]
     except (RuntimeError, NotImplementedError):  # sparse tensors and the like have no memory of their own
-        return 0
+        return [_addresses([tensor])[0] for tensor in tensors] if len(tensors) > 1 else [0]
 
 
-def _writes(tensor: Tensor) -> object:
-    """How often the tensor was written to; tensors made in inference mode do not count, and cannot be written here."""
-    return 0 if tensor.is_inference() else getattr(tensor, _COUNTER, 0)
+def _writes(tensors: Sequence[Tensor]) -> list[object]:
+    """How often each was written to; tensors made in inference mode do not count, and cannot be written here."""
+    return [0 if tensor.is_inference() else getattr(tensor, _COUNTER, 0) for tensor in tensors]

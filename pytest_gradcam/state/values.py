@@ -13,6 +13,41 @@ from pytest_gradcam.state.tensors import has_bytes
 _COUNTER = "_version"  # where PyTorch counts the writes into a tensor
 
 
+class Groups:
+    """Tensors, each once: by type and device those that have bytes of their own, and the others."""
+
+    def __init__(self, tensors: Sequence[Tensor]) -> None:
+        groups: dict[tuple[torch.dtype, torch.device], list[Tensor]] = {}
+        self.others: list[Tensor] = []
+        for tensor in {id(tensor): tensor for tensor in tensors}.values():
+            if has_bytes(tensor):
+                groups.setdefault((tensor.dtype, tensor.device), []).append(tensor)
+            else:
+                self.others.append(tensor)
+        self.alike = list(map(Group, groups.values()))
+
+
+class Group:
+    """Tensors of one type on one device."""
+
+    def __init__(self, tensors: list[Tensor]) -> None:
+        self.tensors = tensors
+        self._flat: list[Tensor] = []
+        self._place: object = None
+
+    def shapes(self) -> list[torch.Size]:
+        return [tensor.shape for tensor in self.tensors]
+
+    def joined(self) -> Tensor:
+        """All values in one new tensor."""
+        place = [(tensor.data_ptr(), tensor.shape) for tensor in self.tensors]
+        if place != self._place:
+            self._flat = [tensor.detach().reshape(-1) for tensor in self.tensors]
+            views = [flat.data_ptr() for flat in self._flat] == [address for address, _ in place]
+            self._place = place if views else None  # a copy does not see later writes
+        return torch.cat(self._flat)
+
+
 class Values:
     """The values that tensors have now.
 
@@ -20,37 +55,23 @@ class Values:
     copy and one comparison for all tensors of a type. Those without bytes of their own go by the counter.
     """
 
-    def __init__(self, tensors: Sequence[Tensor]) -> None:
-        groups: dict[tuple[torch.dtype, torch.device], list[Tensor]] = {}
-        self._others: list[tuple[Tensor, Tensor, object]] = []
-        for tensor in {id(tensor): tensor for tensor in tensors}.values():
-            if has_bytes(tensor):
-                groups.setdefault((tensor.dtype, tensor.device), []).append(tensor)
-            else:
-                self._others.append((tensor, tensor.detach().clone(), getattr(tensor, _COUNTER, None)))
-        self._groups = [(group, [each.shape for each in group], _joined(group)) for group in groups.values()]
+    def __init__(self, groups: Groups) -> None:
+        self._others = [(each, each.detach().clone(), getattr(each, _COUNTER, None)) for each in groups.others]
+        self._groups = [(group, group.shapes(), group.joined()) for group in groups.alike]
 
     def restore(self) -> None:
         """Put the values back into the tensors that have others; PyTorch counts no write into the rest."""
         for group, shapes, before in self._groups:
-            if _shapes_differ(group, shapes) or not _same_bits(_joined(group), before):
-                for tensor, shape, part in zip(group, shapes, before.split([*map(_size, shapes)]), strict=True):
+            if group.shapes() != shapes or not _same_bits(group.joined(), before):
+                for tensor, shape, part in zip(group.tensors, shapes, before.split([*map(_size, shapes)]), strict=True):
                     _put_back(tensor, part.reshape(shape))
         for tensor, before, writes in self._others:
             if getattr(tensor, _COUNTER, None) != writes:
                 _put_back(tensor, before)
 
 
-def _joined(group: Sequence[Tensor]) -> Tensor:
-    return torch.cat([(each.detach() if each.requires_grad else each).reshape(-1) for each in group])
-
-
 def _size(shape: torch.Size) -> int:
     return shape.numel()
-
-
-def _shapes_differ(group: Sequence[Tensor], shapes: Sequence[torch.Size]) -> bool:
-    return any(tensor.shape != shape for tensor, shape in zip(group, shapes, strict=True))
 
 
 def _same_bits(one: Tensor, other: Tensor) -> bool:

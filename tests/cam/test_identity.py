@@ -13,7 +13,7 @@ from pytest_gradcam.cam import identity
 from pytest_gradcam.cam.cache import HeatmapCache
 from pytest_gradcam.evidence import current_test
 from pytest_gradcam.evidence.current_test import begin, running
-from pytest_gradcam.state.guard import parts_of
+from pytest_gradcam.state.parts import parts_of
 from tests.conftest import RecordingTest
 
 

@@ -10,7 +10,8 @@ from torch import nn
 from pytest_gradcam import Explainer
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.state import guard
-from pytest_gradcam.state.guard import parts_of, untouched
+from pytest_gradcam.state.guard import untouched
+from pytest_gradcam.state.parts import parts_of
 from tests.states import same, state_of
 
 

@@ -1,0 +1,26 @@
+"""Right gradients of batch and instance normalisation for one image.
+
+On the CPU, PyTorch (2.15 among others) misreads the gradient that reaches a normalisation whose output one image has
+turned into tokens, `norm(x).flatten(2).transpose(1, 2)`: for a batch of one its strides fit two memory layouts. What
+goes on from there is wrong by more than its own size, without an error. A gradient made contiguous is read right.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+_NORMS = (nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm)  # private: the base classes of all
+
+
+def watch(model: nn.Module) -> list[RemovableHandle]:
+    """Hooks on the normalisations of a model: after each forward pass until they are removed, gradients are right."""
+    return [module.register_forward_hook(straighten) for module in model.modules() if isinstance(module, _NORMS)]
+
+
+def straighten(_module: nn.Module, _inputs: Any, output: Any) -> None:
+    """A forward hook of a normalisation."""
+    if isinstance(output, Tensor) and output.requires_grad and len(output) == 1:
+        output.register_hook(Tensor.contiguous)

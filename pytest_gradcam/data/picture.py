@@ -1,0 +1,119 @@
+"""The picture of a check on a data set: its figures against the bound, slices with intervals, and contact sheets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from textwrap import fill
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pytest_gradcam import overlay
+from pytest_gradcam.data.plan import Row
+from pytest_gradcam.data.results import Results, figures
+from pytest_gradcam.errors import HeatmapError
+from pytest_gradcam.evidence import messages
+from pytest_gradcam.evidence.record import Record
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from PIL.Image import Image
+
+_SHOWN = 5  # images in a row of a contact sheet
+_BINS = 30
+_GROUPS = 12
+_PASSED, _FAILED = "#2a7f62", "#b3261e"
+
+
+def worst_first(rows: Sequence[Row]) -> list[Row]:
+    """The rows that have a figure, the one that is furthest on the wrong side of the bound first."""
+    known = [row for row in rows if row["figure"] is not None]
+    return sorted(known, key=lambda row: row["figure"] if row["direction"] == "at_least" else -row["figure"])
+
+
+def typical(rows: Sequence[Row]) -> list[Row]:
+    """The rows whose figures are closest to the median, closest first."""
+    known = [row for row in rows if row["figure"] is not None]
+    if not known:
+        return []
+    middle = float(np.median(figures(known)))
+    return sorted(known, key=lambda row: abs(row["figure"] - middle))
+
+
+def of_check(audit: Results, check: str, record: Record) -> Image:
+    """The picture of a verdict on the check."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    rows = audit.distinct(check) if check in audit.checks else []
+    sheets = [("worst", worst_first(rows)[:_SHOWN]), ("typical", typical(rows)[:_SHOWN])]
+    figure = Figure(figsize=(12, 9.5), dpi=80, layout="constrained")
+    canvas = FigureCanvasAgg(figure)
+    figure.suptitle(overlay.plain(fill(messages.title(record), 130)), fontsize=11)
+    grid = figure.add_gridspec(3, _SHOWN, height_ratios=[1.3, 1, 1])
+    _distribution(figure.add_subplot(grid[0, :3]), check, rows)
+    _slices(figure.add_subplot(grid[0, 3:]), audit, check)
+    for place, (label, chosen) in enumerate(sheets, 1):
+        panels = thumbnails(audit, chosen)
+        for column in range(_SHOWN):
+            axes = figure.add_subplot(grid[place, column])
+            axes.set_axis_off()
+            if column < len(panels):
+                overlay.show(axes, panels[column])
+                axes.set_title(overlay.plain(f"{label}: {panels[column].caption}"), fontsize=8)
+    return overlay.rendered(canvas)
+
+
+def thumbnails(audit: Results, rows: Sequence[Row]) -> list[overlay.Panel]:
+    """The images of the rows with their heatmaps and masks; what cannot be read is left out, as is all without a model."""
+    panels = []
+    for row in rows:
+        try:
+            panels.append(_panel(audit, row))
+        except HeatmapError:
+            continue
+    return panels
+
+
+def _panel(audit: Results, row: Row) -> overlay.Panel:
+    model, cases = audit.model, audit.cases
+    assert cases is not None
+    case = cases[row["place"]]
+    image_input = model.engine.read(case.read_image())
+    heatmap = model.labelled([image_input], [case.target])[0]
+    mask = case.read_mask("invalid" if row["check"] == "focus_avoids" else "mask")
+    pixels = None if mask is None else image_input.carry(mask).pixels
+    return overlay.Panel(heatmap.view, heatmap.values, pixels, f"{row['case'][-24:]} {row['figure']:.3g}")
+
+
+def _distribution(axes: Axes, check: str, rows: Sequence[Row]) -> None:
+    axes.set_title(overlay.plain(f"{check}: figures of {len(rows)} images"), fontsize=9)
+    values, bounds = figures(rows), sorted({row["bound"] for row in rows if row["bound"] is not None})
+    if not len(values):
+        return
+    edges = np.histogram_bin_edges(np.append(values, bounds), _BINS).tolist()
+    for outcome, colour in (("passed", _PASSED), ("failed", _FAILED)):
+        own = figures([row for row in rows if row["outcome"] == outcome])
+        axes.hist(own, bins=edges, color=colour, alpha=0.8, label=f"{len(own)} {outcome}")
+    for bound in bounds:
+        axes.axvline(bound, color="black", linestyle="--", linewidth=1)
+    axes.legend(fontsize=8)
+
+
+def _slices(axes: Axes, audit: Results, check: str) -> None:
+    """Rates with their intervals: of all images, and of the lowest groups."""
+    if check not in audit.checks:
+        axes.set_axis_off()
+        return
+    found: list[tuple[str, Any]] = [("all images", audit.rate(check))]
+    for name in audit.slices:
+        found += [(f"{name} {rate.group}", rate) for rate in audit.rates(check, by=name).values()]
+    found = [found[0], *sorted(found[1:], key=lambda each: each[1].upper)[: _GROUPS - 1]]
+    for place, (_, rate) in enumerate(found):
+        axes.plot([rate.lower, rate.upper], [-place] * 2, color="black", linewidth=1.5)
+        axes.plot([rate.interval.value], [-place], "o", color=_PASSED, markersize=5)
+    axes.set_yticks(
+        [-place for place in range(len(found))], [overlay.plain(label[:28]) for label, _ in found], fontsize=7
+    )
+    axes.set_xlim(-0.02, 1.02)
+    axes.set_title("rates with 95 % intervals", fontsize=9)

@@ -1,0 +1,121 @@
+"""The rows of an audit on disk: a head that says what was asked, then a line per row, chunk after chunk.
+
+A chunk is written at once and ends with a line of its own, so that what a kill left half-written is known and taken off.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pytest_gradcam.data.plan import Row
+from pytest_gradcam.errors import HeatmapError
+from pytest_gradcam.evidence import files
+
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class RowFile:
+    """A file of rows under one head."""
+
+    path: Path
+    head: Mapping[str, Any]
+
+    def resume(self) -> int:
+        """How many chunks are there, whole; what is left of another one is taken off. The file is made where it is missing.
+
+        Raises HeatmapError if the file is that of another audit, naming what differs.
+        """
+        try:
+            if not self.path.exists():
+                files.replace(self.path, _line({"audit": VERSION, **self.head}))
+                return 0
+            content = self.path.read_bytes()
+        except OSError as error:
+            raise HeatmapError(
+                f"the rows cannot be kept in {self.path} ({error}); pass another path as rows="
+            ) from None
+        self._require_same(content)
+        end, count = _whole(content)
+        if end < len(content):
+            os.truncate(self.path, end)
+        return count
+
+    def append(self, rows: Sequence[Row]) -> None:
+        """One chunk of rows. Raises HeatmapError if they are not on the disk."""
+        content = b"".join(map(_line, [*rows, {"chunk": len(rows)}]))
+        try:
+            file = os.open(self.path, os.O_WRONLY | os.O_APPEND | getattr(os, "O_BINARY", 0))
+            try:
+                written = os.write(file, content)
+            finally:
+                os.close(file)
+        except OSError as error:
+            raise HeatmapError(
+                f"the rows cannot be kept in {self.path} ({error}); free the disk, and run it again"
+            ) from None
+        if written != len(content):
+            raise HeatmapError(
+                f"no space is left for {self.path}; free the disk, and run it again: it goes on from here"
+            )
+
+    def last(self) -> list[Row]:
+        """The rows of the last whole chunk."""
+        found: list[Row] = []
+        ended = True
+        for line in _parsed(self.path.read_bytes().split(b"\n")[1:-1]):
+            found = [] if ended else found
+            ended = "chunk" in line
+            if not ended:
+                found.append(line)
+        return found
+
+    def _require_same(self, content: bytes) -> None:
+        try:
+            head = json.loads(content.split(b"\n", 1)[0])
+            version = head.pop("audit")
+        except (ValueError, KeyError, AttributeError):
+            raise HeatmapError(f"{self.path} is no file of an audit's rows; pass another path as rows=") from None
+        if differing := [name for name in {**head, **self.head} if head.get(name) != self.head.get(name)]:
+            raise HeatmapError(
+                f"{self.path} holds the rows of another audit: another {', '.join(sorted(differing))}; remove the file, or pass "
+                "another path as rows="
+            )
+        if version != VERSION:
+            raise HeatmapError(f"{self.path} was written by another version of this package; remove it, and run again")
+
+
+def read(path: Path) -> tuple[dict[str, Any], Iterator[Row]]:
+    """The head of a file of rows, and the rows of its whole chunks. Raises HeatmapError for another file."""
+    try:
+        content = path.read_bytes()
+        head = json.loads(content.split(b"\n", 1)[0])
+        if head["audit"] != VERSION:
+            raise ValueError("it is of another version")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise HeatmapError(f"{path} is no file of an audit's rows ({error}); pass the path that was rows=") from None
+    whole = content[: _whole(content)[0]]
+    return head, (line for line in _parsed(whole.split(b"\n")[1:-1]) if "chunk" not in line)
+
+
+def _whole(content: bytes) -> tuple[int, int]:
+    """Where the last whole chunk ends, and how many there are."""
+    end, count, place = content.find(b"\n") + 1, 0, content.find(b"\n") + 1
+    while (stop := content.find(b"\n", place)) >= 0:
+        if content.startswith(b'{"chunk":', place):
+            end, count = stop + 1, count + 1
+        place = stop + 1
+    return end, count
+
+
+def _line(content: Mapping[str, Any]) -> bytes:
+    return json.dumps(content, allow_nan=False, separators=(",", ":")).encode() + b"\n"
+
+
+def _parsed(lines: Sequence[bytes]) -> Iterator[Row]:
+    return (json.loads(line) for line in lines)
