@@ -19,6 +19,7 @@ BENCHMARKS = {
     "report": "benchmarks.report",
     "startup": "benchmarks.startup",
     "layers": "benchmarks.layers",
+    "models": "benchmarks.models",
     "planted": "benchmarks.planted",
     "shortcuts": "benchmarks.shortcuts.command",
 }
