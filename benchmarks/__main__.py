@@ -19,8 +19,8 @@ BENCHMARKS = {
     "report": "benchmarks.report",
     "startup": "benchmarks.startup",
     "layers": "benchmarks.layers",
-    "models": "benchmarks.models",
     "planted": "benchmarks.planted",
+    "twins": "benchmarks.twins",
     "shortcuts": "benchmarks.shortcuts.command",
 }
 

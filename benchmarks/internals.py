@@ -19,11 +19,6 @@ INTERNALS = {
     # The choice of the layer for outputs that are no scores, and how the axes of its output hold the grid.
     "Site": "pytest_gradcam.cam.layers",
     "choose": "pytest_gradcam.cam.layers",
-    # What a check measured, whatever its verdict, and models as the settings name them.
-    "running": "pytest_gradcam.evidence.current_test",
-    "build": "pytest_gradcam.models.sources",
-    "preprocess": "pytest_gradcam.models.sources",
-    "own_class_names": "pytest_gradcam.models.sources",
     # A rule to compare with fills masks as the interventions do.
     "inpaint": "pytest_gradcam.replacement.fills",
     # A report of checks that no test has made.

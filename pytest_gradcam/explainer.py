@@ -17,6 +17,7 @@ from pytest_gradcam.checks import (
     determinism,
     faithfulness,
     intervention,
+    no_reliance,
     randomisation,
     reliance,
     robustness,
@@ -166,7 +167,7 @@ class Explainer:
 
     assert_ignores = _asks(intervention.assert_ignores)
     assert_relies_on = _asks(intervention.assert_relies_on)
-    assert_no_reliance = _asks(reliance.assert_no_reliance)
+    assert_no_reliance = _asks(no_reliance.assert_no_reliance)
     reliance = _asks(reliance.reliance)
     fed_by = _asks(class_effects.fed_by)
     assert_stable = _asks(stability.assert_stable)

@@ -278,6 +278,13 @@ OPTIONS = (
         "SHARE",
         ini_type="float",
     ),
+    Option(
+        "report_single",
+        _switch,
+        "write report.html to the report's directory as well: the page as one file, with its pictures in it",
+        "",
+        switch=True,
+    ),
     Option("update", _switch, "write baselines instead of checking against them", "", switch=True),
 )
 _BY_NAME = {option.name: option for option in OPTIONS}
@@ -312,6 +319,7 @@ class Settings:
     pictures: str = "failed"
     compare: str | None = None
     fail_on_regression: float | None = None
+    report_single: bool = False
     update: bool = False
 
     @property

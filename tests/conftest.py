@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 
 import pytest
 from hypothesis import settings
@@ -159,3 +160,24 @@ def colour_project(pytester: pytest.Pytester) -> pytest.Pytester:
     Image.fromarray(image).save(pytester.path / "square.png")
     pytester.makeini(COLOUR_INI)
     return pytester
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory):
+    """Headless Chromium. Where it is missing, the tests here are skipped, or fail if GRADCAM_BROWSER=required."""
+    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if chromium is None or driver is None:
+        missing = "no chromium and chromedriver here; install Debian's packages chromium and chromium-driver"
+        (pytest.fail if os.environ.get("GRADCAM_BROWSER") == "required" else pytest.skip)(missing)
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    profile = tmp_path_factory.mktemp("profile")
+    for argument in ("headless=new", "no-sandbox", "disable-dev-shm-usage", "window-size=1280,1000"):
+        options.add_argument(f"--{argument}")
+    options.add_argument(f"--user-data-dir={profile}")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    started = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+    yield started
+    started.quit()

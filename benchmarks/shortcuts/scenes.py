@@ -36,7 +36,11 @@ class Source:
 
 def digits(label: int, part: int, rng: np.random.Generator) -> Scene:
     """A handwritten 1, 4 or 8 of scikit-learn, 24 pixels high, anywhere on a dull ground."""
-    glyphs = _glyphs((1, 4, 8)[label])[part::2]
+    return _digit((1, 4, 8)[label], part, rng)
+
+
+def _digit(digit: int, part: int, rng: np.random.Generator) -> Scene:
+    glyphs = _glyphs(digit)[part::2]
     glyph = glyphs[rng.integers(len(glyphs))]
     size = len(glyph)
     top, left = rng.integers(4, SIDE - size - 3, size=2)
@@ -70,12 +74,23 @@ def photographs(label: int, part: int, rng: np.random.Generator) -> Scene:
     return _whole(_photographs()[label], part, rng)
 
 
+def five_digits(label: int, part: int, rng: np.random.Generator) -> Scene:
+    """A handwritten 0, 1, 4, 7 or 8, as `digits`."""
+    return _digit((0, 1, 4, 7, 8)[label], part, rng)
+
+
+def five_photographs(label: int, part: int, rng: np.random.Generator) -> Scene:
+    """As `photographs`, or of the temple or the rocket."""
+    return _whole(_photographs()[label], part, rng)
+
+
 SOURCES = (
     Source("digits", 3, digits),
     Source("faces", 2, faces),
     Source("textures", 3, textures),
     Source("photographs", 3, photographs),
 )
+FIVE = (Source("five digits", 5, five_digits), Source("five photographs", 5, five_photographs))
 
 
 @cache
@@ -120,10 +135,10 @@ def _crops() -> Pixels:
 
 @cache
 def _photographs() -> tuple[Pixels, ...]:
-    flower = datasets.load_sample_image("flower.jpg")
+    flower, temple = (datasets.load_sample_image(name) for name in ("flower.jpg", "china.jpg"))
     small = [
         transform.resize(image / 255, (120, 180), anti_aliasing=True)
-        for image in (data.coffee(), data.chelsea(), flower)
+        for image in (data.coffee(), data.chelsea(), flower, temple, data.rocket())
     ]
     # In full colour they are told apart by it, and no model would care about anything else.
     return tuple((0.3 * image + 0.7 * image.mean(axis=2, keepdims=True)).astype(np.float32) for image in small)

@@ -25,8 +25,8 @@ RELIES, CLEAN = 0.30, 0.05  # falls of the accuracy: at least, at most
 COMPETENT = 0.75  # accuracy on test images that are like the training images
 _SHY = ("watermark", "sticker")  # often ignored, so that more seeds are needed to keep enough of them
 _BROAD = ("background", "vignette", "colour cast")  # most of the image, or across the object: the hardest to tell
-_TRAINING, _TEST = 1000, 300
-_EPOCHS = {"cnn": 6, "resnet": 6, "vit": 10}
+TRAINING, _TEST = 1000, 300
+EPOCHS = {"cnn": 6, "resnet": 6, "vit": 10}
 
 
 class Half(Enum):
@@ -116,11 +116,11 @@ def samples(recipe: Recipe, *, tied: bool, part: int, count: int, turn: int = 0)
     images, found, near = [], [], []
     for label, variant, seed in zip(labels, variants, rng.integers(2**32, size=count), strict=True):
         own = np.random.default_rng(seed)
-        scene = _faint(source.draw(label, part, own), recipe.contrast, own)
+        scene = faint(source.draw(label, part, own), recipe.contrast, own)
         image, mask = kind(scene, variant, own)
         images.append((image - 0.5) / 0.25)
         found.append(mask)
-        near.append(_touch(mask, scene.subject))
+        near.append(touch(mask, scene.subject))
     tensor = torch.from_numpy(np.stack(images).astype(np.float32)).permute(0, 3, 1, 2).contiguous()
     return Samples(tensor, np.stack(found), torch.from_numpy(labels), torch.from_numpy(variants), float(np.mean(near)))
 
@@ -171,8 +171,8 @@ def load(directory: Path, recipe: Recipe, *, tied: bool) -> Specimen:
 def _trained(recipe: Recipe, tied: bool) -> Specimen:
     torch.manual_seed(recipe.seed)
     model = ARCHITECTURES[recipe.architecture](recipe.source.classes)
-    lesson = samples(recipe, tied=tied, part=0, count=_TRAINING)
-    fit(model, lesson.images, lesson.labels, epochs=_EPOCHS[recipe.architecture])
+    lesson = samples(recipe, tied=tied, part=0, count=TRAINING)
+    fit(model, lesson.images, lesson.labels, epochs=EPOCHS[recipe.architecture])
     return Specimen(recipe, tied, measure(model, recipe, tied), model)
 
 
@@ -215,12 +215,12 @@ def _place(directory: Path, recipe: Recipe, tied: bool) -> Path:
     return directory / f"{name.replace(' ', '-')}.safetensors"
 
 
-def _faint(scene: Scene, contrast: float, rng: np.random.Generator) -> Scene:
+def faint(scene: Scene, contrast: float, rng: np.random.Generator) -> Scene:
     noise = rng.normal(0, 0.03, scene.pixels.shape)
     return Scene((0.4 + contrast * (scene.pixels - 0.4) + noise).clip(0, 1).astype(np.float32), scene.subject)
 
 
-def _touch(mask: Mask, subject: Mask) -> bool:
+def touch(mask: Mask, subject: Mask) -> bool:
     grown = np.pad(mask, 1)
     around = grown[:-2, 1:-1] | grown[2:, 1:-1] | grown[1:-1, :-2] | grown[1:-1, 2:] | mask
     return bool((around & subject).any())

@@ -39,7 +39,8 @@ class Outcomes:
 def main() -> int:
     outcomes = Outcomes()
     pytest.main(
-        [str(HERE), f"--gradcam-weights={HERE / 'weights' / 'biased.safetensors'}", "--tb=no", "-rN"], [outcomes]
+        [str(HERE), f"--gradcam-weights={HERE / 'weights' / 'biased.safetensors'}", "--tb=no", "-rN", *sys.argv[1:]],
+        [outcomes],
     )
     print(
         f"\nThe biased model failed {len(outcomes.refused)} of {len(outcomes.ran)} tests, of which it must fail {len(EXPECTED)}:"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -14,7 +15,7 @@ from pytest_gradcam.replacement import fills
 from pytest_gradcam.replacement.fills import Bools, Floats
 
 _DRAWS = 64  # changed images in total, about: few images donate to each other several times
-_MOST = 8  # draws for one image
+_FEWEST, _MOST = 3, 8  # draws for one image
 _COVERED = 0.9  # share of the mask that donors' masked pixels must cover: outside of their masks may be their object
 _DONORS = 5  # images of one class that one patch may be pieced together from
 _ALIKE = 0.03  # share of the images' range: pixels that differ by less (root mean square) are the same
@@ -52,15 +53,20 @@ class Patches:
         )
 
 
-def arrange(images: Sequence[MaskedImage], classes: NDArray[np.intp], allowed: Callable[[int, int], bool]) -> Patches:
+def arrange(
+    images: Sequence[MaskedImage], classes: NDArray[np.intp], allowed: Callable[[int, int], bool], *, share: float = 1
+) -> Patches:
     """Patches for each image from those that are `allowed` to donate to it: from each of their classes in turn.
+
+    Each image receives three to eight, the more the fewer images there are, or this `share` of them.
 
     Within a class the donors that have donated least come first, so that each donates about equally often. The donors of
     one patch share their class. Donors whose size differs from the receiver's are left out. The images come in an order
     of their contents (`samples.distinct`), so who donates to whom does not depend on the order in which they were passed.
     """
     count = len(images)
-    wanted, donated, patches = min(_MOST, -(-_DRAWS // count)), np.zeros(count, int), []
+    wanted = math.ceil(share * min(_MOST, max(_FEWEST, -(-_DRAWS // count))))
+    donated, patches = np.zeros(count, int), list[Patch]()
     for i in range(count):
         fitting = [j for j in range(count) if j != i and allowed(i, j)]
         fitting = [j for j in fitting if images[j].pixels.shape == images[i].pixels.shape]

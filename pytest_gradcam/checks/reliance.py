@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -11,8 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_gradcam import metrics, overlay
-from pytest_gradcam.checks import margins
+from pytest_gradcam.checks import margins, outline
 from pytest_gradcam.checks.donors import Patches, arrange
+from pytest_gradcam.checks.doubts import Falls
+from pytest_gradcam.checks.exchanges import Change, Exchanges, pasted
 from pytest_gradcam.checks.margins import Floats, Intervention
 from pytest_gradcam.checks.masked_image import (
     MaskedImage,
@@ -22,16 +24,13 @@ from pytest_gradcam.checks.masked_image import (
     read_masked_images,
     scores_of,
 )
-from pytest_gradcam.checks.reliance_rule import Falls, Reliance, finite, judged
+from pytest_gradcam.checks.reliance_rule import Reliance, finite, judged
 from pytest_gradcam.checks.samples import distinct
+from pytest_gradcam.checks.several_masks import combined
 from pytest_gradcam.errors import HeatmapError
-from pytest_gradcam.evidence import messages, settle
-from pytest_gradcam.evidence.check import Check
-from pytest_gradcam.evidence.record import Record, Subject
 from pytest_gradcam.questions.explained_model import ExplainedModel
 from pytest_gradcam.questions.lead import Lead
 from pytest_gradcam.questions.lead import margins as margins_of
-from pytest_gradcam.questions.protocols import ModelInput
 from pytest_gradcam.replacement import control_regions, fills
 from pytest_gradcam.targets import Target
 
@@ -39,8 +38,9 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 Indices = NDArray[np.intp]
-Change = tuple[int, ModelInput]  # the index of an image, and the image with its masked pixels replaced
+Fall = tuple[Floats, Indices]  # falls of the margin, and the indices of the images
 _SHOWN = 3  # images in a picture
+_INFORMED = 24  # images for figures that only inform, where exchanges decide
 
 
 def reliance(
@@ -51,104 +51,94 @@ def reliance(
     *,
     without: Sequence[Any] = (),
 ) -> Reliance:
-    """Whether the model relies on the masked pixels of these images: yes, no, or undecided.
+    """Whether the model relies on the masked pixels of these images: yes, weakly, no, or undecided.
 
-    The pixels are replaced, and the fall of the logit margin of each image's target (an index or a name; by default
-    the predicted class) is averaged, in units of the model's mean margin over the images. `masks` is one mask for
-    all images or one per image, in the coordinates of the images that are passed. What replaces the pixels depends on
-    what the images allow: pixels of an image predicted as another class (swap), of any other image (paste), or the
-    mean colour, in that order of certainty. The model relies on the pixels if the one-sided 95 % lower bound of
-    the mean fall lies above the intervention's bound, and does not if the upper bound lies below. It is undecided
-    in between, if the interventions contradict each other, if the pixels right around the mask matter about as
-    much, and, instead of a no, if most images are of the class that the model answers to the mean colour alone and none
-    brings in another class's pixels (docs/reliance.md). It costs about five forward passes per image.
+    `masks` is one mask for all images or one per image, in the coordinates of the images that are passed, or several of them by
+    their names: then `alone` has the verdict on each, `added` what each loses where the others are exchanged already, and the
+    figures are those of all together. Where the images are
+    predicted as several classes and differ in these pixels, they exchange them: `loss` is the share of decisions that is
+    lost to other classes' pixels beyond what the own class's pixels cost, with a 90 % interval, and decides. The model
+    relies if its lower bound lies above 0.10, or that of one class above 0.20; it does not if the bounds of all that was
+    looked at stay low enough; between them it relies weakly, or it is undecided and `reason` says what would decide.
+
+    Otherwise pixels of any other image (paste) or the mean colour replace them, and the fall of the logit margin decides: of
+    each image's target (an index or a name; by default the predicted class), in units of the model's mean margin. Then the
+    model relies on the pixels if the one-sided 95 % lower bound of the mean fall lies above the intervention's bound, and
+    does not if the upper bound lies below, unless there is a doubt (docs/reliance.md). It costs up to eight forward
+    passes per image.
 
     If the artefact covers the object, pass two or more images `without` it: the same pixels are inpainted in all images,
     and what that costs without the artefact is subtracted.
     Raises HeatmapError for malformed images, masks and targets, and for a model without a margin.
     """
-    falls, draw = _measured(model, images, masks, targets, without)
-    return replace(judged(falls), draw=draw)
+    return judged_masks(model, images, masks, targets, without)
+
+
+def judged_masks(
+    model: ExplainedModel, images: Any, masks: Any, targets: Any, without: Any, bound: float | None = None
+) -> Reliance:
+    """The verdict on one mask, or on several by their names; with a bound, by the fall of the margin."""
+    if not isinstance(masks, Mapping):
+        passed = read_masked_images(model.engine, images, masks)
+        return _judged(model, passed, targets, bound, without, masks)
+    if not masks or len(without):
+        what = "without= takes one mask at a time" if masks else "masks is empty"
+        raise HeatmapError(
+            f"{what}; expected masks by their names, as in {{'date': mask, 'border': other}}, and no without="
+        )
+    read = {str(name): read_masked_images(model.engine, images, mask) for name, mask in masks.items()}
+    alone = {name: _judged(model, passed, targets, bound) for name, passed in read.items()}
+    if len(read) == 1:
+        return combined(alone, next(iter(alone.values())), {})
+    rest = {name: [passed for other, passed in read.items() if other != name] for name in read}
+    others = {
+        name: alone[next(other for other in read if other != name)]
+        if len(read) == 2
+        else _judged(model, _united(passed), targets, bound)
+        for name, passed in rest.items()
+    }
+    return combined(alone, _judged(model, _united(list(read.values())), targets, bound), others)
+
+
+def _united(masks: Sequence[Sequence[MaskedImage]]) -> list[MaskedImage]:
+    """The images, each with all of its masks in one."""
+    united = [each[0].at(np.logical_or.reduce([image.mask for image in each])) for each in zip(*masks, strict=True)]
+    if any((image.mask | image.padding).all() for image in united):
+        raise HeatmapError("the masks together cover the whole view of an image, so nothing would be left; pass fewer")
+    return united
+
+
+def _judged(
+    model: ExplainedModel,
+    passed: list[MaskedImage],
+    targets: Any,
+    bound: float | None,
+    without: Any = (),
+    masks: Any = None,
+) -> Reliance:
+    falls, draw = _measured(model, passed, targets, (without, masks), decisions=bound is None)
+    return replace(judged(falls, bound), draw=draw)
 
 
 def _measured(
-    model: ExplainedModel, images: Any, masks: Any, targets: Any, without: Any
+    model: ExplainedModel, passed: list[MaskedImage], targets: Any, lacking: tuple[Any, Any], *, decisions: bool
 ) -> tuple[Falls, Callable[[str, Sequence[str]], Image]]:
-    """The falls, and what draws the picture of them under a title and above some lines."""
-    passed = read_masked_images(model.engine, images, masks)
+    """The falls, and what draws the picture of them under a title and above some lines.
+
+    `lacking` are images without the artefact, and the masks as they were passed. Where the images can exchange pixels, it is
+    to see which `decisions` are lost, unless the fall of the margin decides.
+    """
     wanted = model.targets(targets, len(passed))
     counted = distinct(passed, wanted)
     own, wanted = [passed[i] for i in counted], [wanted[i] for i in counted]
-    every = [*own, *_lacking(model, own, masks, without)]
+    every = [*own, *_lacking(model, own, *lacking)]
     scores = scores_of(model.engine, [image.image_input for image in every])
     asked = _Images(every, len(own), scores, _classes(model, scores, len(own), wanted), model.engine.multi_label)
-    falls, changes = _falls(model, _plan(asked), asked)
-    copies = len(passed) - len(own)
-    return replace(falls, mean_heat=_mean_heat(model, asked), copies=copies), partial(_draw, model, asked, changes)
-
-
-def assert_no_reliance(
-    model: ExplainedModel,
-    images: Sequence[Any],
-    masks: Any,
-    *,
-    without: Sequence[Any] = (),
-    at_most: float | None = None,
-) -> None:
-    """The model does not rely on the masked pixels of these images: `reliance(images, masks)` says no.
-
-    `at_most` is the mean fall of the margin above which it does, in units of the model's mean margin, above 0 and
-    up to 1; by default the bound that was measured for the intervention (docs/reliance.md).
-    Raises FocusError if the model relies on them; HeatmapError if that is undecided.
-    """
-    check, found = NoReliance(at_most), list[Reliance]()
-
-    def measure(record: Record) -> Record:
-        bound = check.plain_bound()
-        falls, draw = _measured(model, images, masks, None, without)
-        found.append(replace(judged(falls, bound), draw=draw))
-        return check.judged(model.engine.identified(record), found[0])  # now it is known what the output means
-
-    def draw(record: Record) -> Image:
-        if found:
-            return found[0].picture
-        nothing = overlay.Panel(np.full((32, 64, 3), 255, np.uint8))
-        return overlay.draw_panels([nothing], title=messages.headline(record))
-
-    settle.judge(model.engine.identified(check.record(Subject())), measure, draw)
-
-
-@dataclass(frozen=True)
-class NoReliance(Check):
-    """The verdict on reliance is no. The interval of the mean fall decides, rather than the mean itself."""
-
-    found: Reliance | None = None
-
-    name, measure, direction = "no_reliance", "fall of the margin", "at_most"
-
-    def plain_bound(self) -> float | None:
-        return None if self.bound is None else margins.margin_bound("at_most", self.bound)
-
-    def judged(self, record: Record, found: Reliance) -> Record:
-        """The record decided by the verdict on reliance, or undecided for its reason."""
-        record = replace(record, bound=found.bound, details=tuple(found.rows()))
-        if found.relies is None:
-            return replace(record, outcome="invalid", reason=found.reason)
-        return replace(self, found=found).decided(record, found.effect)
-
-    def holds(self, figure: float, bound: float) -> bool:
-        assert self.found is not None
-        return self.found.relies is False
-
-    def finding(self, record: Record, figure: float, bound: float) -> str:
-        assert self.found is not None
-        return self.found.verdict
-
-    def advice(self, record: Record) -> str:
-        return (
-            "look at the picture: if the mask contains nothing of the object, break the link between these pixels and the "
-            "class in the training data (crop or cover them, or mix them over the classes), and train again"
-        )
+    plan = _plan(asked, decisions=decisions)
+    heats = _heats(model, asked, _INFORMED if plan.exchanges is not None and not plan.exchanges.through else len(own))
+    falls, changes = _falls(model, plan, asked, heats)
+    falls = replace(falls, mean_heat=_mean_heat(asked, heats), copies=len(passed) - len(own), fault=outline.fault(own))
+    return falls, partial(_draw, model, asked, changes)
 
 
 @dataclass(frozen=True)
@@ -197,18 +187,20 @@ class _Plan:
     intervention: Intervention
     why: str
     patches: Patches | None = None
+    #: Where decisions are what is asked about.
+    exchanges: Exchanges | None = None
 
     def changes(self, images: Sequence[MaskedImage], level: fills.Floats) -> list[Change]:
+        if self.exchanges is not None:
+            return pasted(images, self.exchanges.main)
         if self.patches is not None:
-            return [
-                (patch.to, images[patch.to].filled(fills.paste, other=patch.content)) for patch in self.patches.patches
-            ]
+            return pasted(images, self.patches.patches)
         fill = fills.inpaint if self.intervention == "inpaint" else partial(fills.colour, level=level)
         return [(i, image.filled(fill)) for i, image in enumerate(images)]
 
 
-def _plan(asked: _Images) -> _Plan:
-    """The most natural intervention that the images allow.
+def _plan(asked: _Images, *, decisions: bool) -> _Plan:
+    """The most natural intervention that the images allow; where they can, they exchange pixels for the sake of `decisions`.
 
     If some lack the artefact, all are inpainted: other images' pixels bring in objects of their own, and one colour in
     the shape of a text is that text again.
@@ -220,9 +212,9 @@ def _plan(asked: _Images) -> _Plan:
         return _Plan("colour", "with one image there are no others to take pixels from")
     swap = arrange(images, predicted, lambda i, j: not asked.lead(i).is_predicted(asked.scores[j]))
     if swap.enough and not swap.same:
-        return _Plan(
-            "swap", "the images are predicted as different classes, and these pixels differ between them", swap
-        )
+        why = "the images are predicted as different classes, and these pixels differ between them"
+        decides = decisions and not asked.alone and bool((asked.classes == predicted).all())
+        return _Plan("swap", why, swap, Exchanges.between(images, predicted, swap) if decides else None)
     paste = swap if swap.same else arrange(images, predicted, lambda i, j: True)
     if paste.same:
         return _Plan("colour", "these pixels are the same in all images, so other images would bring them back")
@@ -231,17 +223,23 @@ def _plan(asked: _Images) -> _Plan:
     return _Plan("colour", "too few images have other pixels in the same place")
 
 
-def _falls(model: ExplainedModel, plan: _Plan, asked: _Images) -> tuple[Falls, list[Change]]:
+def _falls(
+    model: ExplainedModel, plan: _Plan, asked: _Images, heats: Sequence[Floats | None]
+) -> tuple[Falls, list[Change]]:
     """The falls under all interventions, scored together, and the changes of the first."""
-    images, count, own = asked.every, asked.count, asked.own
+    images, count, own, exchanges = asked.every, asked.count, asked.own, plan.exchanges
     level = common_level(own)
     removal = _Plan("colour", "") if plan.intervention != "colour" else _Plan("inpaint", "")
+    informing, compared = (images if exchanges is None else own[:_INFORMED]), len(images)
+    if exchanges is not None and exchanges.through:
+        compared = _INFORMED  # another control decides
     inner = _cores(images)
     groups = [
         plan.changes(images, level),
-        _once(plan.changes([image.at(control_regions.around(image.mask, image.padding)) for image in images], level)),
-        removal.changes(images, level),
-        _once(plan.changes(inner, level)) if inner else [],
+        [change for change in _once(plan.changes(_surrounded(images), level)) if change[0] < compared],
+        removal.changes(informing, level),
+        [change for change in _once(plan.changes(inner, level)) if change[0] < compared] if inner else [],
+        *((exchanges.yardstick(), exchanges.control(heats)) if exchanges is not None else ([], [])),
     ]
     rest = [own[0].at(~own[0].mask).filled(fills.colour, level=level)] if len(images) == 1 else []
     after = scores_of(
@@ -249,7 +247,11 @@ def _falls(model: ExplainedModel, plan: _Plan, asked: _Images) -> tuple[Falls, l
     )
     lead = asked.margins(asked.scores, np.arange(len(images)))
     unit = margins.unit(asked.scores[:count], lead[:count] if asked.alone else None)
-    main, around, removed, cores = _mean_falls(groups, after, asked, unit)
+    each = _falls_of(groups, after, asked, unit)
+    main, around, removed, cores, *_ = (_means(*fall, len(images)) for fall in each)
+    exchanged = None
+    if exchanges is not None:
+        exchanged = exchanges.found(lead / unit, (each[0][0], each[4][0], each[5][0]), model.engine.names.name)
     return Falls(
         plan.intervention,
         plan.why,
@@ -262,20 +264,24 @@ def _falls(model: ExplainedModel, plan: _Plan, asked: _Images) -> tuple[Falls, l
         alive=bool(np.ptp(np.concatenate([asked.scores, after]), axis=0).any()),
         fallback=float((asked.margins(after[[-1] * count], np.arange(count)) > margins.LEVEL * unit).mean()),
         alike=asked.alike,
+        exchanged=exchanged,
     ), groups[0]
 
 
-def _mean_falls(
-    groups: Sequence[list[Change]], after: NDArray[np.float32], asked: _Images, unit: float
-) -> list[Floats]:
-    """The mean fall of each image (N,) in each group of changes, whose scores follow each other in `after`."""
+def _falls_of(groups: Sequence[list[Change]], after: NDArray[np.float32], asked: _Images, unit: float) -> list[Fall]:
+    """The falls (M,) in each group of M changes, whose scores follow each other in `after`, and the images' places (M,)."""
     lead, falls, start = asked.margins(asked.scores, np.arange(len(asked.every))), [], 0
     for group in groups:
         sources = np.array([i for i, _ in group], np.intp)
         changed = asked.margins(after[start : start + len(group)], sources)
-        falls.append(_means((lead[sources] - changed) / unit, sources, len(asked.every)))
+        falls.append(((lead[sources] - changed) / unit, sources))
         start += len(group)
     return falls
+
+
+def _surrounded(images: Sequence[MaskedImage]) -> list[MaskedImage]:
+    """The pixels right around the masks."""
+    return [image.at(control_regions.around(image.mask, image.padding)) for image in images]
 
 
 def _cores(images: Sequence[MaskedImage]) -> list[MaskedImage]:
@@ -284,7 +290,7 @@ def _cores(images: Sequence[MaskedImage]) -> list[MaskedImage]:
     return inner if len(inner) > 1 and all(image.mask.any() for image in inner) else []
 
 
-def _lacking(model: ExplainedModel, images: Sequence[MaskedImage], masks: Any, without: Any) -> list[MaskedImage]:
+def _lacking(model: ExplainedModel, images: Sequence[MaskedImage], without: Any, masks: Any) -> list[MaskedImage]:
     """The images without the artefact, with the same mask."""
     if not len(without):
         return []
@@ -325,21 +331,29 @@ def _means(falls: Floats, sources: Indices, count: int) -> Floats:
         return np.asarray(np.bincount(sources, falls, minlength=count) / times)
 
 
-def _mean_heat(model: ExplainedModel, asked: _Images) -> float | None:
-    """The mean over the images of the heatmap's mean heat in the mask; None if there is no heatmap."""
-    figures, question = [], model.question()
+def _heats(model: ExplainedModel, asked: _Images, most: int) -> list[Floats | None]:
+    """The heatmap of each image, of the first `most`; None where there is none."""
+    question, heats = model.question(), list[Floats | None]([None] * asked.count)
     try:
         made = model.engine.heatmaps(
-            [image.image_input for image in asked.own],
-            [int(index) for index in asked.classes[: asked.count]],
+            [image.image_input for image in asked.own[:most]],
+            [int(index) for index in asked.classes[: asked.count][:most]],
             layer=question.layer,
             method=question.method,
         )
     except HeatmapError:  # no layer to read a heatmap at: the intervention needs none
-        return None
-    for heatmap, image in zip(made, asked.own, strict=True):
+        return heats
+    for i, heatmap in enumerate(made):
         if np.isfinite(heatmap.grid).all() and heatmap.grid.any():
-            figures.append(metrics.mean_heat(heatmap.values, image.mask))
+            heats[i] = heatmap.values.astype(np.float64)
+    return heats
+
+
+def _mean_heat(asked: _Images, heats: Sequence[Floats | None]) -> float | None:
+    """The mean over the images of the heatmap's mean heat in the mask; None if there is no heatmap."""
+    figures = [
+        metrics.mean_heat(heat, image.mask) for heat, image in zip(heats, asked.own, strict=True) if heat is not None
+    ]
     return float(np.mean(figures)) if figures else None
 
 

@@ -2,55 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pytest_gradcam.checks import margins
+from pytest_gradcam.checks.doubts import WAYS, Falls, contradiction, doubt, two
+from pytest_gradcam.checks.loss import Exchanged, Loss, estimated, percent
 from pytest_gradcam.checks.margins import Estimate, Floats, Intervention
 from pytest_gradcam.errors import HeatmapError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-#: What each intervention does to the masked pixels.
-WAYS: dict[Intervention, str] = {
-    "swap": "with pixels of images predicted as another class",
-    "paste": "with pixels of other images",
-    "colour": "with the mean colour",
-    "inpaint": "with what surrounds them, inpainted",
-}
-
-
-@dataclass(frozen=True)
-class Falls:
-    """How far replacing the masked pixels lowers the margin of each image, in the model's units.
-
-    `main` (N,) are the falls under the `intervention`; `around` (N,) those when it replaces the pixels right around the
-    mask; `removed` those under other interventions; `core` (N,) those when the mask's outline is left alone (None if the
-    mask is at most half of the view); `without` (M,) the main falls of images that lack the artefact, whose means are
-    already subtracted from `around`, `removed` and `core`. `worth` is the number of independent images that the main
-    falls amount to; `copies` how many images were passed besides, since each content counts once; `alive` whether the
-    model's scores depend on its input at all; `fallback` the share of the images whose class is also the model's answer
-    to the mean colour alone; `alike` whether all images are of one class.
-    """
-
-    intervention: Intervention
-    why: str
-    main: Floats
-    around: Floats
-    removed: dict[Intervention, Floats] = field(default_factory=dict)
-    core: Floats | None = None
-    without: Floats | None = None
-    worth: int | None = None
-    copies: int = 0
-    alive: bool = True
-    fallback: float = 0.0
-    alike: bool = False
-    mean_heat: float | None = None
+Added = tuple[float, tuple[float, float]]  # a loss beyond that of other masks, and its 90 % interval
 
 
 @dataclass(frozen=True)
@@ -65,6 +33,14 @@ class Reliance:
     most of the view, `others` under other interventions. `mean_heat` is the heatmaps' mean heat in the mask, `agreement`
     whether it points to the same verdict: information, not a gate. Each content counts once: `copies` of images were
     passed besides.
+
+    Where images of several predicted classes exchanged the pixels, `loss` is the estimated share of decisions that is lost,
+    `loss_interval` its 90 % interval, and they decide rather than the effect; `weak` says that the model relies, but
+    weakly; `by_class` is the loss of each class's images, `matrix` that by receiving and donor class, `worst` the largest
+    entry in words. `p_value` is then for no more than a trace. `fault` says what is wrong with the masks, if that can be seen.
+
+    Of several masks, `alone` has the verdict on each by its name and `added` what each loses beyond the others (None if no
+    decisions were exchanged); the other figures are those of all together.
     """
 
     relies: bool | None
@@ -83,6 +59,11 @@ class Reliance:
     mean_heat: float | None = None
     agreement: bool | None = None
     copies: int = 0
+    weak: bool = False
+    lost: Loss | None = None
+    fault: str = ""
+    alone: dict[str, Reliance] = field(default_factory=dict)
+    added: dict[str, Added | None] = field(default_factory=dict)
     draw: Callable[[str, Sequence[str]], Image] | None = field(default=None, repr=False, compare=False)
 
     @cached_property
@@ -96,61 +77,172 @@ class Reliance:
         return self.draw(self.verdict, [f"{label:<11}{phrase}" for label, phrase in self.rows()])
 
     @property
+    def loss(self) -> float | None:
+        """The estimated share of decisions that is lost when the pixels are exchanged; None if they were not."""
+        return None if self.lost is None else self.lost.estimate
+
+    @property
+    def loss_interval(self) -> tuple[float, float] | None:
+        """The 90 % interval of the loss."""
+        return None if self.lost is None else self.lost.interval
+
+    @property
+    def by_class(self) -> dict[str, float]:
+        """The loss of the images of each predicted class of which there are enough."""
+        return {} if self.lost is None else self.lost.by_class
+
+    @property
+    def matrix(self) -> dict[tuple[str, str], float]:
+        """The loss by receiving and donor class."""
+        return {} if self.lost is None else self.lost.matrix
+
+    @property
+    def worst(self) -> str:
+        """The largest entry of the matrix, its rows and columns, in words; empty if none stands out."""
+        return "" if self.lost is None else self.lost.worst
+
+    @property
+    def figure(self) -> float:
+        """The loss of decisions: of all, or where one class decides, of it."""
+        losses = [found.lost for found in (self, *self.alone.values()) if found.lost is not None]
+        return max(lost.decisive for lost in losses)
+
+    @property
     def verdict(self) -> str:
         """The verdict in one sentence."""
         if self.relies is None:
             return f"undecided whether the model relies on the masked pixels: {self.reason}"
+        if self.lost is not None and not self.lost.by_margin:
+            return f"the model {self.claim} on the masked pixels{self._which()}: {self.lost.sentence}"
         side = f"above {self.bound:.3g} is reliance"
+        also = "" if self.lost is None else f", and {percent(self.lost.estimate)} of its decisions"
         return (
             f"the model {'relies' if self.relies else 'does not rely'} on the masked pixels: without them it loses "
-            f"{_two(self.effect)} of its margin ({self._range()}; {side})"
+            f"{two(self.effect)} of its margin ({self._range()}; {side}){also}"
         )
+
+    @property
+    def claim(self) -> str:
+        """The verdict in a word or three."""
+        if self.relies is None:
+            return "undecided"
+        return "relies weakly" if self.weak else "relies" if self.relies else "does not rely"
+
+    def _which(self) -> str:
+        """Of several masks, those that the model relies on."""
+        named = [repr(name) for name, found in self.alone.items() if found.relies]
+        return f" of {' and '.join(named)}" if named else ""
+
+    def _masks(self) -> Iterator[tuple[str, str]]:
+        """Of several masks, what each does."""
+        for name, found in self.alone.items():
+            parts = [f"{name}: {found.claim} alone"]
+            if found.lost is not None:
+                parts.append(found.lost.said)
+            if added := self.added.get(name):
+                more, (low, high) = added
+                parts.append(f"{percent(more)} ({percent(low)} to {percent(high)}) beyond the others")
+            yield "mask", ", ".join(parts)
 
     def rows(self) -> list[tuple[str, str]]:
         """The figures: a label and a phrase for each."""
         p_value = "" if self.p_value is None else f", p {self.p_value:.2g}"
-        effect = (
-            f"{_two(self.effect)} of the model's mean margin, {self._range()} at 95 % a side, bound {self.bound:.3g}"
-        )
-        rows = [("effect", effect + p_value), ("replaced", f"{WAYS[self.intervention]}: {self.why}")]
+        bound = f", bound {self.bound:.3g}" if self.lost is None else ""
+        effect = f"{two(self.effect)} of the model's mean margin, {self._range()} at 95 % a side{bound}"
+        rows = [*self._masks(), *([] if self.lost is None else self.lost.rows())]
+        rows += [("effect", effect + p_value), ("replaced", f"{WAYS[self.intervention]}: {self.why}")]
         if self.without is not None:
             rows.append(
-                ("without", f"{_two(self.without)} for the same pixels of images without the artefact, subtracted")
+                ("without", f"{two(self.without)} for the same pixels of images without the artefact, subtracted")
             )
         if self.around is not None:
-            rows.append(("around", f"{_two(self.around)} for the pixels right around the mask"))
+            rows.append(("around", f"{two(self.around)} for the pixels right around the mask"))
         if self.core is not None:
-            rows.append(("core", f"{_two(self.core)} for the mask without its outline"))
-        rows += [("otherwise", f"{_two(fall)} {WAYS[name]}") for name, fall in self.others.items()]
+            rows.append(("core", f"{two(self.core)} for the mask without its outline"))
+        rows += [("otherwise", f"{two(fall)} {WAYS[name]}") for name, fall in self.others.items()]
         if self.mean_heat is not None:
             side = "" if self.agreement is None else ": agrees" if self.agreement else ": does not agree"
-            rows.append(("mean heat", f"{_two(self.mean_heat)} of the heatmaps' maxima in the mask{side}"))
+            rows.append(("mean heat", f"{two(self.mean_heat)} of the heatmaps' maxima in the mask{side}"))
+        if self.fault:
+            rows.append(("mask", self.fault))
         copies = f", each once: {self.copies} copies of them do not count" if self.copies else ""
         return [*rows, ("images", f"{self.images}{copies}")]
 
     def _range(self) -> str:
-        return f"{_two(self.interval[0])} to {_two(self.interval[1])}"
+        return f"{two(self.interval[0])} to {two(self.interval[1])}"
 
     def __repr__(self) -> str:
         p_value = "none" if self.p_value is None else f"{self.p_value:.2g}"
         reason = f", reason={self.reason!r}" if self.reason else ""
+        bound = f"bound={self.bound:.3g}, "
+        loss = ""
+        if self.lost is not None:
+            low, high = self.lost.interval
+            loss, bound = f"loss={self.lost.estimate:.3f} ({low:.2f} to {high:.2f}), ", ""
+        weak = ", weak=True" if self.weak else ""
         return (
-            f"Reliance(relies={self.relies}, effect={self.effect:.3f} ({self._range()}), bound={self.bound:.3g}, "
+            f"Reliance(relies={self.relies}{weak}, {loss}effect={self.effect:.3f} ({self._range()}), {bound}"
             f"p_value={p_value}, intervention={self.intervention!r}, images={self.images}{reason})"
         )
 
 
 def judged(falls: Falls, bound: float | None = None) -> Reliance:
-    """The verdict that the falls allow at this bound, by default that of the intervention; any doubt makes it undecided."""
-    bound = margins.BOUNDS[falls.intervention] if bound is None else bound
+    """The verdict that the falls allow; any doubt makes it undecided.
+
+    At a given bound it is one on the fall of the margin. By default the exchanged decisions decide where there are any, and
+    the bound of the intervention otherwise.
+    """
+    if bound is None and falls.exchanged is not None and falls.alive:
+        return _exchanged(falls, falls.exchanged)
+    return _by_margin(falls, margins.BOUNDS[falls.intervention] if bound is None else bound)
+
+
+def _exchanged(falls: Falls, exchanged: Exchanged) -> Reliance:
+    """The verdict by the loss of decisions, beside that by the fall of the margin: a model may lose most of its margin, but
+    no decision, in the images at hand.
+    """
+    bound, lost = margins.BOUNDS[falls.intervention], estimated(exchanged)
+    found = margins.estimate(falls.main, bound, independent=falls.worth)
+    relies, reason, p_value = lost.relies, lost.reason, lost.p_value
+    if not exchanged.through and lost.claim != "relies":  # else the control says more than the margin does
+        by_margin = _by_margin(falls, bound)
+        if by_margin.relies:
+            lost, relies, reason = replace(lost, claim="relies", by_margin=True), True, ""
+            p_value = by_margin.p_value
+        elif not relies and by_margin.relies is None and found.lower > margins.PART * bound:
+            outline = (
+                margins.exceeds(found, bound) is not None
+            )  # a doubt about the mask, not about the number of images
+            relies, reason = None, by_margin.reason if outline or not reason else reason
+    if relies is False:
+        reason = _misses(falls) or contradiction(falls, found, relies, bound)
+        relies = None if reason else relies
+    verdict = replace(_figures(falls, found, bound), relies=relies, reason=reason, agreement=_agreement(falls, relies))
+    return replace(verdict, weak=lost.claim == "relies weakly", lost=lost, p_value=p_value)
+
+
+def _misses(falls: Falls) -> str:
+    """Why a mask that misses a part of the artefact is no ground for a no."""
+    return falls.fault.sentence if falls.fault is not None and falls.fault.misses else ""
+
+
+def _by_margin(falls: Falls, bound: float) -> Reliance:
+    """The verdict by the fall of the margin."""
     found = margins.estimate(falls.main, bound, independent=falls.worth, base=falls.without)
-    around = float(falls.around.mean())
-    reason = _doubt(falls, found, around, bound)
+    reason = doubt(falls, found, float(falls.around.mean()), bound)
     relies = None if reason else margins.exceeds(found, bound)
-    heat = falls.mean_heat
-    agreement = None if relies is None or heat is None else (heat > margins.MEAN_HEAT) == relies
+    return replace(_figures(falls, found, bound), relies=relies, reason=reason, agreement=_agreement(falls, relies))
+
+
+def _agreement(falls: Falls, relies: bool | None) -> bool | None:
+    """Whether the heatmaps alone would have said the same."""
+    return None if relies is None or falls.mean_heat is None else (falls.mean_heat > margins.MEAN_HEAT) == relies
+
+
+def _figures(falls: Falls, found: Estimate, bound: float) -> Reliance:
+    """All figures, without a verdict."""
     return Reliance(
-        relies,
+        None,
         found.p_value,
         found.mean,
         (found.lower, found.upper),
@@ -158,114 +250,14 @@ def judged(falls: Falls, bound: float | None = None) -> Reliance:
         falls.intervention,
         falls.why,
         found.count,
-        reason=reason,
-        around=around,
+        around=float(falls.around.mean()),
         core=None if falls.core is None else float(falls.core.mean()),
         others={name: float(each.mean()) for name, each in falls.removed.items()},
         without=None if falls.without is None else float(falls.without.mean()),
-        mean_heat=heat,
-        agreement=agreement,
+        mean_heat=falls.mean_heat,
         copies=falls.copies,
+        fault="" if falls.fault is None else falls.fault.sentence,
     )
-
-
-def _doubt(falls: Falls, found: Estimate, around: float, bound: float) -> str:
-    """Why there is no verdict; empty if there is one."""
-    relies = margins.exceeds(found, bound)
-    if not falls.alive:
-        return "the model gives every image the same scores, so it ignores them altogether; check the weights"
-    if relies is None:
-        return _too_few(found, bound)
-    if relies and found.count == 1 and found.mean > margins.TURNED:
-        return (
-            f"without the masked pixels the model loses {_two(found.mean)} of its margin, so it is surer of another class than "
-            "it was of this one, which any change may have caused; pass more images"
-        )
-    if relies and _beyond(falls, bound).lower <= margins.PART * bound and not _deep(falls, bound):
-        return (
-            f"without the masked pixels the model loses {_two(found.mean)} of its margin, and {_two(around)} without those right "
-            "around the mask: it touches the object, or the artefact reaches beyond it; correct its outline, or pass more images"
-        )
-    if not relies and found.mean + around > bound and found.lower > margins.PART * bound:
-        return (
-            f"without the masked pixels the model loses {_two(found.mean)} of its margin, and {_two(around)} without those right "
-            "around the mask: it may contain only a part of the artefact, or touch the object; correct its outline"
-        )
-    if not relies and falls.intervention != "swap":
-        return _hidden(falls, found, bound) or _contradiction(falls, found, relies, bound)
-    return _contradiction(falls, found, relies, bound)
-
-
-def _hidden(falls: Falls, found: Estimate, bound: float) -> str:
-    """Why a model may rely on pixels that cost little to remove, when no other class's pixels were brought in."""
-    if falls.fallback > 0.5:
-        return (
-            "the images' class is also what the model answers where there is nothing to see, so it would not fall when its "
-            "evidence is taken away, wherever that lies; pass images that are predicted as other classes as well"
-        )
-    if found.count == 1:
-        return (
-            "one image cannot show that a model ignores these pixels, since a class may be recognised by what is missing "
-            "there; pass images that are predicted as other classes as well"
-        )
-    if falls.alike and falls.intervention == "colour":
-        return (
-            "all images are of one class, and none brings in other pixels, so nothing shows what the model answers where these "
-            "pixels differ; pass images that are predicted as other classes as well"
-        )
-    if found.upper >= margins.PART * bound:
-        return (
-            f"removing the masked pixels costs up to {_two(found.upper)} of the margin, and what another class shows there, "
-            "which these images did not bring in, may cost more; pass images that are predicted as other classes, or more images"
-        )
-    return ""
-
-
-def _beyond(falls: Falls, bound: float) -> Estimate:
-    """How much more the mask costs than the pixels right around it."""
-    return margins.estimate(falls.main - falls.around, bound, independent=falls.worth, base=falls.without)
-
-
-def _deep(falls: Falls, bound: float) -> bool:
-    """Whether a mask of most of the view costs more than the bound even if its outline is left alone.
-
-    The surroundings of such a mask are the object, which a model that relies on the mask may use as well.
-    """
-    return falls.core is not None and margins.estimate(falls.core, bound, independent=falls.worth).lower > bound
-
-
-def _too_few(found: Estimate, bound: float) -> str:
-    few = "one image is too few" if found.count == 1 else f"{found.count} images are too few, or differ too much"
-    return (
-        f"without the masked pixels the model loses {_two(found.mean)} of its margin, but with 95 % confidence a side that "
-        f"may be {_two(found.lower)} to {_two(found.upper)}, which contains the bound of {bound:.3g}: {few}; pass more images"
-    )
-
-
-def _contradiction(falls: Falls, found: Estimate, relies: bool, bound: float) -> str:
-    """Another intervention that says the opposite.
-
-    Against a swap, a paste or inpainting only reliance counts: they may bring the cue back. Against the mean colour,
-    which is the least natural, both count. Without a swap, a no requires a clear no from the others.
-    """
-    for name, each in falls.removed.items():
-        other = margins.estimate(each, bound)
-        opposite = margins.exceeds(other, max(bound, margins.BOUNDS[name]))
-        # With one image, all there is to go by is that both ways agree.
-        unsure = opposite is None and found.count > 1 and (relies or falls.intervention == "swap")
-        if unsure or opposite is relies or (relies and falls.intervention != "colour"):
-            continue
-        return (
-            f"replaced {WAYS[falls.intervention]} the masked pixels cost {_two(found.mean)} of the margin, but "
-            f"{_two(other.mean)} {WAYS[name]}: one may bring the cue back, or the other may look unnatural; pass images "
-            "that differ in these pixels, or look at the picture"
-        )
-    return ""
-
-
-def _two(figure: float) -> str:
-    """The figure with two decimals, without a negative zero."""
-    return f"{round(figure, 2) + 0.0:.2f}"
 
 
 def finite(falls: Floats) -> Floats:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import click
 
-from pytest_gradcam.cli import models, reports
+from pytest_gradcam.cli import auditing, drawing, models, reports, start
 from pytest_gradcam.cli.shared import PROGRAM
 from pytest_gradcam.evidence.messages import one_line
 
@@ -27,7 +27,7 @@ def commands(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-for command in (*models.COMMANDS, *reports.COMMANDS):
+for command in (*start.COMMANDS, *models.COMMANDS, *drawing.COMMANDS, *reports.COMMANDS, *auditing.COMMANDS):
     commands.add_command(command)
 
 

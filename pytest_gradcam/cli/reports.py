@@ -43,23 +43,30 @@ def merge(reports: tuple[Path, ...], into: Path, as_json: bool) -> None:
     answer(
         as_json,
         lambda: {"checks": len(merged.records), "runs": len(merged.runs), "directory": str(into)},
-        lambda: [f"{len(merged.records)} checks of {len(merged.runs)} runs in {into}"],
+        lambda: [f"{len(merged.records)} checks of {len(merged.runs)} runs; open {into / 'index.html'}"],
     )
 
 
 @click.command(short_help="Whether a report is as it was written.")
 @click.argument("directory", type=path())
+@click.option("--signature", "key", type=path(must_be="file"), help="Check the signature too, with this public key.")
 @as_json
-def verify(directory: Path, as_json: bool) -> int:
-    """Check a report against its manifest: every file that was written is there, unchanged.
+def verify(directory: Path, key: Path | None, as_json: bool) -> int:
+    """Check a report against its manifest: every file that was written is there, unchanged; with --signature also that the
+    owner of the key signed it so.
 
-    Exit status 0 if so, 1 if a file is missing, changed or not listed, 2 if there is nothing to compare with.
+    Exit status 0 if so, 1 if a file is missing, changed or not listed, or the signature is not of this key or this report, 2
+    if there is nothing to compare with.
     """
     from pytest_gradcam.report import manifest
+    from pytest_gradcam.report import signature as signatures
 
     found = list(manifest.differences(directory))
+    found += [] if key is None else signatures.problems(directory, key)
     files, digest = manifest.names(directory), manifest.digest(directory)
     intact = [f"{len(files)} files are as written; the manifest's SHA-256 is", digest]
+    signed = signatures.read(directory) if key is not None else None
+    intact += [] if signed is None else [f"signed {signed.phrase}"]
     answer(
         as_json,
         lambda: {"intact": not found, "differences": found, "files": len(files), "manifest_sha256": digest},

@@ -12,10 +12,14 @@ from pytest_gradcam.masks._coco import from_coco
 from pytest_gradcam.masks._cvat import from_cvat
 from pytest_gradcam.masks._grow import dilate, grow_to_grid
 from pytest_gradcam.masks._invalid import invalid_pixels, invalid_pixels_by_kind
+from pytest_gradcam.masks._label_studio import from_label_studio
 from pytest_gradcam.masks._labelme import from_labelme
 from pytest_gradcam.masks._read import as_mask, load
 from pytest_gradcam.masks._shapes import border, box, boxes, circle, polygon
+from pytest_gradcam.masks._supervisely import from_supervisely
+from pytest_gradcam.masks._via import from_via
 from pytest_gradcam.masks._voc import from_voc
+from pytest_gradcam.masks._yolo import from_yolo
 
 __all__ = [
     "as_mask",
@@ -26,8 +30,12 @@ __all__ = [
     "dilate",
     "from_coco",
     "from_cvat",
+    "from_label_studio",
     "from_labelme",
+    "from_supervisely",
+    "from_via",
     "from_voc",
+    "from_yolo",
     "grow_to_grid",
     "invalid_pixels",
     "invalid_pixels_by_kind",

@@ -19,15 +19,15 @@ from pytest_gradcam.masks._runs import unrolled
 from pytest_gradcam.masks._shapes import box, ellipse, polygon
 
 
-def from_cvat(path: FilePath, image: str, *, label: str | None = None) -> Bools:
+def from_cvat(path: FilePath, image: str, *, label: str | None = None, subset: str | None = None) -> Bools:
     """The union of the shapes of one image in a 'CVAT for images' file, of one label or of all; bool (H, W).
 
-    `image` is the image's name in the file. Reads boxes, polygons, ellipses and masks. Raises HeatmapError for an image
-    or a label that is not there (naming those that are), a name that two images of the file share, as they may in two
-    subsets, other and rotated shapes, and XML with a document type.
+    `image` is the image's name in the file, `subset` the subset that it is in, needed where two images share a name. Reads
+    boxes, polygons, ellipses and masks. Raises HeatmapError for an image or a label that is not there (naming those that
+    are), a name that two images share, other and rotated shapes, and XML with a document type.
     """
     name = file_name("CVAT", path)
-    entry = _only_image(xml_root(path, name), image, name)
+    entry = _only_image(xml_root(path, name), image, subset, name)
     with naming(f"{name}, image {shown(image)}"):
         frame = size((whole_attribute(entry, "height"), whole_attribute(entry, "width")))
         marked = [one for one in entry if one.get("label") is not None]
@@ -35,15 +35,17 @@ def from_cvat(path: FilePath, image: str, *, label: str | None = None) -> Bools:
         return union_of_label(entries, label, frame, _mask)
 
 
-def _only_image(root: Element, image: str, name: str) -> Element:
-    found = [one for one in root.iter("image") if isinstance(image, str) and one.get("name") == image]
+def _only_image(root: Element, image: str, subset: str | None, name: str) -> Element:
+    entries = [one for one in root.iter("image") if subset is None or one.get("subset") == subset]
+    found = [one for one in entries if isinstance(image, str) and one.get("name") == image]
     if not found:
-        held = some(one.get("name") for one in root.iter("image"))
-        raise HeatmapError(f"{name} holds no image {shown(image)}; it holds {held}; pass one of these")
+        where = "" if subset is None else f" in subset {shown(subset)}"
+        held = some(one.get("name") for one in entries)
+        raise HeatmapError(f"{name} holds no image {shown(image)}{where}; it holds {held}; pass one of these")
     if len(found) > 1:
         raise HeatmapError(
             f"{name} holds {len(found)} images named {shown(image)}: {some(map(_place, found))}; expected one; "
-            "export each subset to a file of its own"
+            "pass subset=, or export each subset to a file of its own"
         )
     return found[0]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from xml.etree import ElementTree
 
@@ -30,15 +30,27 @@ def file_name(kind: str, path: FilePath) -> str:
 
 def json_object(path: FilePath, name: str) -> Mapping[str, Any]:
     """The object in a JSON file of UTF-8, UTF-16 or UTF-32, with or without a byte order mark."""
+    content = _json(path, name)
+    if not isinstance(content, dict):
+        raise HeatmapError(f"{name} holds a {type(content).__name__}; expected a JSON object")
+    return content
+
+
+def json_list(path: FilePath, name: str) -> Sequence[Any]:
+    """The list in a JSON file, read as `json_object` does."""
+    content = _json(path, name)
+    if not isinstance(content, list):
+        raise HeatmapError(f"{name} holds a {type(content).__name__}; expected a list")
+    return content
+
+
+def _json(path: FilePath, name: str) -> Any:
     try:
-        content = json.loads(_content(path, name))
+        return json.loads(_content(path, name))
     except HeatmapError:
         raise
     except (ValueError, RecursionError) as error:
         raise HeatmapError(f"{name} cannot be read ({_reason(error)}); expected a JSON file") from error
-    if not isinstance(content, dict):
-        raise HeatmapError(f"{name} holds a {type(content).__name__}; expected a JSON object")
-    return content
 
 
 def xml_root(path: FilePath, name: str) -> Element:

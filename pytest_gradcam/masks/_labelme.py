@@ -11,7 +11,7 @@ import numpy as np
 
 from pytest_gradcam import images
 from pytest_gradcam.errors import HeatmapError
-from pytest_gradcam.masks._arguments import Bools, coordinates, naming, shown, size
+from pytest_gradcam.masks._arguments import Bools, Floats, coordinates, naming, shown, size
 from pytest_gradcam.masks._documents import FilePath, file_name, json_object
 from pytest_gradcam.masks._entries import Size, placed, union_of_label
 from pytest_gradcam.masks._read import as_mask
@@ -21,8 +21,9 @@ from pytest_gradcam.masks._shapes import box, ellipse, polygon
 def from_labelme(annotation: FilePath | Mapping[str, Any], shape: Sequence[int], *, label: str | None = None) -> Bools:
     """The union of the shapes in a labelme file, or in its content, of one label or of all; bool (H, W).
 
-    Reads polygons, rectangles, circles and masks. Raises HeatmapError for a label that is not there (naming those that
-    are), shapes without an area (points, lines), a file of another image size, and coordinates outside the image.
+    Reads polygons, rectangles (of two corners, and of four as X-AnyLabeling writes them), circles and masks. Raises
+    HeatmapError for a label that is not there (naming those that are), shapes without an area (points, lines), a file of
+    another image size, and coordinates outside the image.
     """
     image = size(shape)
     if isinstance(annotation, Mapping):
@@ -60,11 +61,13 @@ def _labelled(entry: Any, index: int) -> tuple[object, Mapping[str, Any]]:
 
 def _mask(entry: Mapping[str, Any], image: Size) -> Bools:
     kind, points = entry.get("shape_type"), entry.get("points")
-    if kind is None or kind == "polygon":
+    if kind in (None, "polygon", "rotation"):  # X-AnyLabeling's turned rectangle is its four corners
         return polygon(image, points)  # type: ignore[arg-type]
     if kind not in ("rectangle", "circle", "mask"):
         raise HeatmapError(f"it is a labelme {shown(kind).strip(chr(39))}, which is not read; draw it as a polygon")
     corners = coordinates(points, "two points (x, y)", columns=2)  # type: ignore[arg-type]
+    if kind == "rectangle" and corners.shape == (4, 2):  # as X-AnyLabeling writes it
+        return box(image, _upright(corners))
     if corners.shape != (2, 2):
         raise HeatmapError(f"the labelme {kind} has points of shape {corners.shape}; expected two points (x, y)")
     if kind == "circle":
@@ -73,6 +76,14 @@ def _mask(entry: Mapping[str, Any], image: Size) -> Bools:
     if kind == "mask":
         return _bitmap(entry.get("mask"), corners, image)
     return box(image, np.concatenate([corners.min(axis=0), corners.max(axis=0)]))
+
+
+def _upright(corners: Floats) -> Floats:
+    """The edges (x0, y0, x1, y1) of four corners in turn."""
+    edges = np.concatenate([corners.min(axis=0), corners.max(axis=0)])
+    if any(len(np.unique(axis.round(3))) != 2 for axis in corners.T):
+        raise HeatmapError(f"the four corners {shown(corners)} are no upright rectangle; draw it as a polygon")
+    return edges
 
 
 def _bitmap(mask: Any, corners: Any, image: Size) -> Bools:

@@ -117,7 +117,10 @@ class Controller:
         files = {test.partition("::")[0] for test in self._tests}
         uncommitted = run.uncommitted(self._collector.run, self._config.rootpath, files, self._config.inipath)
         report = self._collector.report(ended=run.now(), exit_status=self._exit_status, uncommitted=tuple(uncommitted))
-        self._collector.problem = write.attempt(report, self._directory)
+        ratchet = self._config.pluginmanager.get_plugin("gradcam-ratchet")
+        compared = [] if ratchet is None else ratchet.lines()
+        single = self._settings.report_single
+        self._collector.problem = write.attempt(report, self._directory, compared=compared, single=single)
 
     def pytest_unconfigure(self) -> None:
         if self._temporary:

@@ -38,6 +38,11 @@ class Ratchet:
         if self._regressions and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
+    def lines(self) -> list[str]:
+        """The comparison for the report's page, once the session is finished."""
+        found = compare.lines(self._comparison)
+        return [f"compared with {self._file}", *found, *(f"REGRESSION: {line}" for line in self._regressions)]
+
     @pytest.hookimpl(trylast=True)  # below the summary of this run
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         lines = list(compare.lines(self._comparison, quiet=terminalreporter.verbosity < 0))

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from scipy import ndimage, signal
 
 Bools = NDArray[np.bool_]
+_OVERLAP = 0.3  # share of the mask that a control may cover again
 
 
 def elsewhere(mask: Bools, forbidden: Bools, *, count: int = 2) -> list[Bools]:
@@ -31,6 +32,25 @@ def elsewhere(mask: Bools, forbidden: Bools, *, count: int = 2) -> list[Bools]:
         found.append(control)
         taken.append(np.array([top, left]))
     return found
+
+
+def hottest(mask: Bools, forbidden: Bools, heat: NDArray[np.floating]) -> Bools | None:
+    """The mask moved to where it covers the most heat (H, W), and little of where it was; None if it fits nowhere else.
+
+    What it still covers of the mask itself is left out.
+    """
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    shape = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    stencil, taken = shape.astype(np.float64), (mask | forbidden).astype(np.float64)
+    free = np.argwhere(signal.correlate(taken, stencil, "valid", "fft") <= _OVERLAP * mask.sum() + 0.5)
+    if not len(free):
+        return None
+    covered = signal.correlate(np.where(mask | forbidden, 0.0, heat), stencil, "valid", "fft")
+    top, left = free[int(covered[free[:, 0], free[:, 1]].argmax())]
+    moved = np.zeros_like(mask)
+    moved[top : top + shape.shape[0], left : left + shape.shape[1]] = shape
+    moved &= ~(mask | forbidden)
+    return moved if moved.any() else None
 
 
 def around(mask: Bools, forbidden: Bools) -> Bools:

@@ -11,6 +11,7 @@ from typing import Any
 from pytest_gradcam.evidence import files, plain
 
 MANIFEST = "manifest.json"
+SIGNATURE = "manifest.sig.json"  # which signs the manifest, and so cannot be in it
 VERSION = 1
 
 
@@ -59,8 +60,13 @@ def differences(directory: Path) -> Iterator[str]:
         elif _entry(directory, name) != entry:
             yield f"{name}: changed"
     found = {path.relative_to(directory).as_posix() for path in directory.rglob("*") if path.is_file()}
-    for name in sorted(found - set(entries) - {MANIFEST}):
+    for name in sorted(found - set(entries) - {MANIFEST, SIGNATURE}):
         yield f"{name}: not listed"
+
+
+def digests(directory: Path) -> dict[str, str]:
+    """The SHA-256 of each file that the directory's manifest lists. Raises ValueError if there is no readable manifest."""
+    return {entry["path"]: str(entry.get("sha256", "")) for entry in _entries(directory)}
 
 
 def digest(directory: Path) -> str:

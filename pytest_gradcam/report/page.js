@@ -1,9 +1,10 @@
 "use strict";
 // The checks come as indices into a table of strings, worst first; cards are made when they are asked for.
-const { strings, checks } = JSON.parse(document.getElementById("evidence").textContent);
+const { strings, checks, pictures } = JSON.parse(document.getElementById("evidence").textContent);
 const OUTCOME = 0, CHECK = 1, MODEL = 2, TEST = 3, IMAGE = 4, FINDING = 5, PICTURE = 6, REQUIREMENTS = 7, LINE = 8, ROWS = 9, RECORD = 10;
 const MARKS = { failed: "✕", invalid: "!", "no evidence": "○", passed: "✓" };
 const STEP = 50;
+const OPEN = 3;  // cards that are unfolded: the worst
 const form = document.getElementById("filters");
 const list = document.getElementById("list");
 const status = document.getElementById("status");
@@ -28,10 +29,13 @@ function pairs(flat) {
 }
 
 function picture(check) {
-  const path = "pictures/" + encodeURIComponent(strings[check[PICTURE]]);
+  const name = strings[check[PICTURE]];
+  const path = pictures[name] || "pictures/" + encodeURIComponent(name);
   const link = element("a");
-  link.href = path;
-  link.title = "Open the picture at its full size";
+  if (!pictures[name]) {
+    link.href = path;  // a page may not open data as another page
+    link.title = "Open the picture at its full size";
+  }
   const image = element("img");
   image.loading = "lazy";
   image.decoding = "async";
@@ -43,10 +47,13 @@ function picture(check) {
   return link;
 }
 
-function card(check) {
+function card(check, open) {
   const outcome = strings[check[OUTCOME]];
   const item = element("li", undefined, "check " + outcome.replace(" ", "-"));
-  const line = element("p", undefined, "line");
+  const whole = element("details", undefined, "whole");
+  whole.open = open;
+  const head = element("summary");
+  const line = element("span", undefined, "line");
   const badge = element("span", undefined, "badge");
   const mark = element("span", MARKS[outcome]);
   mark.setAttribute("aria-hidden", "true");
@@ -59,13 +66,15 @@ function card(check) {
   record.append(element("summary", "Model, image and circumstances"), pairs(check[RECORD]));
   numbers.append(pairs(check[ROWS]), record);
   body.append(numbers);
-  item.append(line, element("h3", strings[check[FINDING]]), element("p", strings[check[TEST]], "test"), body);
+  head.append(line, element("span", strings[check[FINDING]], "finding"), element("span", strings[check[TEST]], "test"));
+  whole.append(head, body);
+  item.append(whole);
   return item;
 }
 
 function show(count) {
   const next = found.slice(shown, shown + count);
-  list.append(...next.map(card));
+  list.append(...next.map((check, place) => card(check, shown + place < OPEN && strings[check[OUTCOME]] !== "passed")));
   shown += next.length;
   const left = found.length - shown;
   more.hidden = left === 0;
@@ -98,6 +107,13 @@ function filter() {
 }
 
 for (const event of ["input", "change"]) form.addEventListener(event, filter);
+for (const button of document.querySelectorAll("button[data-test]")) {
+  button.addEventListener("click", () => {
+    form.elements.words.value = button.dataset.test;
+    filter();
+    document.getElementById("checks").scrollIntoView();
+  });
+}
 form.addEventListener("reset", () => setTimeout(filter));
 form.addEventListener("submit", (event) => event.preventDefault());
 more.addEventListener("click", () => {

@@ -6,19 +6,20 @@ import base64
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import sha256
 from importlib import metadata, resources
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
-from pytest_gradcam.evidence import messages
+from pytest_gradcam.evidence import baseline_paths, messages
 from pytest_gradcam.evidence.record import Record
 from pytest_gradcam.evidence.requirements import REQUIREMENTS
 from pytest_gradcam.report.coverage import NOTICE, coverage
 from pytest_gradcam.report.document import Report, Run
 from pytest_gradcam.report.order import OUTCOMES, alarms, expected, worst_first
+from pytest_gradcam.report.overview import WIDTH, model_names, rows
 from pytest_gradcam.report.plot import plots
 
 _MARKS = {"failed": "✕", "invalid": "!", "no evidence": "○", "passed": "✓"}
@@ -41,7 +42,15 @@ class _Tile:
         return _MARKS[self.name]
 
 
-def render(report: Report) -> str:
+@dataclass(frozen=True)
+class Extras:
+    """What a page shows besides its report: `compared` are lines on an earlier run, `pictures` PNGs by name to put into it."""
+
+    compared: Sequence[str] = ()
+    pictures: Mapping[str, bytes] = field(default_factory=dict)
+
+
+def render(report: Report, extras: Extras = Extras()) -> str:
     """The page. Names of tests, files and models are text in it, whatever they hold."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
@@ -61,7 +70,8 @@ def render(report: Report) -> str:
         script=Markup(script),
         style_digest=_digest(style),
         script_digest=_digest(script),
-        evidence=Markup(embedded(records, _runs(report))),
+        evidence=Markup(embedded(records, _runs(report), extras.pictures)),
+        compared=list(extras.compared),
         **_said(report, records),
     )
 
@@ -71,6 +81,11 @@ def _said(report: Report, records: Sequence[Record]) -> dict[str, Any]:
     return {
         "verdict": _verdict(records, whole=not report.gaps),
         "about": _about(records),
+        "overview": rows(records),
+        "sparkline": WIDTH,
+        "baselines": [
+            record for record in records if record.check == "matches_baseline" and record.outcome != "passed"
+        ],
         "alarms": list(alarms(report)),
         "started": min((run.started for run in report.runs if run.started), default=""),
         "outcomes": [_Tile(outcome, counts[outcome]) for outcome in OUTCOMES],
@@ -89,9 +104,10 @@ def _runs(report: Report) -> dict[int, str]:
     return {id(record): run.started for run in report.runs for record in run.checks} if len(report.runs) > 1 else {}
 
 
-def embedded(records: Sequence[Record], runs: Mapping[int, str]) -> str:
+def embedded(records: Sequence[Record], runs: Mapping[int, str], pictures: Mapping[str, bytes] | None = None) -> str:
     """The records as JSON that can stand in a script element: strings once each, checks as their places."""
     places: dict[str, int] = {}
+    models = model_names(records)
 
     def place(text: str) -> int:
         return places.setdefault(text, len(places))
@@ -100,9 +116,9 @@ def embedded(records: Sequence[Record], runs: Mapping[int, str]) -> str:
         [
             place(record.outcome),
             place(record.check),
-            place(record.model),
+            place(models.get((record.model, record.weights), "")),
             place(record.test),
-            place(record.image),
+            place(_near(record.image)),
             place(messages.headline(record)),
             place(PurePosixPath(record.picture).name) if record.picture else None,
             [place(name) for name in record.requirements],
@@ -112,7 +128,8 @@ def embedded(records: Sequence[Record], runs: Mapping[int, str]) -> str:
         ]
         for record in records
     ]
-    text = json.dumps({"strings": list(places), "checks": checks}, separators=(",", ":"))
+    inside = {name: f"data:image/png;base64,{base64.b64encode(png).decode()}" for name, png in (pictures or {}).items()}
+    text = json.dumps({"strings": list(places), "checks": checks, "pictures": inside}, separators=(",", ":"))
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
 
@@ -142,7 +159,7 @@ def _verdict(records: Sequence[Record], *, whole: bool = True) -> str:
 def _about(records: Sequence[Record]) -> str:
     tests = len({record.test for record in records})
     images = len({record.image_digest or record.image for record in records} - {""})
-    models = sorted({record.model for record in records} - {""})
+    models = sorted(model_names(records).values())
     parts = [f"{grouped(tests)} tests", f"{grouped(images)} images"]
     return " · ".join([*parts, *models[:3]]) + (f" and {len(models) - 3} more models" if len(models) > 3 else "")
 
@@ -151,9 +168,14 @@ def _filters(records: Sequence[Record]) -> list[dict[str, Any]]:
     present = {name for record in records for name in record.requirements}
     return [
         {"name": "check", "label": "Check", "values": sorted({record.check for record in records})},
-        {"name": "model", "label": "Model", "values": sorted({record.model for record in records} - {""})},
+        {"name": "model", "label": "Model", "values": sorted(model_names(records).values())},
         {"name": "requirement", "label": "Requirement", "values": [name for name in REQUIREMENTS if name in present]},
     ]
+
+
+def _near(path: str) -> str:
+    """The path from the working directory, where it lies below it."""
+    return baseline_paths.shown(Path(path)) if path.startswith("/") else path
 
 
 def _bare(record: Record) -> dict[str, str]:
@@ -168,7 +190,9 @@ def _line(record: Record) -> str:
 
 
 def _rows(record: Record) -> Iterator[tuple[str, str]]:
-    yield from (row for row in messages.rows(record) if row[0] != "picture")
+    for label, phrase in messages.rows(record):
+        if label != "picture":
+            yield label, _near(phrase) if label == "image" else phrase
     if record.outcome == "failed" and (advice := messages.advice(record)):
         yield "try", advice
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
 
 from pytest_gradcam.errors import SettingsError
 from pytest_gradcam.evidence import baseline_paths, files
@@ -14,27 +14,36 @@ from pytest_gradcam.report import figures, journal, manifest, markdown, page
 from pytest_gradcam.report.coverage import NOTICE, coverage
 from pytest_gradcam.report.document import EVIDENCE, Report
 
-_NAMES = (EVIDENCE, "metrics.json", "summary.md", "index.html")
+SINGLE = "report.html"
+_NAMES = (EVIDENCE, "metrics.json", "summary.md", "index.html", SINGLE)
 _PICTURE = re.compile(r"-[0-9a-f]{8}-\d+-\w+(-try\d+)?\.png$")  # how the names of our pictures end
 
 
-def write(report: Report, directory: Path) -> None:
+def write(report: Report, directory: Path, *, compared: Sequence[str] = (), single: bool = False) -> None:
     """Write the report to the directory, and remove what is left of an earlier one.
 
-    Each file appears whole, the manifest last. Raises OSError if the disk cannot be written to.
+    `compared` are lines on an earlier run for its page; `single` writes the page a second time, with its pictures in it. Each
+    file appears whole, the manifest last. Raises OSError if the disk cannot be written to.
     """
     before = manifest.names(directory)
     written = {
         EVIDENCE: evidence(report),
         "metrics.json": json.dumps(figures.of_report(report), indent=1),
         "summary.md": markdown.summary(report),
-        "index.html": page.render(report),
+        "index.html": page.render(report, page.Extras(compared)),
     }
     for name, text in written.items():
         files.replace(directory / name, text.encode(errors="replace"))
     records = [record for run in report.runs for record in (*run.checks, *run.retried)]
     pictures = sorted({record.picture for record in records if record.picture})
     present = [name for name in pictures if (directory / name).is_file()]
+    if single:
+        inside = {PurePosixPath(name).name: (directory / name).read_bytes() for name in present}
+        written[SINGLE] = page.render(report, page.Extras(compared, inside))
+        files.replace(directory / SINGLE, written[SINGLE].encode(errors="replace"))
+    elif (directory / SINGLE).is_file() and SINGLE in before:
+        (directory / SINGLE).unlink()
+    (directory / manifest.SIGNATURE).unlink(missing_ok=True)  # of an earlier report
     manifest.write(directory, [*written, *present])
     for name in {*before, *_drawn(directory)} - {*written, *present}:
         _remove(directory, name)
@@ -55,10 +64,10 @@ def refuse_foreign(directory: Path, setting: str) -> None:
         )
 
 
-def attempt(report: Report, directory: Path) -> str:
+def attempt(report: Report, directory: Path, *, compared: Sequence[str] = (), single: bool = False) -> str:
     """Write the report; why that failed, or an empty string."""
     try:
-        write(report, directory)
+        write(report, directory, compared=compared, single=single)
     except OSError as error:
         return str(error)
     return ""

@@ -17,9 +17,9 @@ def tiny(monkeypatch):
     """One pair of models a half, trained for one step, and taken for what it was trained for."""
     monkeypatch.setattr(zoo, "_KINDS_OF", PAIR)
     monkeypatch.setattr(zoo, "ARCHITECTURES", {"cnn": zoo.ARCHITECTURES["cnn"]})
-    monkeypatch.setattr(zoo, "_TRAINING", 50)
+    monkeypatch.setattr(zoo, "TRAINING", 50)
     monkeypatch.setattr(zoo, "_TEST", 10)
-    monkeypatch.setattr(zoo, "_EPOCHS", {"cnn": 1})
+    monkeypatch.setattr(zoo, "EPOCHS", {"cnn": 1})
     monkeypatch.setattr(zoo, "measure", lambda model, recipe, tied: zoo.Truth(1.0, float(tied)))
     monkeypatch.setattr(figures, "COUNTS", (10, 50))
 

@@ -10,7 +10,8 @@ from PIL import Image
 
 from pytest_gradcam import HeatmapError, Reliance
 from pytest_gradcam.checks import margins
-from pytest_gradcam.checks.reliance_rule import Falls, finite, judged
+from pytest_gradcam.checks.doubts import Falls
+from pytest_gradcam.checks.reliance_rule import finite, judged
 
 
 def falls(mean, count=20, spread=0.2):

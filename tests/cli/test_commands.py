@@ -84,7 +84,7 @@ BAD = [
     (["inspect", "colour:build"], "no preprocess is set"),
     (["inspect", "colour:broken"], "building colour:broken raised KeyError: 'checkpoint'"),
     (["inspect", "colour:build", "--method", "gradcan"], "--method = 'gradcan' is not known"),
-    (["inspect", "colour:build", "--weights", "nope.pt"], "no file; check the path"),
+    (["inspect", "colour:build", "--weights", "nope.pt"], "; check the path"),
     (
         ["inspect", "colour:build", "--preprocess", "colour:preprocess", "--image", "nope.png"],
         "'nope.png' does not exist",

@@ -91,3 +91,26 @@ def test_a_mask_of_half_of_what_is_not_padding_has_no_core():
 
 def test_a_mask_that_leaves_nothing_has_no_core():
     assert not control_regions.core(box(0, 0, 16, 24), box(16, 0, 4, 24)).any()
+
+
+def test_the_hottest_control_lies_on_the_heat_and_off_the_mask():
+    heat = np.zeros(SHAPE)
+    heat[2:6, 15:19] = 1
+    mask, nothing = box(10, 2, 4, 4), np.zeros(SHAPE, bool)
+    assert np.array_equal(control_regions.hottest(mask, nothing, heat), box(2, 15, 4, 4))
+    assert np.array_equal(control_regions.hottest(mask, box(0, 15, 8, 4), heat) & box(0, 15, 8, 4), nothing)
+
+
+def test_the_hottest_control_may_overlap_the_mask_a_little_and_leaves_that_out():
+    heat = np.zeros(SHAPE)
+    heat[10:14, 2:7] = 1  # on the mask, and one column beside it
+    mask = box(10, 2, 4, 4)
+    found = control_regions.hottest(mask, np.zeros(SHAPE, bool), heat)
+    assert not (found & mask).any()
+    assert found[10:14, 6].any()
+    assert found.sum() >= 0.7 * mask.sum()
+
+
+def test_a_mask_that_fits_nowhere_else_has_no_hottest_control():
+    assert control_regions.hottest(box(0, 0, 20, 16), np.zeros(SHAPE, bool), np.ones(SHAPE)) is None
+    assert control_regions.hottest(box(0, 0, 4, 4), box(0, 4, 20, 20) | box(4, 0, 16, 24), np.ones(SHAPE)) is None

@@ -1,8 +1,6 @@
 """The page in Chromium, opened from disk as its readers open it."""
 
 import json
-import os
-import shutil
 from dataclasses import replace
 
 import pytest
@@ -15,27 +13,6 @@ HOSTILE = "test_a.py::test_it[<img src=x onerror=alert(1)>]"
 #: As pytest may name a parameter: every sign that means something in a URL.
 PICTURE = "test_a.py-test_it[50%#?&=ü]-1-overlap.png"
 RUN = Run(id="1", started="2026-01-02T03:04:05+00:00", ended="2026-01-02T03:05:05+00:00")
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    """Headless Chromium. Where it is missing, the tests here are skipped, or fail if GRADCAM_BROWSER=required."""
-    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if chromium is None or driver is None:
-        missing = "no chromium and chromedriver here; install Debian's packages chromium and chromium-driver"
-        (pytest.fail if os.environ.get("GRADCAM_BROWSER") == "required" else pytest.skip)(missing)
-    from selenium import webdriver
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    profile = tmp_path_factory.mktemp("profile")
-    for argument in ("headless=new", "no-sandbox", "disable-dev-shm-usage", "window-size=1280,1000"):
-        options.add_argument(f"--{argument}")
-    options.add_argument(f"--user-data-dir={profile}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    started = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
-    yield started
-    started.quit()
 
 
 def check(kind="overlap", outcome="passed", **changes):
@@ -105,6 +82,34 @@ def test_all_checks_are_shown_worst_first_with_the_sentence_and_the_numbers(open
     assert browser.find_element("id", "status").text == "3 checks"
 
 
+def test_the_overview_filters_by_test_function(open_page):
+    browser = open_page(*CHECKS)
+    rows = browser.find_elements("css selector", "#overview tbody tr")
+    assert [row.find_element("css selector", "td").text for row in rows] == ["overlap", "focus_within", "focus_within"]
+    rows[-1].find_element("css selector", "button").click()
+    assert shown(browser) == ["test_b.py::test_cat"]
+
+
+def test_only_the_worst_cards_are_unfolded(open_page):
+    browser = open_page(*CHECKS)
+    opened = browser.find_elements("css selector", "#list details.whole[open]")
+    assert len(opened) == 2  # of three, one of which passed
+    browser.find_elements("css selector", "#list details.whole > summary")[2].click()
+    assert len(browser.find_elements("css selector", "#list details.whole[open]")) == 3
+
+
+def test_one_file_has_its_pictures_in_it(open_page, tmp_path):
+    browser = open_page(*CHECKS)
+    write(Report((replace(RUN, checks=CHECKS),)), tmp_path, single=True)
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    (tmp_path / "report.html").rename(alone / "report.html")
+    browser.get((alone / "report.html").as_uri())
+    image = browser.find_element("css selector", "#list img")
+    browser.execute_async_script("arguments[0].decode().then(arguments[1])", image)
+    assert image.get_property("naturalWidth") == 96
+
+
 @pytest.mark.parametrize(
     ("name", "value", "expected"),
     [
@@ -151,7 +156,7 @@ def test_every_control_has_a_name(open_page):
     browser = open_page(*CHECKS)
     controls = browser.find_elements("css selector", "input, select, button:not([hidden]), a, summary, svg[role=img]")
     assert len(controls) > 15
-    assert [one.get_attribute("outerHTML") for one in controls if not one.accessible_name] == []
+    assert [one.get_attribute("outerHTML") for one in controls if one.is_displayed() and not one.accessible_name] == []
 
 
 def test_ten_thousand_checks_are_made_as_they_are_asked_for(open_page):

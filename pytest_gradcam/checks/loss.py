@@ -1,0 +1,287 @@
+"""The verdict on reliance from exchanged pixels: how many decisions are lost, of which classes, and whether that is too many.
+
+Two claims, each with its own bound, and 'relies weakly' between them. 'Relies' needs a lower bound of the loss above `RELIES`, or
+of its part in one class above `IN_ONE`; 'does not rely' needs upper bounds of everything that was looked at below theirs.
+The constants were chosen on the tuning half of the ladder in benchmarks/shortcuts and judged on the other half.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from scipy import special
+
+from pytest_gradcam.checks.exchange import FEWEST, Difference, Exchange, normal
+
+Claim = Literal["relies", "relies weakly", "does not rely", "undecided"]
+Entry = tuple[int | None, int | None]  # receiving and donor class; None: any
+
+#: The share of decisions above which the model relies, at the lower bound.
+RELIES = 0.10
+#: The share of decisions that one class's images lose, or that one class's pixels turn, at the lower bound.
+IN_ONE = 0.20
+#: Weak reliance: so much of the decisions is lost and so much of the margin falls, at the lower bounds; or the margin alone.
+WEAK_LOSS, WEAK_FALL, FALL_ALONE = 0.02, 0.12, 0.20
+#: No reliance: the upper bounds of the loss, of the fall of the margin, and of the loss of each class stay below these.
+NONE_LOSS, NONE_FALL, NONE_IN_ONE = 0.15, 0.35, 0.40
+#: Where the scene shows through the mask, the loss before the control is subtracted stays below this as well.
+NONE_GROSS = 0.25
+#: A correlation across the mask's outline above which the scene shows through the mask.
+THROUGH = 0.25
+#: Both ends of every interval are one-sided bounds of this confidence.
+CONFIDENCE = 0.95
+#: How far the estimate is off besides chance, measured on models of known truth: at no loss, and more for each unit of it.
+OFF, OFF_PER_LOSS = 0.025, 0.10
+_SHOWN = 5  # classes in a message
+
+
+@dataclass(frozen=True)
+class Exchanged:
+    """What was measured: exchanges of the masked pixels, the same elsewhere in the scene, and how far it shows through the mask.
+
+    `control` is the same exchange where the mask would lie on the object; `name` names a class.
+    """
+
+    main: Exchange
+    control: Exchange | None = None
+    continuity: float = 0.0
+    name: Callable[[int], str] = str
+
+    @property
+    def through(self) -> bool:
+        """Whether the mask contains some of the scene, so that donors bring in their objects, too."""
+        return self.continuity > THROUGH
+
+
+@dataclass(frozen=True)
+class Loss:
+    """The estimated loss of accuracy when the pixels are exchanged, and the verdict on it.
+
+    `estimate` is the share of all decisions that are lost, `interval` its 90 % interval. `worst` is the largest entry of the
+    matrix in words, with `worst_estimate` and its lower bound `worst_lower`, corrected for having looked at all entries;
+    `single` says that this entry decides, `by_margin` that the fall of the margin does, whatever the loss.
+    `by_class` and `matrix` hold the estimates by receiving class, and by receiving and donor class.
+    """
+
+    claim: Claim
+    estimate: float
+    interval: tuple[float, float]
+    reason: str = ""
+    control: float | None = None
+    worst: str = ""
+    worst_estimate: float | None = None
+    worst_lower: float | None = None
+    single: bool = False
+    by_margin: bool = False
+    p_value: float | None = None
+    by_class: dict[str, float] = field(default_factory=dict)
+    matrix: dict[tuple[str, str], float] = field(default_factory=dict)
+
+    @property
+    def relies(self) -> bool | None:
+        return None if self.claim == "undecided" else self.claim != "does not rely"
+
+    @property
+    def decisive(self) -> float:
+        """The loss that the verdict rests on: that of one class where it stands out, else that of all."""
+        assert not self.single or self.worst_estimate is not None
+        return max(self.estimate, self.worst_estimate or 0.0) if self.single else self.estimate
+
+    @property
+    def said(self) -> str:
+        """The estimate and its interval."""
+        low, high = self.interval
+        return f"{percent(self.estimate)} of the decisions, {percent(low)} to {percent(high)} at 90 %"
+
+    def rows(self) -> list[tuple[str, str]]:
+        """The figures: a label and a phrase for each."""
+        rows = [("loss", self.said)]
+        if self.control is not None:
+            rows.append(
+                (
+                    "scene",
+                    f"{percent(self.control)} for as many pixels elsewhere, since the scene shows through: subtracted",
+                )
+            )
+        if self.by_class:
+            parts = sorted(self.by_class.items(), key=lambda part: -part[1])
+            shown = ", ".join(f"{name} {max(0.0, part):.2f}" for name, part in parts[:_SHOWN])
+            rows.append(("by class", shown + (f" and {len(parts) - _SHOWN} more" if len(parts) > _SHOWN else "")))
+        if self.worst_lower is not None and self.worst:
+            rows.append(
+                ("worst", f"{self.worst}: at least {max(0.0, self.worst_lower):.2f}, corrected for looking at all")
+            )
+        return rows
+
+    @property
+    def sentence(self) -> str:
+        """The estimate in one sentence."""
+        low, high = self.interval
+        said = (
+            f"if they were exchanged, {percent(self.estimate)} of the decisions would be lost ({percent(low)} to "
+            f"{percent(high)})"
+        )
+        return f"{said}; {self.worst}" if self.worst else said
+
+
+def percent(share: float) -> str:
+    """A share, at least 0, as whole percent."""
+    return f"{round(100 * min(1.0, max(0.0, share)))} %"
+
+
+def estimated(found: Exchanged) -> Loss:
+    """The loss and the verdict."""
+    flips, fall, control = found.main.flips, found.main.margin, _control(found)
+    net, net_fall = _less(flips, control[0]), _less(fall, control[1])
+    entries = found.main.entries
+    z = normal(CONFIDENCE, len(entries))
+    # Of equals the one that says most: a row or a column before one of its cells.
+    worst = max(entries, key=lambda place: (round(entries[place].lower(z), 2), place.count(None)), default=None)
+    single = worst is not None and not found.through and net_fall.lower(normal(CONFIDENCE)) > 0
+    single = single and worst is not None and entries[worst].lower(z) > IN_ONE
+    claim, reason = _claim(found, net, net_fall, single=single)
+    verdict = Loss(
+        claim,
+        round(max(0.0, net.mean), 6),
+        _interval(net, flips),
+        reason,
+        control=None if control[0] is None else control[0].mean,
+        single=single,
+        p_value=_p_value(net_fall, WEAK_FALL),
+        by_class={found.name(a): entry.mean for (a, b), entry in entries.items() if a is not None and b is None},
+        matrix={
+            (found.name(a), found.name(b)): entry.mean
+            for (a, b), entry in entries.items()
+            if a is not None and b is not None
+        },
+    )
+    if worst is None:
+        return verdict
+    largest = entries[worst]
+    verdict = replace(verdict, worst_estimate=largest.mean, worst_lower=largest.lower(z))
+    if single:
+        verdict = replace(verdict, p_value=min(verdict.p_value or 0.0, _p_value(largest, IN_ONE, len(entries))))
+    return replace(verdict, worst=_words(found, worst, largest)) if _stands_out(largest, net) else verdict
+
+
+def _control(found: Exchanged) -> tuple[Difference | None, Difference | None]:
+    """What exchanging as much of the scene costs, in decisions and in margin; None where the mask hides the scene."""
+    if not found.through or found.control is None:
+        return None, None
+    return found.control.flips, found.control.margin
+
+
+def _less(figure: Difference, control: Difference | None) -> Difference:
+    """The figure less the control, which never adds to it."""
+    if control is None:
+        return figure
+    return Difference(
+        figure.mean - max(0.0, control.mean),
+        math.hypot(figure.error, control.error),
+        figure.own,
+        figure.receivers,
+        figure.donors,
+    )
+
+
+def _claim(found: Exchanged, net: Difference, fall: Difference, *, single: bool) -> tuple[Claim, str]:
+    z = normal(CONFIDENCE)
+    if (net.lower(z) > RELIES and fall.lower(z) > WEAK_FALL) or single:
+        return "relies", ""
+    if (net.lower(z) > WEAK_LOSS and fall.lower(z) > WEAK_FALL) or (fall.lower(z) > FALL_ALONE and net.mean > 0):
+        return "relies weakly", ""
+    reason = _open(found, net, fall)
+    return ("undecided", reason) if reason else ("does not rely", "")
+
+
+def _open(found: Exchanged, net: Difference, fall: Difference) -> str:
+    """Why it cannot be said that the model does not rely on the pixels; empty if it can."""
+    z, gross = normal(CONFIDENCE), found.main.flips
+    # The control only ever takes away: where it is uncertain, the loss before it may be the tighter bound.
+    most, farthest = min(net.upper(z), gross.upper(z)), min(fall.upper(z), found.main.margin.upper(z))
+    if found.through and gross.upper(z) >= NONE_GROSS:
+        return (
+            "the scene shows through the masked pixels, so exchanging them exchanges parts of the object, which turns "
+            f"{percent(gross.mean)} of the decisions; pass images `without=` the artefact, or a mask of its pixels alone"
+        )
+    if most >= NONE_LOSS or farthest >= NONE_FALL:
+        return (
+            f"exchanging the masked pixels loses between {percent(net.lower(z))} and {percent(most)} of the decisions and "
+            f"{fall.lower(z):.2f} to {farthest:.2f} of the margin; {_more(net, fall)}"
+        )
+    return _unseen(found)
+
+
+def _more(net: Difference, fall: Difference) -> str:
+    """How many images would decide, from the spread that was seen."""
+    z, count = normal(CONFIDENCE), net.receivers
+    # Either claim: the bounds close in on the means with the root of the number of images.
+    needs = [
+        _needed(count, z * net.error, NONE_LOSS - net.mean, RELIES - net.mean),
+        _needed(count, z * fall.error, NONE_FALL - fall.mean, FALL_ALONE - fall.mean),
+    ]
+    if max(needs) > 20 * count:
+        return "the loss lies so near the bounds that more images would hardly decide; look at the classes one by one"
+    return f"about {math.ceil(max(needs))} images like these would decide"
+
+
+def _needed(count: int, reach: float, above: float, below: float) -> float:
+    distance = max(above, -below, 1e-6)
+    return max(count + 1.0, count * (reach / distance) ** 2)
+
+
+def _unseen(found: Exchanged) -> str:
+    """Classes of which too few images were seen to say that none of their decisions is lost."""
+    z, control = normal(CONFIDENCE), _control(found)[0]
+    base = 0.0 if control is None else max(0.0, control.mean)
+    for index in map(int, found.main.classes):
+        row, name = found.main.entries.get((index, None)), found.name(index)
+        shaken, have = found.main.shaken(index), int((found.main.predicted == index).sum())
+        # No event in n images: at most 3 in n (rule of three). A class that hardly moves needs no such proof.
+        fewest = math.ceil(3 / NONE_IN_ONE) if shaken else FEWEST
+        if row is None or have < fewest:
+            return (
+                f"only {have} of the images are predicted as {name!r}, too few to say that these do not depend on the masked "
+                f"pixels; pass {max(1, fewest - have)} more of that class"
+            )
+        if shaken and row.upper(z) - base >= NONE_IN_ONE:
+            return (
+                f"images of {name!r} lose {percent(row.mean)} of their decisions, perhaps up to {percent(row.upper(z))}; pass "
+                "more images of that class"
+            )
+    return ""
+
+
+def _p_value(found: Difference, bound: float, comparisons: int = 1) -> float:
+    """One-sided, for a mean at or below the bound, the worst of several."""
+    few = min(found.receivers, found.donors)
+    if few < 2:
+        return 1.0
+    return min(1.0, comparisons * float(special.stdtr(few - 1, (bound - found.mean) / max(found.error, 1e-12))))
+
+
+def _interval(net: Difference, gross: Difference) -> tuple[float, float]:
+    """The 90 % interval of the loss: chance, and how far the estimate was off on models of known truth.
+
+    What the control takes away may have been the artefact's: the upper end is no less than the loss before.
+    """
+    reach = normal(CONFIDENCE) * math.hypot(net.error, OFF + OFF_PER_LOSS * max(0.0, net.mean))
+    return max(0.0, net.mean - reach), min(1.0, max(net.mean + reach, gross.mean))
+
+
+def _stands_out(entry: Difference, net: Difference) -> bool:
+    return entry.mean >= max(IN_ONE, net.mean + 0.1)
+
+
+def _words(found: Exchanged, place: Entry, entry: Difference) -> str:
+    receiving, giving = place
+    lose = f"lose {max(0.0, entry.mean):.2f} of their decisions"
+    if receiving is None:
+        assert giving is not None
+        return f"images of other classes {lose} to the pixels of {found.name(giving)!r}"
+    if giving is None:
+        return f"images of {found.name(receiving)!r} {lose}"
+    return f"images of {found.name(receiving)!r} {lose} to the pixels of {found.name(giving)!r}"

@@ -1,0 +1,150 @@
+"""Whether the picture continues across the outline of a mask, and where else it has an edge: whether the mask fits the artefact.
+
+A patch, a strip or another background hides the scene, and what is inside says nothing about what is outside. A cast, a
+vignette or a mask that is too wide does not: neighbouring pixels on both sides of the outline are much alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pytest_gradcam.checks.masked_image import MaskedImage
+from pytest_gradcam.replacement.fills import Bools, Floats
+
+Places = tuple[NDArray[np.intp], NDArray[np.intp]]
+
+
+def continuity(images: Sequence[MaskedImage]) -> float:
+    """The correlation of neighbouring pixels across the outlines of the masks, pooled over the images.
+
+    0 where one side does not vary.
+    """
+    pairs = [_across(image.pixels.mean(axis=0), image.mask, image.padding) for image in images]
+    inside, outside = (np.concatenate([pair[side] for pair in pairs]).astype(np.float64) for side in (0, 1))
+    if len(inside) < 2 or min(np.ptp(inside), np.ptp(outside)) <= 1e-6 * np.ptp(np.concatenate([inside, outside])):
+        return 0.0
+    return float(np.corrcoef(inside, outside)[0, 1])
+
+
+def _across(level: Floats, mask: Bools, padding: Bools) -> tuple[Floats, Floats]:
+    """The levels (H, W) on both sides of the outline, inside and outside, pixel by pixel; not along the padding."""
+    inside, outside = [], []
+    for axis in (0, 1):
+        levels = np.moveaxis(level, axis, 0)
+        within, without = (np.moveaxis(side, axis, 0) for side in (mask, ~(mask | padding)))
+        for here, there in ((slice(1, None), slice(None, -1)), (slice(None, -1), slice(1, None))):
+            edge = within[here] & without[there]
+            inside.append(levels[here][edge])
+            outside.append(levels[there][edge])
+    return np.concatenate(inside), np.concatenate(outside)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What is wrong with masks: `name` says it, `pixels` how far the artefact's edge lies from the outline, at the most."""
+
+    name: str
+    pixels: int = 0
+
+    @property
+    def misses(self) -> bool:
+        """Whether a part of the artefact lies outside of the mask, or may."""
+        return self.name != "too wide"
+
+    @property
+    def sentence(self) -> str:
+        far = f" by about {self.pixels} px" if self.pixels else ""
+        return f"the mask is {self.name}{far}: {_FAULTS[self.name]}"
+
+
+#: Names of faults, and what they mean.
+_FAULTS = {
+    "too wide": "there is an edge inside it, and the scene on both sides of its outline; shrink it",
+    "too small": "there is an edge outside of it, and the same on both sides of its outline; widen it there",
+    "shifted": "there are edges inside and outside of it, and not at its outline; move it",
+    "open": "on one side nothing ends at its outline; see whether the artefact goes on there",
+}
+_FAR = 0.1  # of the view: how far from the outline edges are looked for
+_EDGE = 0.5  # an edge: neighbours differ by this share of what they would without any relation
+_OUTSTANDING = 2.0  # and by this many times what is usual around it
+_SAME = 0.25  # below this share neighbours are much alike
+_ENOUGH = 50  # pairs of pixels on a side that say something
+
+
+def fault(images: Sequence[MaskedImage]) -> Fault | None:
+    """What is wrong with the masks, from where the pixels have an edge; None if nothing, or nothing can be seen.
+
+    An artefact that hides the scene has an edge at the outline of an exact mask. Each side of the outline is looked at by
+    itself: neighbours are compared at the outline and at growing distances from it, inside and outside.
+    """
+    if len({image.mask.shape for image in images}) > 1:
+        return None
+    reach = max(4, round(_FAR * min(images[0].mask.shape)))
+    edges = [_edge(_profile(images, side, reach)) for side in range(4)]
+    seen = [edge for edge in edges if edge is not None]
+    inside, outside = [-edge for edge in seen if edge < 0], [edge for edge in seen if 0 < edge <= reach]
+    exact, unending = seen.count(0), seen.count(reach + 1)
+    if inside and outside and exact <= 2:
+        return Fault("shifted", max(inside + outside))
+    if outside:
+        return Fault("too small", max(outside))
+    if inside and not exact:
+        return Fault("too wide", max(inside))
+    return Fault("open") if exact and unending else None
+
+
+def _edge(profile: Floats) -> int | None:
+    """How far outside the outline the edge lies, negative inside; past the profile if there is none, None if unknown."""
+    reach, known = len(profile) // 2, np.isfinite(profile)
+    if not known[reach] or known.sum() < 4:
+        return None
+    usual = max(0.05, float(np.median(profile[known])))
+    outstanding = np.flatnonzero(known & (profile >= _EDGE) & (profile >= _OUTSTANDING * usual))
+    if not len(outstanding):
+        return reach + 1 if profile[reach] < _SAME else None
+    strong = outstanding[profile[outstanding] >= 0.75 * profile[outstanding].max()]
+    return int(min(strong - reach, key=abs))
+
+
+def _profile(images: Sequence[MaskedImage], side: int, reach: int) -> Floats:
+    """How different neighbours are, across the outline on one side and at distances up to `reach` on either side of it.
+
+    It is their mean squared difference as a share of what it would be for unrelated pixels of the same spread: 0 to about 1.
+    """
+    pairs: list[list[tuple[Floats, Floats]]] = [[] for _ in range(2 * reach + 1)]
+    for image in images:
+        pixels = np.rot90(image.pixels, side, axes=(1, 2))
+        mask, hidden = np.rot90(image.mask, side), np.rot90(image.padding, side)
+        for place, (near, far) in enumerate(_rows(mask, hidden, reach)):
+            pairs[place].append((pixels[:, *near], pixels[:, *far]))
+    found = np.full(len(pairs), np.nan)
+    for place, each in enumerate(pairs):
+        near_, far_ = (np.concatenate([pair[end] for pair in each], axis=1).astype(np.float64) for end in (0, 1))
+        if near_.shape[1] >= _ENOUGH:
+            spread = (near_.var(axis=1) + far_.var(axis=1)).sum()
+            found[place] = ((near_ - far_) ** 2).mean(axis=1).sum() / max(float(spread), 1e-9)
+    return found
+
+
+def _rows(mask: Bools, hidden: Bools, reach: int) -> Iterator[tuple[Places, Places]]:
+    """For each distance from -reach to reach the pixels on both sides of it, above the outline's upper side.
+
+    Only those to which the way from the outline lies inside the mask all along, or outside of it.
+    """
+    height = len(mask)
+    inner, outer = np.zeros_like(mask), np.zeros_like(mask)
+    inner[1:], outer[1:] = mask[1:] & ~mask[:-1], ~(mask | hidden)[:-1]
+    row, column = np.nonzero(inner & outer)
+    for distance in range(-reach, reach + 1):
+        near, far = row - distance, row - distance - 1
+        valid = (far >= 0) & (near < height)
+        for step in range(abs(distance) + 1) if distance else ():
+            at = row + step if distance < 0 else row - 1 - step
+            valid &= (at >= 0) & (at < height)
+            at = at.clip(0, height - 1)
+            valid &= mask[at, column] if distance < 0 else ~(mask | hidden)[at, column]
+        yield (near[valid], column[valid]), (far[valid], column[valid])

@@ -1,0 +1,56 @@
+"""The commands that a project begins with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pytest_gradcam.cli.shared import answer, as_json, path
+
+
+@click.command(short_help="First tests for a model repository.")
+@click.argument("directory", type=path(must_be="folder"), default=Path())
+@click.option(
+    "--model", metavar="SPEC", help="package.module:callable, torchvision:NAME or timm:NAME.  [found in the code]"
+)
+@click.option("--weights", type=path(must_be="file"), help="The file of weights.  [the newest that fits the model]")
+@click.option(
+    "--preprocess", metavar="SPEC", help="package.module:callable, from a PIL image to a tensor.  [found in the code]"
+)
+@click.option("--classes", type=path(must_be="file"), help="The class names.  [a file or folders that fit the model]")
+@click.option("--images", type=path(must_be="folder"), help="A folder of images to test on.  [found]")
+@click.option(
+    "--masks", type=path(must_be="folder"), help="A folder of masks of the same names.  [masks beside the images]"
+)
+@click.option("--yes", is_flag=True, help="Write without asking.")
+@as_json
+def init(directory: Path, yes: bool, as_json: bool, **wishes: Any) -> int:
+    """Write first tests into a model repository from what it holds: tests/test_attention.py, a conftest.py where fixtures are
+    needed, and the settings.
+
+    It reads the code for models and transforms, tries which weights fit, explains one image, and replaces no file. Exit status
+    1 if you decline.
+    """
+    from pytest_gradcam.tools import scaffold
+
+    plan = scaffold.plan(directory, scaffold.Wishes(**wishes))
+    written = [plan.shown(file) for file in plan.contents]
+    if not yes:
+        if as_json:
+            raise click.UsageError("--json asks nothing; pass --yes as well")
+        answer(False, dict, plan.lines)
+        if not click.confirm("Write these files?", default=True):
+            return 1
+    plan.write()
+    run = f"pytest {plan.shown(plan.test_file)} --gradcam-report=gradcam-report"
+    answer(
+        as_json,
+        lambda: {"found": plan.found, "notes": list(plan.notes), "settings": plan.settings, "written": written},
+        lambda: [*(plan.lines() if yes else ()), f"now: {run}", "then: pytest-gradcam calibrate gradcam-report"],
+    )
+    return 0
+
+
+COMMANDS = (init,)

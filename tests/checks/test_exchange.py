@@ -1,0 +1,118 @@
+"""What exchanged pixels change, from figures alone: against closed forms, and against draws whose truth is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pytest_gradcam.checks.exchange import Exchange, normal
+
+
+def exchange(predicted, pairs, flipped):
+    """Pairs (receiver, donor) that lose the image's whole lead, twice, or nothing."""
+    to, donor = np.array(pairs).T
+    return Exchange(np.array(predicted), np.ones(len(predicted)), to, donor, np.where(flipped, 2.0, 0.0))
+
+
+def every_pair(predicted):
+    return [(i, j) for i in range(len(predicted)) for j in range(len(predicted)) if i != j]
+
+
+def test_the_difference_weighs_every_image_and_each_of_its_donor_classes_alike():
+    # Image 0 receives two patches of class 1 (one flips) and one of class 2 (flips): 0.75. Image 1 receives one: none flips.
+    found = exchange([0, 0, 1, 1, 2], [(0, 2), (0, 3), (0, 4), (1, 2)], [True, False, True, False])
+    assert found.flips.mean == pytest.approx((0.75 + 0) / 2)
+    assert (found.flips.receivers, found.flips.donors) == (2, 3)
+
+
+def test_the_own_class_is_the_yardstick_and_only_of_images_that_received_something():
+    pairs = [(0, 2), (1, 2), (0, 1), (1, 0), (2, 3)]
+    found = exchange([0, 0, 1, 1], pairs, [True, True, True, False, True])
+    assert found.flips.own == pytest.approx(0.5)
+    assert found.flips.mean == pytest.approx(0.5)
+    assert exchange([0, 1], [(0, 1), (1, 0)], [True, True]).flips.own == 0  # nobody of the own class
+
+
+def test_one_class_loses_and_one_class_turns():
+    predicted = [0] * 4 + [1] * 4 + [2] * 4
+    pairs = every_pair(predicted)
+    flipped = [predicted[i] != 0 and predicted[j] == 0 for i, j in pairs]  # the pixels of class 0 turn all others
+    found = exchange(predicted, pairs, flipped)
+    assert found.entries[None, 0].mean == 1
+    assert found.entries[1, 0].mean == found.entries[2, 0].mean == 1
+    assert found.entries[1, 2].mean == found.entries[0, None].mean == 0
+    assert found.entries[1, None].mean == pytest.approx(0.5)
+    assert len(found.entries) == 3 + 3 + 6
+    assert found.entry(0, 1).receivers == 4
+    assert exchange([0, 0, 1, 1], every_pair([0, 0, 1, 1]), [False] * 12).entries == {}  # too few of each
+
+
+def test_only_other_classes_pixels_shake_and_only_by_half_of_the_lead():
+    def shaken(fall, donor):
+        return Exchange(
+            np.array([0, 0, 1]), np.array([2.0, 2, 2]), np.array([0]), np.array([donor]), np.array([fall])
+        ).shaken(0)
+
+    assert shaken(1.01, 2)
+    assert not shaken(1.0, 2)
+    assert not shaken(1.01, 1)
+
+
+def test_a_decision_is_lost_with_all_of_the_lead():
+    found = Exchange(np.array([0, 1]), np.array([0.5, 2.0]), np.array([0, 1]), np.array([1, 0]), np.array([1.0, 1.0]))
+    np.testing.assert_array_equal(found.flipped, [True, False])
+
+
+def test_no_event_is_not_certainty():
+    predicted = [0] * 5 + [1] * 5
+    found = exchange(predicted, every_pair(predicted), [False] * 90).flips
+    assert found.mean == 0
+    assert found.error == pytest.approx(np.sqrt(1 / 12 * 11 / 12 / 10))
+    assert found.lower(2) == -found.upper(2) == pytest.approx(-2 * found.error)
+    margin = exchange(predicted, every_pair(predicted), [False] * 90).margin
+    assert margin.error == 0
+
+
+def test_one_donor_for_all_tells_as_much_as_one_image():
+    found = exchange([0, 0, 0, 1], [(0, 3), (1, 3), (2, 3)], [True] * 3)
+    assert found.flips.error == np.inf
+
+
+@pytest.mark.parametrize("spread", ["receivers", "donors"])
+def test_the_error_is_that_of_repeated_draws_of_images(spread):
+    """Images draw how easily they flip, or how strongly they turn others: pairs that share an image are not independent."""
+    rng, means, errors = np.random.default_rng(0), [], []
+    predicted = np.repeat([0, 1], 15)
+    for _ in range(150):
+        own = rng.normal(size=30)
+        pairs = [
+            (i, j) for i in range(30) for j in rng.choice(np.flatnonzero(predicted != predicted[i]), 3, replace=False)
+        ]
+        to, donor = np.array(pairs).T
+        falls = own[to] if spread == "receivers" else own[donor]
+        found = Exchange(predicted, np.ones(30), to, donor, falls).margin
+        means.append(found.mean)
+        errors.append(found.error)
+    assert np.mean(errors) == pytest.approx(np.std(means), rel=0.2)
+
+
+def test_order_and_numbering_of_the_images_do_not_matter():
+    rng = np.random.default_rng(1)
+    predicted = np.repeat([0, 1, 2], 6)
+    pairs = np.array(every_pair(predicted))
+    flipped = rng.random(len(pairs)) < 0.3
+    first = exchange(predicted, pairs, flipped)
+    order = rng.permutation(18)
+    place = np.argsort(order)
+    shuffle = rng.permutation(len(pairs))
+    second = exchange(predicted[order], place[pairs][shuffle], flipped[shuffle])
+    assert second.flips.mean == pytest.approx(first.flips.mean, abs=1e-12)
+    assert second.flips.error == pytest.approx(first.flips.error, abs=1e-12)
+    for at, entry in first.entries.items():
+        assert second.entries[at].mean == pytest.approx(entry.mean, abs=1e-12)
+
+
+def test_bounds_are_wider_for_the_worst_of_several():
+    assert normal(0.95) == pytest.approx(1.6449, abs=1e-4)
+    assert normal(0.95, 10) == pytest.approx(2.5758, abs=1e-4)
+    assert normal(0.95, 0) == normal(0.95, 1)

@@ -1,0 +1,206 @@
+"""`pytest-gradcam init` on repositories as people have them: what it writes runs, and is green or red for true reasons."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pytest_gradcam.cli import main
+
+TORCHVISION = """
+import torch
+import torch.nn as nn
+from torchvision import datasets, models, transforms
+
+MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
+data_transforms = {
+    "train": transforms.Compose([transforms.RandomResizedCrop(64), transforms.ToTensor()]),
+    "val": transforms.Compose([transforms.Resize(64), transforms.ToTensor(), transforms.Normalize(MEAN, STD)]),
+}
+model = models.shufflenet_v2_x0_5(weights=None)
+model.fc = nn.Linear(model.fc.in_features, 2)
+dataset = datasets.ImageFolder("data/train", data_transforms["train"])  # importing this file would fail here
+"""
+TIMM_MODEL = """
+import timm
+
+
+def build_model():
+    return timm.create_model("test_resnet", num_classes=2)
+"""
+TIMM_DATA = """
+from torchvision import transforms
+
+SIZE = 64
+train_transform = transforms.Compose([transforms.RandomResizedCrop(SIZE), transforms.ToTensor()])
+eval_transform = transforms.Compose([transforms.Resize((SIZE, SIZE)), transforms.ToTensor()])
+"""
+LIGHTNING = """
+import lightning as L
+import torch
+from torch import nn
+from torchvision import transforms
+
+
+class Classifier(L.LightningModule):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        self.net = nn.Sequential(nn.Conv2d(3, width, 8, 8), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, 2))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.net(x)
+
+
+def test_transform():
+    return transforms.Compose([transforms.Resize(64), transforms.CenterCrop(64), transforms.ToTensor()])
+
+
+if __name__ == "__main__":
+    L.Trainer(max_epochs=3).fit(Classifier(16))
+"""
+
+
+def draw(root, folder, channel, masks=""):
+    """Four grey images with a square of one colour, and their masks."""
+    (root / folder).mkdir(parents=True)
+    rng = np.random.default_rng(channel)
+    for number in range(4):
+        pixels = rng.integers(90, 110, (64, 64, 3)).astype(np.uint8)
+        x, y = rng.integers(8, 32, 2)
+        pixels[y : y + 24, x : x + 24] = np.eye(3, dtype=np.uint8)[channel] * 220
+        name = f"{'rgb'[channel]}{number}.png"
+        Image.fromarray(pixels).save(root / folder / name)
+        if masks:
+            (root / masks).mkdir(exist_ok=True)
+            mask = np.zeros((64, 64), np.uint8)
+            mask[y : y + 24, x : x + 24] = 255
+            Image.fromarray(mask).save(root / masks / name)
+
+
+def bare_torchvision(root):
+    import torch
+    import torchvision
+
+    (root / "train.py").write_text(TORCHVISION)
+    draw(root, "data/val/green", 1)
+    draw(root, "data/val/red", 0)
+    torch.manual_seed(0)
+    model = torchvision.models.shufflenet_v2_x0_5(num_classes=2)
+    torch.nn.init.constant_(model.fc.bias, -0.5)
+    torch.save({"epoch": 3, "model_state_dict": model.state_dict()}, root / "checkpoint.pth")
+
+
+def timm_package(root):
+    import timm
+    import torch
+    from safetensors.torch import save_file
+
+    (root / "src/shapes").mkdir(parents=True)
+    (root / "src/shapes/__init__.py").touch()
+    (root / "src/shapes/model.py").write_text(TIMM_MODEL)
+    (root / "src/shapes/data.py").write_text(TIMM_DATA)
+    (root / "pyproject.toml").write_text('[project]\nname = "shapes"\n\n[tool.pytest.ini_options]\naddopts = "-q"\n')
+    (root / "classes.txt").write_text("green\nred\n")
+    draw(root, "images", 0, masks="masks")
+    torch.manual_seed(0)
+    save_file(timm.create_model("test_resnet", num_classes=2).state_dict(), root / "model.safetensors")
+    torch.save({"other": torch.zeros(3)}, root / "other.pt")
+
+
+def lightning_module(root):
+    """Its first class sees green, its second red: it can only look at the squares."""
+    import torch
+    from torch import nn
+
+    (root / "lit.py").write_text(LIGHTNING)
+    draw(root, "data/test/green", 1)
+    draw(root, "data/test/red", 0)
+    net = nn.Sequential(nn.Conv2d(3, 2, 8, 8), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2, 2))
+    state = {f"net.{name}": torch.zeros_like(value) for name, value in net.state_dict().items()}
+    state["net.0.weight"][0, 1], state["net.0.weight"][0, 0] = 1 / 64, -1 / 64
+    state["net.0.weight"][1, 0], state["net.0.weight"][1, 1] = 1 / 64, -1 / 64
+    state["net.4.weight"].copy_(torch.tensor([[8.0, -8.0], [-8.0, 8.0]]))
+    (root / "checkpoints").mkdir()
+    checkpoint = {"state_dict": state, "hyper_parameters": {"width": 2}, "pytorch-lightning_version": "2.4.0"}
+    torch.save(checkpoint, root / "checkpoints/last.ckpt")
+
+
+@pytest.fixture
+def repository(warm, pytester, monkeypatch):
+    import lightning  # noqa: F401 - once, for what pytester forgets is imported again
+
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    return pytester
+
+
+@pytest.mark.filterwarnings("default")  # Lightning's own
+@pytest.mark.parametrize(
+    ("make", "found", "green"),
+    [
+        (
+            bare_torchvision,
+            ["torchvision's shufflenet_v2_x0_5 with 2 classes (train.py:11)", "data_transforms['val']"],
+            False,
+        ),
+        (timm_package, ["shapes.model:build_model", "eval_transform", "4 of these images"], False),
+        (lightning_module, ["lit:Classifier", "test_transform (lit.py:", "2: green, red"], True),
+    ],
+    ids=["torchvision", "timm", "lightning"],
+)
+def test_what_is_written_runs(repository, capsys, make, found, green):
+    make(repository.path)
+    assert main(["init", str(repository.path), "--yes"]) == 0
+    out = capsys.readouterr().out
+    assert all(words in out for words in found)
+    result = repository.runpytest_inprocess("tests", "--gradcam-report=out", "-W", "ignore")
+    outcomes = result.parseoutcomes()
+    assert "errors" not in outcomes
+    report = json.loads((repository.path / "out/evidence.json").read_text("utf-8"))
+    checks = [check for run in report["runs"] for check in run["checks"]]
+    assert len(checks) >= 6
+    assert all(check["check"] != "test" for check in checks)  # none ended before its verdict
+    assert not green or set(outcomes) == {"passed"}
+
+
+def test_settings_are_added_to_those_that_are_there(repository, capsys):
+    timm_package(repository.path)
+    assert main(["init", str(repository.path), "--yes", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["written"] == ["tests/test_attention.py", "pyproject.toml"]
+    text = (repository.path / "pyproject.toml").read_text()
+    assert 'addopts = "-q"' in text
+    assert 'gradcam_weights = "model.safetensors"' in text
+    assert main(["init", str(repository.path), "--yes"]) == 2  # a second time
+    assert "has gradcam_" in capsys.readouterr().err
+
+
+def test_nothing_is_written_before_a_yes(repository, capsys, monkeypatch):
+    timm_package(repository.path)
+    monkeypatch.setattr("click.confirm", lambda *_, **__: False)
+    assert main(["init", str(repository.path)]) == 1
+    assert not (repository.path / "tests").exists()
+    assert "gradcam" not in (repository.path / "pyproject.toml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        ({}, "nothing below"),
+        ({"train.py": "print('hello')\n"}, "nothing below"),
+        ({"pyproject.toml": "[tool"}, "cannot be read"),
+        ({"pytest.ini": "[pytest]\ngradcam_model = a:b\n"}, "has gradcam_model already"),
+        ({"net.py": "def build_model():\n    raise KeyError('x')\n"}, "can be built without arguments or weights"),
+    ],
+    ids=["empty", "no model", "broken settings", "configured", "broken builder"],
+)
+def test_what_is_missing_is_said_in_one_line(repository, capsys, files, words):
+    for name, text in files.items():
+        (repository.path / name).write_text(text)
+    assert main(["init", str(repository.path), "--yes"]) == 2
+    err = capsys.readouterr().err
+    assert words in err
+    assert err.count("\n") == 1
+    assert not (repository.path / "tests").exists()
