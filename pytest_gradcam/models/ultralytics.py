@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,9 +37,7 @@ def preprocess(name: str, wanted: Wanted) -> Any:
     found = getattr(own.transforms[0], "size", None) if own is not None else None
     if found in (size, [size, size], (size, size)):
         return own
-    from ultralytics.data.augment import classify_transforms
-
-    return classify_transforms(size)
+    return importlib.import_module("ultralytics.data.augment").classify_transforms(size)
 
 
 def classes(name: str, wanted: Wanted) -> Any:
