@@ -254,13 +254,7 @@ OPTIONS = (
         "WHAT",
         marker=True,
     ),
-    Option(
-        "data",
-        _text,
-        "test every image in this folder, against masks or a COCO file beside them; gradcam.toml in it states bounds [none]",
-        "DIR",
-        path=True,
-    ),
+    Option("data", _text, "test each image in this folder, whose gradcam.toml states bounds [none]", "DIR", path=True),
     Option(
         "report",
         _text,
