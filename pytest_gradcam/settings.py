@@ -182,12 +182,7 @@ OPTIONS = (
         "for models whose classes are texts, such as CLIP: what is said of a class, with {} in its place [a photo of a {}]",
         "TEXT",
     ),
-    Option(
-        "output",
-        _one_of(OUTPUTS),
-        "what the model's scores are: logits, probabilities, or auto, which measures it [auto]",
-        "UNIT",
-    ),
+    Option("output", _one_of(OUTPUTS), "what the scores are: logits, probabilities, or auto (measured) [auto]", "UNIT"),
     Option(
         "output_key",
         _text,
