@@ -126,7 +126,7 @@ def test_masks_and_invalid_pixels_of_the_same_names(colour_project, photos):
 @pytest.mark.parametrize(
     ("said", "message"),
     [
-        ("at_lest = 0.5", "*has 'at_lest'; expected masks*at_least*"),
+        ("at_lest = 0.5", "*has 'at_lest'; expected images*at_least*"),
         ("at_least = 'much'", "*at_least = 'much' cannot be used; expected int or float*"),
         ("checks = {focus = 1}", "*checks has 'focus'*"),
         ("=", "*cannot be read*expected TOML*"),
