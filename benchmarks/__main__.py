@@ -20,6 +20,7 @@ BENCHMARKS = {
     "startup": "benchmarks.startup",
     "layers": "benchmarks.layers",
     "planted": "benchmarks.planted",
+    "twins": "benchmarks.twins",
     "shortcuts": "benchmarks.shortcuts.command",
 }
 

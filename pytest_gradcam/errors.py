@@ -23,6 +23,12 @@ class NoEvidenceError(HeatmapError):
     __module__ = "pytest_gradcam"
 
 
+def raised(error: Exception) -> str:
+    """What code of the user's, or of another library, raised, in a few words: a refusal says it, and is raised from it."""
+    reason = next(iter(str(error).splitlines()), "")
+    return f"raised {type(error).__name__} ({reason[:200]})"
+
+
 class SettingsError(ValueError):
     """A setting is unknown, has a value that cannot be used, or is missing."""
 

@@ -130,7 +130,14 @@ def open_image(content: bytes, name: str) -> Iterator[Image.Image]:
         raise HeatmapError(
             f"{name} is not an image file that is read here; expected {', '.join(FORMATS)}; convert it to PNG"
         ) from None
-    except (OSError, SyntaxError, EOFError, ValueError, Image.DecompressionBombError) as error:
+    except (
+        OSError,
+        SyntaxError,
+        EOFError,
+        ValueError,
+        Image.DecompressionBombError,
+        Image.DecompressionBombWarning,
+    ) as error:
         raise HeatmapError(f"{name} cannot be read ({error}); check that it is whole, and its size") from None
 
 

@@ -17,6 +17,14 @@ def pixels():
     return np.random.default_rng(0).integers(0, 256, (12, 20, 3), dtype=np.uint8)
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_warning_of_too_many_pixels_is_a_refusal_where_warnings_are_errors(tmp_path, monkeypatch):
+    Image.fromarray(np.zeros((20, 20), np.uint8)).save(tmp_path / "large.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 300)
+    with pytest.raises(HeatmapError, match=r"large\.png cannot be read .*its size"):
+        images.read(tmp_path / "large.png")
+
+
 def test_a_file_a_pil_image_and_an_array_read_the_same(tmp_path, pixels):
     Image.fromarray(pixels).save(tmp_path / "a.png")
     for image in (tmp_path / "a.png", str(tmp_path / "a.png"), Image.fromarray(pixels), pixels):

@@ -39,16 +39,42 @@ def _shrunk(strategy, fails, *, number):
     return None, ""
 
 
+FEW = ["brightness", "fog", "occlude", "rotate", "jpeg"]
+
+
 def _too_bright(change):
     return any(isinstance(part, P.brightness) and not part.down and part.severity > 0.3 for part in change)
 
 
-@pytest.mark.parametrize("number", range(10))
+@pytest.mark.parametrize("number", range(3))
 def test_a_weakness_of_one_kind_is_found_and_shrunk_to_its_bound(number):
-    change, message = _shrunk(strategies.compositions(), _too_bright, number=number)
+    change, message = _shrunk(strategies.compositions(FEW), _too_bright, number=number)
     assert change == P.brightness(change.severity)  # no other part is left
     assert change.severity == pytest.approx(0.3, abs=0.002)
     assert f"change={change!r}" in message.replace("value=", "change=")
+
+
+#: Severities from which on a model breaks, as one that was trained on sharp pictures: the first kind breaks it as well.
+BLURRED = {P.gaussian_blur: 0.17, P.defocus_blur: 0.31, P.brightness: 0.41, P.jpeg: 0.45, P.zoom: 0.3}
+
+
+def _breaks_when_blurred(change):
+    return any(part.severity >= BLURRED.get(type(part), 2) for part in change)
+
+
+@pytest.mark.parametrize("number", range(12))
+def test_the_search_ends_at_the_mildest_kind_and_not_at_the_first(number):
+    kinds = ["brightness", "hue", "jpeg", "zoom", "defocus_blur", "gaussian_blur"]
+    change, _ = _shrunk(strategies.perturbations(kinds), _breaks_when_blurred, number=number)
+    assert change == P.gaussian_blur(change.severity)
+    assert change.severity == pytest.approx(0.17, abs=0.002)
+
+
+@pytest.mark.parametrize("strategy", [strategies.perturbations(), strategies.compositions()], ids=["one", "several"])
+def test_the_search_ends_at_the_mildest_of_all_kinds(strategy):
+    change, _ = _shrunk(strategy, _breaks_when_blurred, number=1)
+    assert change == P.gaussian_blur(change.severity)
+    assert change.severity == pytest.approx(0.17, abs=0.002)
 
 
 @pytest.mark.parametrize(
@@ -59,7 +85,7 @@ def test_a_weakness_of_one_kind_is_found_and_shrunk_to_its_bound(number):
             "rotate(0.2, clockwise=True)",
         ),
         (lambda c: any(isinstance(p, P.fog) and p.seed and p.severity > 0.1 for p in c), "fog(0.101, seed=1)"),
-        (lambda c: sum(p.severity > 0.05 for p in c) >= 2, "brightness(0.051) | contrast(0.051)"),
+        (lambda c: sum(p.severity > 0.05 for p in c) >= 2, "brightness(0.051) | fog(0.051)"),
         (
             lambda c: any(isinstance(p, P.occlude) and p.x == 0 and p.severity >= 0.15 for p in c),
             "occlude(0.15, x=0.0)",
@@ -67,7 +93,7 @@ def test_a_weakness_of_one_kind_is_found_and_shrunk_to_its_bound(number):
     ],
 )
 def test_what_does_not_matter_shrinks_away(fails, expected):
-    assert repr(_simplest(strategies.compositions(), fails)) == expected
+    assert repr(_simplest(strategies.compositions(FEW), fails)) == expected
 
 
 def test_the_simplest_of_each():

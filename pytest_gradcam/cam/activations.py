@@ -34,7 +34,9 @@ _KINDS = {
     "special_softmax": "softmax",
     "special_log_softmax": "log_softmax",
 }
-_LINEAR = ("linear", "matmul", "__matmul__", "addmm")
+_LINEAR = ("linear", "matmul", "__matmul__", "addmm", "conv1d", "conv2d", "conv3d")
+#: Of values that have no bounds these have none either: averages, also the weighted ones of resizing, and sums.
+_UNBOUNDED = ("interpolate", "adaptive_avg_pool2d", "avg_pool2d", "mean", "add", "__add__", "flatten", "squeeze")
 _FORMULAS: dict[str, Callable[[Tensor], Tensor]] = {
     "softmax": lambda logits: logits.softmax(1),
     "sigmoid": torch.sigmoid,
@@ -69,17 +71,23 @@ class Watched(TorchFunctionMode):
         super().__init__()
         self.count = 0
         self._calls: deque[Call] = deque(maxlen=_KEPT)
-        self._linear: deque[Any] = deque(maxlen=_KEPT)
+        self._linear: deque[tuple[Tensor, int | None]] = deque(maxlen=_KEPT)
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
         name = getattr(func, "__name__", "")
-        if name in _LINEAR:
-            self._linear.append(result)
+        if name in _LINEAR or (name in _UNBOUNDED and self._made_of_linear(args)):
+            self._linear.append((result, _writes(result)))
         if (kind := _KINDS.get(name)) is not None:
             self._calls.append(Call(kind, self.count, result))
             self.count += 1
         return result
+
+    def _made_of_linear(self, args: Any) -> bool:
+        tensors = [each for each in args if isinstance(each, Tensor)]
+        return bool(tensors) and all(
+            any(each is result and _writes(each) == writes for result, writes in self._linear) for each in tensors
+        )
 
     def returned(self, scores: Tensor) -> Activation | None:
         """The recent call that returned these scores, reshaped or not; None if there is none."""
@@ -89,8 +97,13 @@ class Watched(TorchFunctionMode):
         return None
 
     def linear(self, scores: Tensor) -> bool:
-        """Whether a recent linear call returned these scores."""
-        return any(_same(result, scores) for result in self._linear)
+        """Whether a recent linear call returned these scores, or what they are averages or sums of."""
+        return any(_same(result, scores) and _writes(result) == writes for result, writes in self._linear)
+
+
+def _writes(result: Any) -> int | None:
+    """How often it was written to: an activation in place makes something else of it. None if PyTorch does not say."""
+    return None if not isinstance(result, Tensor) or result.is_inference() else result._version
 
 
 def _same(result: Any, scores: Tensor) -> bool:

@@ -9,8 +9,9 @@ from typing import Any
 
 from torch import Tensor
 
+from pytest_gradcam.cam.containers import describe
 from pytest_gradcam.cam.output_kind import OutputKind, not_scores
-from pytest_gradcam.errors import HeatmapError
+from pytest_gradcam.errors import HeatmapError, raised
 from pytest_gradcam.evidence.record import Subject
 from pytest_gradcam.targets import ClassNames, Contrast, Target, class_index, index_within
 
@@ -26,7 +27,7 @@ class Goal:
     def score(self, output: Any) -> Tensor:
         """The scalar to explain, from the model's output for one image. Raises HeatmapError if it is not a scalar."""
         if self.function is not None:
-            return _scalar(self.function, self.function(output))
+            return _scalar(self.function, output)
         row = class_row(output)
         score = row[self.index_in(row)]
         return score if self.against is None else score - row[index_within(self.against, len(row))]
@@ -117,8 +118,17 @@ def class_seeds(goals: Sequence[Goal], output: Any) -> Tensor | None:
     return seeds
 
 
-def _scalar(function: Callable[[Any], Tensor], score: Any) -> Tensor:
+def _scalar(function: Callable[[Any], Tensor], output: Any) -> Tensor:
+    try:
+        score: Any = function(output)
+    except (HeatmapError, MemoryError):
+        raise
+    except Exception as error:
+        raise HeatmapError(
+            f"the target {function!r:.80} {raised(error)}; it is called with what the model returns for one image, without the "
+            f"batch's axis, here {describe(output)}, and has to return a tensor with one value"
+        ) from error
     if isinstance(score, Tensor) and score.numel() == 1:
         return score.reshape(())
     shape = f"a tensor of shape {tuple(score.shape)}" if isinstance(score, Tensor) else f"{score!r:.60}"
-    raise HeatmapError(f"the target {function!r} returned {shape}; expected a tensor with one value")
+    raise HeatmapError(f"the target {function!r:.80} returned {shape}; expected a tensor with one value")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Hashable
 from functools import cache
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as global_hooks
 
+from pytest_gradcam.evidence.current_test import run_began
 from pytest_gradcam.state.parts import parts_of
 from pytest_gradcam.state.tensors import remembered_digest
 
@@ -31,7 +33,8 @@ def configuration(model: nn.Module) -> str | None:
     """A digest of classes, their source files, attributes and numbers of hooks, the same in every process.
 
     Plain values, tensors, arrays, and lists and dicts of these count by value, other attributes by their class.
-    Parameters and buffers do not count. None if a class has no source file, such as one made by `exec`.
+    Parameters and buffers do not count. None if a class has no source file, such as one made by `exec`, or one that was
+    changed since the run began, so that other code may be loaded.
     """
     code = [_code(kind) for kind in dict.fromkeys(type(module) for module in model.modules())]
     if None in code:
@@ -71,7 +74,13 @@ def _code(kind: type) -> tuple[str | None, ...] | None:
 
 @cache
 def _file(path: str | None) -> str | None:
+    """None also for a file that was changed since the run began: what was loaded may be what it said before."""
+    if not path:
+        return None
     try:
-        return sha256(Path(path).read_bytes()).hexdigest() if path else None
+        content, found = Path(path).read_bytes(), os.stat(path)
     except OSError:
         return None
+    # A copy that keeps the time of the content, as rsync makes, changes the second of these.
+    edited = max(found.st_mtime, found.st_ctime) >= run_began()
+    return None if edited else sha256(content).hexdigest()

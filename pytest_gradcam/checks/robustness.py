@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_gradcam import images, overlay
 from pytest_gradcam.checks.criteria import Bounds, Criterion, LiftAtLeast
 from pytest_gradcam.checks.perturbed import PerturbedImage, PerturbedImages
-from pytest_gradcam.errors import HeatmapError
+from pytest_gradcam.errors import HeatmapError, raised
 from pytest_gradcam.evidence.bounds import Lift
 from pytest_gradcam.perturbations import KINDS, Kind, Perturbation
 from pytest_gradcam.questions.explained_model import ExplainedModel
@@ -210,7 +210,7 @@ def _or_none(measure: Callable[[], float]) -> float | None:
 
 def _steps(make: Callable[[float], Any], severities: Iterable[float]) -> list[tuple[float, Perturbation]]:
     """Each severity with its perturbation. Raises HeatmapError unless the severities rise and `make` makes perturbations."""
-    made = [(severity, make(severity)) for severity in severities]
+    made = [(severity, _made(make, severity)) for severity in severities]
     for severity, perturbation in made:
         if not isinstance(perturbation, Perturbation):
             raise HeatmapError(f"kind({severity!r}) is a {type(perturbation).__name__}; expected a perturbation")
@@ -220,6 +220,15 @@ def _steps(make: Callable[[float], Any], severities: Iterable[float]) -> list[tu
             "each above the one before"
         )
     return [(float(severity), perturbation) for severity, perturbation in made]
+
+
+def _made(make: Callable[[float], Any], severity: float) -> Any:
+    try:
+        return make(severity)
+    except HeatmapError:
+        raise
+    except Exception as error:
+        raise HeatmapError(f"kind({severity!r}) {raised(error)}; expected a perturbation of this severity") from error
 
 
 def _make(kind: Any) -> Callable[[float], Any]:

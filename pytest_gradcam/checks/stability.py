@@ -249,7 +249,10 @@ def _with_mass(record: Record, own: Sequence[_Judged]) -> Record:
 def _several(perturbation: Any) -> list[Perturbation]:
     if isinstance(perturbation, Perturbation):
         return [perturbation]
-    several = list(perturbation) if isinstance(perturbation, Iterable) else [perturbation]
+    try:
+        several = list(perturbation)
+    except TypeError:
+        several = [perturbation]
     wrong = [each for each in several if not isinstance(each, Perturbation)]
     if wrong:
         raise HeatmapError(

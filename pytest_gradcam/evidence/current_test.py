@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from threading import get_ident
+from time import time
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Protocol
 
 from pytest_gradcam.errors import HeatmapError
@@ -18,6 +19,19 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from pytest_gradcam.evidence.record import Record
+
+
+_began = [time()]
+
+
+def begin_run() -> None:
+    """A run of pytest begins; without one, it is the import of this module that counts."""
+    _began[0] = time()
+
+
+def run_began() -> float:
+    """When the run began, in seconds since the epoch: before any of the user's files was imported in it."""
+    return _began[0]
 
 
 class Objects(NamedTuple):

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from pytest_gradcam.errors import HeatmapError
+from pytest_gradcam.errors import HeatmapError, raised
 
 Preprocess = Callable[[Image.Image], Any]
 
@@ -38,9 +38,8 @@ class Pipeline:
         except (HeatmapError, MemoryError):
             raise
         except Exception as error:
-            reason = next(iter(str(error).splitlines()), "")
             raise HeatmapError(
-                f"the preprocess raised {type(error).__name__} ({reason}) for a {own.width} x {own.height} px image; "
+                f"the preprocess {raised(error)} for a {own.width} x {own.height} px image; "
                 f"it is called with one PIL image of mode {self._mode} and has to return a float tensor (C, H, W); wrap one that "
                 "takes arrays: lambda image: preprocess(numpy.asarray(image)), with [..., ::-1] if it expects BGR"
             ) from error

@@ -97,7 +97,8 @@ def refuse_outside(points: Floats, given: object, shape: tuple[int, int]) -> Non
     if points.min() < -SLACK or points[:, 0].max() > width + SLACK or points[:, 1].max() > height + SLACK:
         raise HeatmapError(
             f"{shown(given)} reaches outside the image of {width} x {height} px: x spans {_span(points[:, 0])}, "
-            f"y {_span(points[:, 1])}; check the order of the coordinates and the size they were drawn at, or clip them"
+            f"y {_span(points[:, 1])}; check the order of the coordinates and the size they "
+            "were drawn at, or cut it off with clip=True"
         )
 
 

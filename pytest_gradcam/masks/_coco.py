@@ -14,31 +14,32 @@ from pytest_gradcam.masks._shapes import box, union_of_polygons
 from pytest_gradcam.validation import is_whole
 
 
-def from_coco(annotation: Mapping[str, Any], shape: Sequence[int]) -> Bools:
+def from_coco(annotation: Mapping[str, Any], shape: Sequence[int], *, clip: bool = False) -> Bools:
     """The object of one COCO annotation, bool (H, W): its segmentation if it has one, else its box.
 
     `segmentation` is a list of rings [x0, y0, x1, y1, ...] (their union; pixels whose centres lie inside) or a
     run-length encoding, compressed or not; `bbox` is [x, y, width, height].
-    Raises HeatmapError for an annotation with neither, rings or boxes that `polygon` or `box` refuses, and an encoding
-    of another size or of a wrong length.
+    With `clip=True` what of rings and boxes reaches outside the image is cut off. Raises HeatmapError for an
+    annotation with neither, rings or boxes that `polygon` or `box` refuses, and an encoding of another size or of a
+    wrong length.
     """
     if not isinstance(annotation, Mapping):
         raise HeatmapError(f"a {type(annotation).__name__} is not a COCO annotation; pass one entry of 'annotations'")
     image, number = size(shape), annotation.get("id")
     with naming(f"COCO annotation {number}" if is_whole(number) and abs(number) < 1 << 63 else "COCO annotation"):
-        return _object(annotation, image)
+        return _object(annotation, image, clip)
 
 
-def _object(annotation: Mapping[str, Any], image: tuple[int, int]) -> Bools:
+def _object(annotation: Mapping[str, Any], image: tuple[int, int], clip: bool) -> Bools:
     segmentation, bbox = annotation.get("segmentation"), annotation.get("bbox")
     if isinstance(segmentation, Mapping):
         return _decode(segmentation, image)
     if not _missing(segmentation):
         if not isinstance(segmentation, (list, tuple)):
             raise HeatmapError(f"'segmentation' is {shown(segmentation)}; expected a list of rings or run lengths")
-        return union_of_polygons(image, [_points(ring) for ring in segmentation])
+        return union_of_polygons(image, [_points(ring) for ring in segmentation], clip=clip)
     if not _missing(bbox):
-        return box(image, bbox, format="xywh")  # type: ignore[arg-type]
+        return box(image, bbox, format="xywh", clip=clip)  # type: ignore[arg-type]
     raise HeatmapError(
         f"there is neither 'segmentation' nor 'bbox', only {shown(sorted(map(str, annotation)))}; "
         "pass one entry of the 'annotations' list"

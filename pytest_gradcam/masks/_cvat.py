@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.masks._arguments import Bools, naming, shown, size
 from pytest_gradcam.masks._documents import (
@@ -19,12 +21,15 @@ from pytest_gradcam.masks._runs import unrolled
 from pytest_gradcam.masks._shapes import box, ellipse, polygon
 
 
-def from_cvat(path: FilePath, image: str, *, label: str | None = None, subset: str | None = None) -> Bools:
+def from_cvat(
+    path: FilePath, image: str, *, label: str | None = None, subset: str | None = None, clip: bool = False
+) -> Bools:
     """The union of the shapes of one image in a 'CVAT for images' file, of one label or of all; bool (H, W).
 
     `image` is the image's name in the file, `subset` the subset that it is in, needed where two images share a name. Reads
-    boxes, polygons, ellipses and masks. Raises HeatmapError for an image or a label that is not there (naming those that
-    are), a name that two images share, other and rotated shapes, and XML with a document type.
+    boxes, polygons, ellipses and masks. With `clip=True` what of a box, polygon or ellipse reaches outside the image is
+    cut off. Raises HeatmapError for an image or a label that is not there (naming those that are), a name that two
+    images share, other and rotated shapes, and XML with a document type.
     """
     name = file_name("CVAT", path)
     entry = _only_image(xml_root(path, name), image, subset, name)
@@ -32,7 +37,7 @@ def from_cvat(path: FilePath, image: str, *, label: str | None = None, subset: s
         frame = size((whole_attribute(entry, "height"), whole_attribute(entry, "width")))
         marked = [one for one in entry if one.get("label") is not None]
         entries = [(f"<{one.tag}> {place}", one.get("label"), one) for place, one in enumerate(marked, start=1)]
-        return union_of_label(entries, label, frame, _mask)
+        return union_of_label(entries, label, frame, partial(_mask, clip=clip))
 
 
 def _only_image(root: Element, image: str, subset: str | None, name: str) -> Element:
@@ -54,16 +59,17 @@ def _place(image: Element) -> str:
     return f"id {image.get('id')} in subset {image.get('subset')}"
 
 
-def _mask(entry: Element, frame: Size) -> Bools:
+def _mask(entry: Element, frame: Size, *, clip: bool) -> Bools:
     if entry.get("rotation") is not None and attribute(entry, "rotation"):
         raise HeatmapError(f"it is a rotated {entry.tag}, which is not read; draw it as a polygon")
     if entry.tag == "box":
-        return box(frame, [attribute(entry, name) for name in ("xtl", "ytl", "xbr", "ybr")])
+        return box(frame, [attribute(entry, name) for name in ("xtl", "ytl", "xbr", "ybr")], clip=clip)
     if entry.tag == "polygon":
-        return polygon(frame, [numbers(point, "a point of <polygon>") for point in entry.get("points", "").split(";")])
+        points = [numbers(point, "a point of <polygon>") for point in entry.get("points", "").split(";")]
+        return polygon(frame, points, clip=clip)
     if entry.tag == "ellipse":
         centre, radii = ([attribute(entry, name) for name in names] for names in (("cx", "cy"), ("rx", "ry")))
-        return ellipse(frame, centre, radii)
+        return ellipse(frame, centre, radii, clip=clip)
     if entry.tag == "mask":
         return _run_lengths(entry, frame)
     raise HeatmapError(f"it is a CVAT {entry.tag}, which is not read; draw it as a polygon")

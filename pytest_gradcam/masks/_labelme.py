@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,22 +18,29 @@ from pytest_gradcam.masks._entries import Size, placed, union_of_label
 from pytest_gradcam.masks._read import as_mask
 from pytest_gradcam.masks._shapes import box, ellipse, polygon
 
+_NO_OBJECTS = ("__ignore__", "_background_")
 
-def from_labelme(annotation: FilePath | Mapping[str, Any], shape: Sequence[int], *, label: str | None = None) -> Bools:
+
+def from_labelme(
+    annotation: FilePath | Mapping[str, Any], shape: Sequence[int], *, label: str | None = None, clip: bool = False
+) -> Bools:
     """The union of the shapes in a labelme file, or in its content, of one label or of all; bool (H, W).
 
-    Reads polygons, rectangles (of two corners, and of four as X-AnyLabeling writes them), circles and masks. Raises
+    Reads polygons, rectangles (of two corners, and of four as X-AnyLabeling writes them), circles and masks. All labels
+    are those of objects: `__ignore__` and `_background_`, which labelme's own converters set apart, are marked only by
+    their name. With `clip=True` what of a polygon, rectangle or circle reaches outside the image is cut off. Raises
     HeatmapError for a label that is not there (naming those that are), shapes without an area (points, lines), a file of
-    another image size, and coordinates outside the image.
+    another image size, and coordinates outside the image without `clip`.
     """
     image = size(shape)
     if isinstance(annotation, Mapping):
-        return _union("labelme content", annotation, image, label)
+        return _union("labelme content", annotation, image, (label, clip))
     name = file_name("labelme", annotation)
-    return _union(name, json_object(annotation, name), image, label)
+    return _union(name, json_object(annotation, name), image, (label, clip))
 
 
-def _union(name: str, content: Mapping[str, Any], image: Size, label: str | None) -> Bools:
+def _union(name: str, content: Mapping[str, Any], image: Size, wanted: tuple[str | None, bool]) -> Bools:
+    label, clip = wanted
     shapes = content.get("shapes")
     if not isinstance(shapes, list):
         raise HeatmapError(
@@ -42,7 +50,9 @@ def _union(name: str, content: Mapping[str, Any], image: Size, label: str | None
     with naming(name):
         _refuse_other_size(content, image)
         entries = [(f"shapes[{index}]", *_labelled(one, index)) for index, one in enumerate(shapes)]
-        return union_of_label(entries, label, image, _mask)
+        if label is None:
+            entries = [entry for entry in entries if entry[1] not in _NO_OBJECTS]
+        return union_of_label(entries, label, image, partial(_mask, clip=clip))
 
 
 def _refuse_other_size(content: Mapping[str, Any], image: Size) -> None:
@@ -59,23 +69,23 @@ def _labelled(entry: Any, index: int) -> tuple[object, Mapping[str, Any]]:
     return entry.get("label"), entry
 
 
-def _mask(entry: Mapping[str, Any], image: Size) -> Bools:
+def _mask(entry: Mapping[str, Any], image: Size, *, clip: bool) -> Bools:
     kind, points = entry.get("shape_type"), entry.get("points")
     if kind in (None, "polygon", "rotation"):  # X-AnyLabeling's turned rectangle is its four corners
-        return polygon(image, points)  # type: ignore[arg-type]
+        return polygon(image, points, clip=clip)  # type: ignore[arg-type]
     if kind not in ("rectangle", "circle", "mask"):
         raise HeatmapError(f"it is a labelme {shown(kind).strip(chr(39))}, which is not read; draw it as a polygon")
     corners = coordinates(points, "two points (x, y)", columns=2)  # type: ignore[arg-type]
     if kind == "rectangle" and corners.shape == (4, 2):  # as X-AnyLabeling writes it
-        return box(image, _upright(corners))
+        return box(image, _upright(corners), clip=clip)
     if corners.shape != (2, 2):
         raise HeatmapError(f"the labelme {kind} has points of shape {corners.shape}; expected two points (x, y)")
     if kind == "circle":
         radius = math.dist(*corners)
-        return ellipse(image, corners[0], (radius, radius))
+        return ellipse(image, corners[0], (radius, radius), clip=clip)
     if kind == "mask":
         return _bitmap(entry.get("mask"), corners, image)
-    return box(image, np.concatenate([corners.min(axis=0), corners.max(axis=0)]))
+    return box(image, np.concatenate([corners.min(axis=0), corners.max(axis=0)]), clip=clip)
 
 
 def _upright(corners: Floats) -> Floats:

@@ -53,13 +53,14 @@ def _fill(mask: Bools, ring: Floats) -> None:
     part |= np.logical_xor.accumulate(on_right[:, ::-1], axis=1)[:, ::-1][:, 1:]
     part |= np.logical_xor.accumulate(on_left, axis=1)[:, :-1]
     column, row = (points - 0.5).T
-    corners = (points % 1 == 0.5).all(axis=1) & (row < part.shape[0]) & (column < part.shape[1])
+    inside = (row >= 0) & (row < part.shape[0]) & (column >= 0) & (column < part.shape[1])
+    corners = (points % 1 == 0.5).all(axis=1) & inside
     part[row[corners].astype(int), column[corners].astype(int)] = True
 
 
 def _box(ring: Floats, shape: tuple[int, ...]) -> tuple[tuple[int, int], tuple[int, int]]:
     low = np.maximum(np.floor(ring.min(axis=0)), 0).astype(int)
-    high = np.minimum(np.ceil(ring.max(axis=0)), shape[::-1]).astype(int)
+    high = np.clip(np.ceil(ring.max(axis=0)), 0, shape[::-1]).astype(int)
     return (int(low[0]), int(low[1])), (int(high[0]), int(high[1]))
 
 

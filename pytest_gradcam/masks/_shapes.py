@@ -22,34 +22,36 @@ from pytest_gradcam.masks._arguments import (
     size,
 )
 from pytest_gradcam.masks._raster import fill
-from pytest_gradcam.validation import is_whole, number
+from pytest_gradcam.validation import flag, is_whole, number
 
 BoxFormat = Literal["xyxy", "xywh", "cxcywh"]
 
 
-def box(shape: Sequence[int], corners: ArrayLike, *, format: BoxFormat = "xyxy") -> Bools:
+def box(shape: Sequence[int], corners: ArrayLike, *, format: BoxFormat = "xyxy", clip: bool = False) -> Bools:
     """The pixels whose centres lie in one box: x0 <= x < x1 and y0 <= y < y1, so integer corners are slices.
 
     `format` names the four numbers: `xyxy` two corners, `xywh` corner and size, `cxcywh` centre and size.
-    Raises HeatmapError for a box that reaches outside the image, is reversed, empty or not finite, for shares of the
-    image instead of pixels, and for an unknown format.
+    With `clip=True` what reaches outside the image is cut off. Raises HeatmapError for a box that reaches outside
+    without it, is reversed, empty or not finite, for shares of the image instead of pixels, and for an unknown format.
     """
     mask = np.zeros(size(shape), bool)
-    mask[_rows_and_columns(mask.shape, corners, format)] = True
+    mask[_rows_and_columns(mask.shape, corners, format, clip)] = True
     return mask
 
 
-def boxes(shape: Sequence[int], corners: Sequence[ArrayLike], *, format: BoxFormat = "xyxy") -> Bools:
+def boxes(
+    shape: Sequence[int], corners: Sequence[ArrayLike], *, format: BoxFormat = "xyxy", clip: bool = False
+) -> Bools:
     """The union of one or more boxes, each read as `box` reads it; raises HeatmapError as `box` does, and for none."""
     mask = np.zeros(size(shape), bool)
     for one in corners:
-        mask[_rows_and_columns(mask.shape, one, format)] = True
+        mask[_rows_and_columns(mask.shape, one, format, clip)] = True
     if not mask.any():
         raise HeatmapError("there are no boxes; expected at least one; leave the check out if nothing is marked")
     return mask
 
 
-def _rows_and_columns(shape: tuple[int, int], corners: ArrayLike, format: BoxFormat) -> tuple[slice, slice]:
+def _rows_and_columns(shape: tuple[int, int], corners: ArrayLike, format: BoxFormat, clip: bool) -> tuple[slice, slice]:
     values = coordinates(corners, "four numbers", columns=4)
     if values.ndim != 1:
         raise HeatmapError(f"{shown(corners)} has shape {values.shape}; expected one box; use masks.boxes for several")
@@ -60,7 +62,8 @@ def _rows_and_columns(shape: tuple[int, int], corners: ArrayLike, format: BoxFor
             "number first; check the format: xyxy, xywh or cxcywh"
         )
     refuse_fractions(values, corners, shape)
-    refuse_outside(np.array([[x0, y0], [x1, y1]]), corners, shape)
+    if not flag("clip", clip):
+        refuse_outside(np.array([[x0, y0], [x1, y1]]), corners, shape)
     # The first centre at or after an edge, in the column or row of that index.
     left, top, right, bottom = (max(math.ceil(edge - 0.5), 0) for edge in (x0, y0, x1, y1))
     if min(right, shape[1]) <= left or min(bottom, shape[0]) <= top:
@@ -68,22 +71,24 @@ def _rows_and_columns(shape: tuple[int, int], corners: ArrayLike, format: BoxFor
     return slice(top, bottom), slice(left, right)
 
 
-def polygon(shape: Sequence[int], points_xy: ArrayLike) -> Bools:
+def polygon(shape: Sequence[int], points_xy: ArrayLike, *, clip: bool = False) -> Bools:
     """The pixels whose centres lie inside the polygon or on its outline (even-odd where it crosses itself).
 
     `points_xy` (n, 2) holds three or more corners, x before y; the polygon is closed automatically.
-    Raises HeatmapError for fewer or other points, points outside the image, shares of the image instead of pixels,
+    With `clip=True` what reaches outside the image is cut off. Raises HeatmapError for fewer or other points, points
+    outside without it, shares of the image instead of pixels,
     and a polygon that holds no pixel's centre.
     """
-    return union_of_polygons(size(shape), [points_xy])
+    return union_of_polygons(size(shape), [points_xy], clip=clip)
 
 
-def union_of_polygons(shape: tuple[int, int], rings: Sequence[ArrayLike]) -> Bools:
+def union_of_polygons(shape: tuple[int, int], rings: Sequence[ArrayLike], *, clip: bool) -> Bools:
     """The union of polygons as `polygon` fills them; single rings may be too small to hold a pixel's centre."""
     points = [_ring(points_xy) for points_xy in rings]
     together = np.concatenate(points)
     refuse_fractions(together, rings, shape)
-    refuse_outside(together, rings, shape)
+    if not flag("clip", clip):
+        refuse_outside(together, rings, shape)
     mask = np.zeros(shape, bool)
     fill(mask, points)
     return occupied(mask, rings)
@@ -99,8 +104,11 @@ def circle(shape: Sequence[int], center_xy: ArrayLike, radius: float) -> Bools:
     return ellipse(size(shape), center_xy, (radius, radius))
 
 
-def ellipse(shape: tuple[int, int], center_xy: ArrayLike, radii_xy: Sequence[float]) -> Bools:
-    """The pixels whose centres lie in the upright ellipse or on it; the part outside the image is cut off."""
+def ellipse(shape: tuple[int, int], center_xy: ArrayLike, radii_xy: Sequence[float], *, clip: bool = False) -> Bools:
+    """The pixels whose centres lie in the upright ellipse or on it; the part outside the image is cut off.
+
+    With `clip=True` its centre may lie outside as well.
+    """
     centre = coordinates(center_xy, "a point (x, y)", columns=2)
     radii = coordinates(radii_xy, "two radii", columns=2)
     if centre.ndim != 1 or radii.min() <= 0:
@@ -108,7 +116,8 @@ def ellipse(shape: tuple[int, int], center_xy: ArrayLike, radii_xy: Sequence[flo
             f"{shown(center_xy)} with radii {shown(radii_xy)} is not an ellipse; expected one point and positive radii"
         )
     refuse_fractions(np.append(centre, radii), (center_xy, radii_xy), shape)
-    refuse_outside(centre[None], center_xy, shape)
+    if not flag("clip", clip):
+        refuse_outside(centre[None], center_xy, shape)
     y, x = _centres(*shape)
     radii = np.maximum(radii, 1e-60)  # below it the products vanish, and all pixels would be inside
     # Products, because quotients are rounded: of a circle of radius 5, the point (3, 4) lies on the rim.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.masks._arguments import Bools, naming, size
 from pytest_gradcam.masks._documents import Element, FilePath, child, file_name, whole_child, xml_root
@@ -9,12 +11,13 @@ from pytest_gradcam.masks._entries import Size, union_of_label
 from pytest_gradcam.masks._shapes import box
 
 
-def from_voc(path: FilePath, *, label: str | None = None) -> Bools:
+def from_voc(path: FilePath, *, label: str | None = None, clip: bool = False) -> Bools:
     """The union of the boxes in a Pascal VOC file, of one label or of all; bool (H, W) as the file states it.
 
     As in the VOC development kit, pixels count from 1 and xmax and ymax belong to the box; an xmin or ymin of 0, which
-    some tools write, is the first pixel as well. Raises HeatmapError for a label that is not there (naming those that
-    are), a file without a size, boxes outside it, and XML with a document type.
+    some tools write, is the first pixel as well. With `clip=True` what reaches outside the image is cut
+    off. Raises HeatmapError for a label that is not there (naming those that are), a file without a size, boxes outside it
+    without `clip`, and XML with a document type.
     """
     name = file_name("Pascal VOC", path)
     root = xml_root(path, name)
@@ -26,15 +29,15 @@ def from_voc(path: FilePath, *, label: str | None = None) -> Bools:
         entries = [
             (f"object {place}", one.findtext("name"), one) for place, one in enumerate(root.iter("object"), start=1)
         ]
-        return union_of_label(entries, label, image, _box)
+        return union_of_label(entries, label, image, partial(_box, clip=clip))
 
 
-def _box(entry: Element, image: Size) -> Bools:
+def _box(entry: Element, image: Size, *, clip: bool) -> Bools:
     corners = entry.find("bndbox")
     if corners is None:
         raise HeatmapError("it has no <bndbox>; expected a Pascal VOC box; add it")
     x0, y0, x1, y1 = (child(corners, name) for name in ("xmin", "ymin", "xmax", "ymax"))
-    return box(image, (_edge(x0), _edge(y0), x1, y1))
+    return box(image, (_edge(x0), _edge(y0), x1, y1), clip=clip)
 
 
 def _edge(first_pixel: float) -> float:

@@ -16,7 +16,7 @@ import pytest
 from pytest_gradcam import settings as options
 from pytest_gradcam.errors import FocusError, HeatmapError, SettingsError
 from pytest_gradcam.evidence import baseline_paths
-from pytest_gradcam.evidence.current_test import begin, current, running
+from pytest_gradcam.evidence.current_test import begin, begin_run, current, running
 from pytest_gradcam.plugin.controller import JOURNALS, ORPHAN, Controller
 from pytest_gradcam.plugin.fixtures import gradcam, gradcam_classes, gradcam_model, gradcam_preprocess
 from pytest_gradcam.plugin.item import MADE, MARKER, REQUIREMENTS, SETTINGS, TEST, TestItem, name_in_file
@@ -29,6 +29,7 @@ _ORPHANS = pytest.StashKey[dict[Path, list[Path]]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    begin_run()  # the first hook of a run: no conftest.py is loaded yet
     group = parser.getgroup("gradcam", "Grad-CAM checks on vision models")
     for option in options.OPTIONS:
         if option.switch:
@@ -172,14 +173,23 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_runtest_call() -> Generator[None, object, object]:
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     try:
-        return (yield)
+        with _no_repeats(item):
+            return (yield)
     finally:
         if isinstance(test := current(), TestItem):
             test.ended = True
             if test.tries is not None:
                 test.tries.close()
+
+
+def _no_repeats(item: pytest.Item) -> contextlib.AbstractContextManager[None]:
+    if "hypothesis" not in sys.modules or not isinstance(item, pytest.Function) or "gradcam" not in item.fixturenames:
+        return contextlib.nullcontext()
+    from pytest_gradcam.plugin import hypothesis_support
+
+    return hypothesis_support.no_repeats(item.obj)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -5,14 +5,18 @@ Used only if Hypothesis is loaded: a test that was decorated with @given has imp
 
 from __future__ import annotations
 
+import functools
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from types import TracebackType
+
     from PIL.Image import Image
 
     from pytest_gradcam.evidence.record import Record
@@ -67,6 +71,73 @@ def _kept_here() -> bool:
     wanted = settings()
     wanted(probe)
     return vars(probe).get(_SETTINGS) is wanted and _APPLIED in vars(probe)
+
+
+@contextmanager
+def no_repeats(test: Callable[..., object]) -> Iterator[None]:
+    """Within it, once an example of the test has failed, examples that were tried already are not run again.
+
+    To shrink a perturbation, Hypothesis changes what was drawn for it, which mostly leaves the perturbation the same.
+    The example that Hypothesis reports is run in any case.
+    """
+    handle = getattr(getattr(test, "__func__", test), "hypothesis", None)
+    if handle is None or not hasattr(handle, "inner_test"):
+        yield
+        return
+    inner = handle.inner_test
+    once = _Once(inner)
+
+    @functools.wraps(inner)
+    def run(*arguments: Any, **named: Any) -> None:
+        once(*arguments, **named)
+
+    handle.inner_test = run
+    try:
+        yield
+    finally:
+        handle.inner_test = inner
+
+
+class _Once:
+    """A test that is called once with the same perturbations: what followed, follows again."""
+
+    def __init__(self, test: Callable[..., object]) -> None:
+        self._test = test
+        self._passed: dict[object, object] = {}
+        self._raised: dict[object, tuple[Exception, TracebackType | None, object]] = {}
+
+    def __call__(self, *arguments: Any, **named: Any) -> None:
+        running = example()
+        if running is None or running.final:
+            self._test(*arguments, **named)
+            return
+        # By identity what is no perturbation: fixtures, and other things that were drawn, which stay referenced.
+        given = (*arguments, *named.values())
+        key = tuple(each if _is_perturbation(each) else id(each) for each in given)
+        if key in self._raised:
+            error, trace, _ = self._raised[key]
+            raise error.with_traceback(trace)
+        if key in self._passed and self._raised:
+            return
+        try:
+            self._test(*arguments, **named)
+        except Exception as error:
+            if not _is_of_hypothesis(error):
+                self._raised[key] = error, error.__traceback__, given
+            raise
+        self._passed[key] = given
+
+
+def _is_perturbation(value: object) -> bool:
+    perturbations = sys.modules.get("pytest_gradcam.perturbations")
+    return perturbations is not None and isinstance(value, perturbations.Perturbation)
+
+
+def _is_of_hypothesis(error: Exception) -> bool:
+    """Whether it says that the example is none, as after `assume`."""
+    from hypothesis.errors import HypothesisException
+
+    return isinstance(error, HypothesisException)
 
 
 @dataclass(frozen=True, eq=False)

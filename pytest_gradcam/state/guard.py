@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pytest_gradcam.errors import HeatmapError
+from pytest_gradcam.errors import HeatmapError, raised
 from pytest_gradcam.state.parts import TABLES, Parts, entries, is_lazy, parts_of, same
 from pytest_gradcam.state.surroundings import keep_random_states, run_eagerly, take_gradients
 from pytest_gradcam.state.undo import later, undoing
@@ -55,12 +55,17 @@ def forward(model: nn.Module, inputs: torch.Tensor) -> Any:
     """The model's output. Raises HeatmapError, naming the input's shape, for an input that it cannot take."""
     try:
         return model(inputs)
-    except torch.OutOfMemoryError:
-        raise  # its own message says what to do; a smaller batch_size helps
+    except (HeatmapError, MemoryError, torch.OutOfMemoryError):
+        raise  # the last two say themselves what to do; a smaller batch_size helps
     except RuntimeError as error:
         raise HeatmapError(
             f"the model cannot take an input of shape {tuple(inputs.shape)} and type {inputs.dtype} "
             f"({str(error).splitlines()[0]}); check the size and the channels that the preprocess gives"
+        ) from error
+    except Exception as error:
+        raise HeatmapError(
+            f"the model {raised(error)} for an input of shape {tuple(inputs.shape)} and type {inputs.dtype}; expected one "
+            "that is called with a batch (N, C, H, W) alone; wrap it in a module whose forward does that"
         ) from error
 
 

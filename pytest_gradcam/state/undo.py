@@ -8,10 +8,14 @@ since an interrupt hit it, `finished` does at the end of the whole call.
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections.abc import Callable
 from functools import wraps
+from time import monotonic
 from typing import Generic, ParamSpec, TypeVar
+
+from pytest_gradcam.errors import HeatmapError
 
 _Arguments = ParamSpec("_Arguments")
 _Result = TypeVar("_Result")
@@ -28,6 +32,13 @@ class _Thread(threading.local):
 
 _thread = _Thread()
 _turn = threading.RLock()
+_holder = [0]  # the thread whose turn it is
+_LOOKS = 1.0  # seconds between two looks at where it is
+#: Where Python waits for locks, events, threads, queues and results.
+_WAITING = tuple(
+    os.sep + os.path.join(*parts) for parts in (["threading.py"], ["queue.py"], ["concurrent", "futures", "_base.py"])
+)
+_PATIENCE = 60.0  # seconds that it may stand still in code of the user's before a waiting thread gives up
 
 
 def _new_turn() -> None:
@@ -101,8 +112,34 @@ def in_turn(call: Callable[_Arguments, _Result]) -> Callable[_Arguments, _Result
 def _take_turn() -> None:
     if not _thread.has_turn:
         later(_end_turn)
-        _turn.acquire()
+        _wait_for_turn()
         _thread.has_turn = True
+        _holder[0] = threading.get_ident()
+
+
+def _wait_for_turn() -> None:
+    """Raises HeatmapError where the thread whose turn it is stands still: it may be waiting for this one."""
+    seen, since = None, monotonic()
+    while not _turn.acquire(timeout=_LOOKS):
+        now = _waits_in(_holder[0])
+        if now is None or now != seen:
+            seen, since = now, monotonic()
+        elif monotonic() - since > _PATIENCE:
+            raise HeatmapError(
+                f"another thread that explains a model has been waiting for {_PATIENCE:g} s in {now[2]}, and no other can "
+                "explain meanwhile; expected a target, preprocess or model that does not wait for a thread that explains. Do "
+                "in one thread what belongs together, or compute it before the call"
+            )
+
+
+def _waits_in(thread: int) -> tuple[int, int, str] | None:
+    """Where a thread waits for others: its innermost frame and place in it, and the function that waits."""
+    inner = frame = sys._current_frames().get(thread)
+    while frame is not None and frame.f_code.co_filename.endswith(_WAITING):
+        frame = frame.f_back
+    if inner is None or frame is None or frame is inner:
+        return None
+    return id(inner), inner.f_lasti, f"{frame.f_code.co_name} ({os.path.basename(frame.f_code.co_filename)})"
 
 
 def _end_turn() -> None:

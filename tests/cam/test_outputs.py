@@ -160,6 +160,36 @@ class TestUnits:
         np.testing.assert_allclose(model.predict([IMAGE]), explainer().predict([IMAGE]), rtol=1e-3, atol=1e-4)
         assert model(IMAGE).subject.task == "multi"
 
+    @pytest.mark.parametrize("last", ["conv", "sum", "clamped", "in place"])
+    def test_a_segmenter_that_ends_in_a_resized_convolution_returns_logits(self, last):
+        conv = nn.Conv2d(3, 3, 1)
+        with torch.no_grad():
+            conv.weight.mul_(0.01)
+            conv.bias.fill_(0.25)
+
+        class Segmenter(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.backbone, self.classifier = nn.Sequential(nn.Conv2d(3, 3, 4, stride=4), nn.Tanh()), conv
+
+            def forward(self, x):
+                features = self.backbone(x)  # of -1 to 1, however loud the input: so the scores stay in [0, 1]
+                scores = self.classifier(features)
+                if last == "sum":
+                    scores = scores + self.classifier(0.5 * features)
+                if last == "clamped":
+                    scores = scores.clamp(0.249, 0.251)
+                if last == "in place":
+                    scores = scores.sigmoid_().mul_(1.0)
+                return {"out": F.interpolate(scores, size=x.shape[-2:], mode="bilinear")}
+
+        model = Explainer(Segmenter().eval(), preprocess=plain)
+        if last in ("clamped", "in place"):
+            with pytest.raises(HeatmapError, match="may be sigmoid probabilities"):
+                model(IMAGE, Region(1, SQUARE))
+        else:
+            assert model(IMAGE, Region(1, SQUARE)).subject.output == "scores at 'out'"
+
     def test_small_logits_are_told_by_louder_noise(self):
         net = Net(gain=0.1, bias=(0.1, 0.2, 0.3)).eval()
         with torch.no_grad():

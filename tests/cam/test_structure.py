@@ -1,7 +1,9 @@
 """What a model's structure says, and what it does not."""
 
 import copy
+import os
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from torch import nn
 
 from pytest_gradcam.cam import structure
 from pytest_gradcam.cam.structure import anatomy, configuration
+from pytest_gradcam.evidence.current_test import begin_run
 
 
 class Net(nn.Module):
@@ -111,6 +114,7 @@ def test_the_files_of_the_classes_count(tmp_path, monkeypatch):
         (tmp_path / "user_part.py").write_text(
             f"import base_part\nclass Part(base_part.Base):\n    def forward(self, x): return x * {number}"
         )
+        begin_run()
         import user_part
 
         found.append(configuration(user_part.Part()))
@@ -118,6 +122,25 @@ def test_the_files_of_the_classes_count(tmp_path, monkeypatch):
         for name in ("user_part", "base_part"):
             monkeypatch.delitem(sys.modules, name)
     assert len(set(found)) == 3
+
+
+@pytest.mark.parametrize("keeps_the_time", [False, True])
+def test_a_class_whose_file_was_saved_while_the_run_went_on_leaves_no_configuration(
+    tmp_path, monkeypatch, keeps_the_time
+):
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    file = tmp_path / "saved_part.py"
+    file.write_text("from torch import nn\nclass Part(nn.Module):\n    def forward(self, x): return x")
+    begin_run()
+    import saved_part
+
+    times = file.stat()
+    time.sleep(0.01)
+    file.write_text(file.read_text() + " + 1")
+    if keeps_the_time:  # as some tools that copy files do
+        os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert configuration(saved_part.Part()) is None
 
 
 def test_a_class_without_a_file_leaves_no_configuration():

@@ -34,7 +34,58 @@ RECTANGLE = {"label": "person", "shape_type": "rectangle", "points": [[14, 7], [
 POLYGON = {"label": "logo", "shape_type": "polygon", "points": [[0, 0], [3, 0], [3, 2], [0, 2]]}
 
 
+class TestClip:
+    """Each reader refuses what reaches outside, with the file, the entry and the label, or cuts it off."""
+
+    EDGE = masks.box(SHAPE, (14, 7, 20, 12))
+    WHERE = "reaches outside the image of 20 x 12 px.*clip=True"
+
+    @pytest.mark.parametrize("kind", ["rectangle", "polygon"])
+    def test_labelme(self, kind: str) -> None:
+        points = [[14, 7], [20.7, 12.4]] if kind == "rectangle" else [[14, 7], [20.7, 7], [20.7, 12.4], [14, 12.4]]
+        content = labelme({"label": "person", "shape_type": kind, "points": points})
+        with pytest.raises(HeatmapError, match=rf"labelme content: shapes\[0\] 'person': .*{self.WHERE}"):
+            masks.from_labelme(content, SHAPE)
+        assert (masks.from_labelme(content, SHAPE, clip=True) == self.EDGE).all()
+
+    def test_a_circle_with_its_centre_outside(self) -> None:
+        content = labelme({"label": "wheel", "shape_type": "circle", "points": [[-2, 6], [3, 6]]})
+        with pytest.raises(HeatmapError, match="reaches outside"):
+            masks.from_labelme(content, SHAPE)
+        whole = masks.circle((32, 40), (8, 16), 5)[10:22, 10:30]
+        assert (masks.from_labelme(content, SHAPE, clip=True) == whole).all()
+
+    def test_coco(self) -> None:
+        for annotation in ({"bbox": [14, 7, 6.5, 9]}, {"segmentation": [[14, 7, 20.5, 7, 20.5, 16, 14, 16]]}):
+            with pytest.raises(HeatmapError, match=f"COCO annotation 7: .*{self.WHERE}"):
+                masks.from_coco({"id": 7, **annotation}, SHAPE)
+            assert (masks.from_coco(annotation, SHAPE, clip=True) == self.EDGE).all()
+
+    def test_voc(self, tmp_path: Path) -> None:
+        path = voc(tmp_path, voc_object("person", 15, 8, 21, 13))
+        with pytest.raises(HeatmapError, match=rf"frame\.xml': object 1 'person': .*{self.WHERE}"):
+            masks.from_voc(path)
+        assert (masks.from_voc(path, clip=True) == self.EDGE).all()
+
+    def test_cvat(self, tmp_path: Path) -> None:
+        for shape in (
+            '<box label="person" xtl="14" ytl="7" xbr="20.4" ybr="12.4"/>',
+            '<polygon label="person" points="14,7;20.4,7;20.4,12.4;14,12.4"/>',
+        ):
+            path = cvat(tmp_path, shape)
+            with pytest.raises(HeatmapError, match=rf"CVAT file .*image 'a\.png': <\w+> 1 'person': .*{self.WHERE}"):
+                masks.from_cvat(path, "a.png")
+            assert (masks.from_cvat(path, "a.png", clip=True) == self.EDGE).all()
+
+
 class TestLabelme:
+    def test_what_labelme_sets_apart_is_no_object(self) -> None:
+        apart = [{**POLYGON, "label": name} for name in ("__ignore__", "_background_")]
+        assert (masks.from_labelme(labelme(RECTANGLE, *apart), SHAPE) == PERSON).all()
+        assert (masks.from_labelme(labelme(RECTANGLE, *apart), SHAPE, label="__ignore__") == LOGO).all()
+        with pytest.raises(HeatmapError, match="marks nothing"):
+            masks.from_labelme(labelme(*apart), SHAPE)
+
     def test_one_label_or_all(self) -> None:
         content = labelme(RECTANGLE, POLYGON)
         assert (masks.from_labelme(content, SHAPE, label="person") == PERSON).all()

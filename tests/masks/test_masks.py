@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import sys
@@ -36,6 +37,43 @@ def palette_image(indices: Array, *colours: tuple[int, int, int]) -> Image.Image
     return out
 
 
+class TestClip:
+    """What is drawn on a larger image and cropped is the same."""
+
+    AROUND = st.integers(-40, 130).map(lambda quarters: quarters / 4)
+
+    @settings(max_examples=200)
+    @given(st.lists(st.tuples(AROUND, AROUND), min_size=3, max_size=6, unique=True), st.booleans())
+    def test_a_shape_is_cut_at_the_edges(self, points: list[tuple[float, float]], boxed: bool) -> None:
+        larger = (12 + 64, 20 + 64)
+        moved = [(x + 32, y + 32) for x, y in points]
+        if boxed:
+            low, high = np.min(points, axis=0), np.max(points, axis=0)
+            assume((low < high).all())
+            draw = lambda: masks.box(SHAPE, (*low, *high), clip=True)  # noqa: E731
+            whole = masks.box(larger, (*(low + 32), *(high + 32)))
+        else:
+            draw = lambda: masks.polygon(SHAPE, points, clip=True)  # noqa: E731
+            whole = np.zeros(larger, bool)
+            with contextlib.suppress(HeatmapError):  # it may hold no pixel's centre
+                whole = masks.polygon(larger, moved)
+        expected = whole[32:-32, 32:-32]
+        if expected.any():
+            assert (draw() == expected).all()
+        else:
+            with pytest.raises(HeatmapError, match="holds no pixel's centre"):
+                draw()
+
+    def test_what_lies_outside_whole_is_refused(self) -> None:
+        for points in ([(-9, 1), (-3, 1), (-5, 8)], [(21, 1), (25, 1), (25, 8)], [(1, -9), (5, -9), (3, -2)]):
+            with pytest.raises(HeatmapError, match="holds no pixel's centre"):
+                masks.polygon(SHAPE, points, clip=True)
+
+    def test_it_is_true_or_false(self) -> None:
+        with pytest.raises(HeatmapError, match="clip='no' cannot be used; expected True or False"):
+            masks.box(SHAPE, (0, 0, 5, 5), clip="no")  # type: ignore[arg-type]
+
+
 class TestBox:
     def test_integer_corners_are_slices(self) -> None:
         expected = np.zeros(SHAPE, bool)
@@ -65,7 +103,7 @@ class TestBox:
         "corners", [(-1, 0, 5, 5), (0, -0.5, 5, 5), (0, 0, 21, 5), (0, 0, 5, 12.5), (30, 3, 40, 9), (0, 0, 12, 20)]
     )
     def test_outside(self, corners: Any) -> None:
-        with pytest.raises(HeatmapError, match=r"reaches outside the image of 20 x 12 px: x spans .* clip them"):
+        with pytest.raises(HeatmapError, match=r"reaches outside the image of 20 x 12 px: x spans .* with clip=True"):
             masks.box(SHAPE, corners)
 
     @pytest.mark.parametrize("corners", [(9, 2, 3, 7), (3, 7, 9, 2), (3, 2, 3, 7), (3, 7, 9, 7)])

@@ -81,6 +81,45 @@ def test_only_the_shrunk_example_leaves_a_picture_and_a_record(colour_project, p
     assert len(list(colour_project.path.glob("gradcam-report/pictures/*.png"))) == 1
 
 
+def test_no_perturbation_is_tried_twice_after_a_failure(colour_project):
+    colour_project.makepyfile(
+        HEAD
+        + """
+    tried = []
+
+    @given(strategies.perturbations())
+    def test_weather(gradcam, change):
+        tried.append(change)
+        assert change.severity < 0.1
+
+    def test_which(gradcam):
+        failed = next(place for place, change in enumerate(tried) if change.severity >= 0.1)
+        while_shrinking = tried[failed:-1]  # Hypothesis calls the one that it reports once more
+        assert len(while_shrinking) == len(set(while_shrinking)) > 10
+        assert tried[-1] == brightness(0.1)
+"""
+    )
+    colour_project.runpytest_inprocess("--gradcam-unchecked=allow").assert_outcomes(failed=1, passed=1)
+
+
+def test_what_else_is_drawn_counts_as_another_example(colour_project):
+    colour_project.makepyfile(
+        HEAD
+        + """
+    tried = []
+
+    @given(strategies.perturbations(["jpeg"]), st.lists(st.integers(0, 9), min_size=1))
+    def test_weather(gradcam, change, numbers):
+        tried.append((change, tuple(numbers)))
+        assert sum(numbers) < 9
+
+    def test_which(gradcam):
+        assert tried[-1][1] == (9,)
+"""
+    )
+    colour_project.runpytest_inprocess("--gradcam-unchecked=allow").assert_outcomes(failed=1, passed=1)
+
+
 def test_a_property_that_holds_leaves_one_record_with_the_nearest_figure(colour_project):
     colour_project.makepyfile(STRONG)
     result = colour_project.runpytest_inprocess("--junitxml=junit.xml", "--gradcam-pictures=all")

@@ -1,9 +1,12 @@
 """What a call changes is undone wherever an interrupt hits it, and threads take turns."""
 
+import os
+import random
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from time import monotonic
 
 import numpy as np
 import pytest
@@ -12,11 +15,13 @@ from torch import nn
 from torch.utils import checkpoint
 from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
 
-from pytest_gradcam import Explainer
+from pytest_gradcam import Explainer, HeatmapError
 from pytest_gradcam.state import undo
-from pytest_gradcam.state.undo import finished, later, undoing
+from pytest_gradcam.state.undo import finished, in_turn, later, undoing
 from tests.states import same, state_of
 
+#: Lines from one interrupt to the next. `GRADCAM_SWEEP=whole` tries all of them, in four times the time.
+_STEP = 1 if os.environ.get("GRADCAM_SWEEP") == "whole" else 5
 _ROOM = Path(undo.__file__).parent
 # Those that change something. The rest only reads, or hooks modules, which the guard takes back.
 _FILES = [str(_ROOM / f"{name}.py") for name in ("undo", "guard", "surroundings", "values", "capture", "model_methods")]
@@ -90,20 +95,21 @@ def test_an_interrupt_at_any_line_leaves_nothing(method):
     model, image = Busy(), torch.rand(3, 9, 9)
     explainer = Explainer(model, layer="norm", method=method)
     explainer(image, 0)
-    before, places = everything(model), 0
-    while hit := interrupted(lambda: explainer(image, 0), places):
-        assert same(before, everything(model)), f"an interrupt in {hit} leaves something"
-        places += 1
-    assert places > 200
+    assert _swept(lambda: explainer(image, 0), model, step=_STEP) > 200
 
 
 def test_an_interrupt_while_the_layer_is_chosen_leaves_nothing():
     model, image = Busy(), torch.rand(3, 9, 9)
-    before, places = everything(model), 0
-    while hit := interrupted(lambda: Explainer(model)(image, 0), 11 * places):
+    assert _swept(lambda: Explainer(model)(image, 0), model, step=11) > 200
+
+
+def _swept(call, model, step):
+    """Interrupts the call at every step-th line, from a first one that a seed chooses. Gives the number of lines."""
+    before, line = everything(model), random.Random(0).randrange(step)
+    while hit := interrupted(call, line):
         assert same(before, everything(model)), f"an interrupt in {hit} leaves something"
-        places += 1
-    assert places > 20
+        line += step
+    return line
 
 
 class TestUndoing:
@@ -205,3 +211,44 @@ class TestThreads:
         for i, grid in enumerate(found):
             np.testing.assert_array_equal(grid, alone[i % 2])
         assert same(before, (everything(first), everything(second)))
+
+
+class TestATargetThatWaitsForAThreadThatExplains:
+    @in_turn
+    def explain(self):
+        return 1
+
+    @in_turn
+    def explain_with(self, target):
+        return target()
+
+    @pytest.fixture(autouse=True)
+    def _impatient(self, monkeypatch):
+        monkeypatch.setattr(undo, "_PATIENCE", 0.5)
+        monkeypatch.setattr(undo, "_LOOKS", 0.05)
+
+    def test_the_other_thread_is_told_and_both_go_on(self):
+        with ThreadPoolExecutor(1) as pool:
+
+            def target():
+                return pool.submit(self.explain).result()
+
+            with pytest.raises(HeatmapError, match=r"has been waiting for 0\.5 s in target \(test_undo\.py\)"):
+                self.explain_with(target)
+            assert pool.submit(self.explain).result(timeout=30) == 1
+            assert self.explain_with(lambda: 2) == 2
+
+    def test_a_target_that_explains_in_its_own_thread_has_its_turn(self):
+        assert self.explain_with(self.explain) == 1
+
+    def test_one_that_computes_for_long_is_waited_for(self):
+        def target():
+            end = monotonic() + 1.5
+            while monotonic() < end:
+                sum(range(1000))
+
+        with ThreadPoolExecutor(1) as pool:
+            began = threading.Event()
+            other = pool.submit(lambda: began.wait() and self.explain())
+            self.explain_with(lambda: (began.set(), target()))
+            assert other.result(timeout=30) == 1

@@ -11,10 +11,8 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Sequence
-from dataclasses import MISSING, Field, fields
 from functools import partial
 from math import ceil
-from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
@@ -24,6 +22,7 @@ from numpy.typing import NDArray
 from pytest_gradcam import masks as _masks
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.perturbations import KINDS, Kind, Perturbation, compose, identity
+from pytest_gradcam.strategies._mildest import mildest
 from pytest_gradcam.validation import count, is_whole, number
 
 __all__ = ["compositions", "crops", "images", "masks", "perturbations", "picture"]
@@ -41,11 +40,13 @@ def perturbations(
     """One perturbation, of any kind or of the given ones (names or classes), up to a severity.
 
     Severities are multiples of 0.001, so the severity at which something breaks is found to that precision. It
-    shrinks towards severity 0, and towards the kind that is named first.
+    shrinks to the mildest perturbation: of the kinds that break something, the one that does at the lowest severity.
+    A severity is a share of its kind's own range, so kinds are compared by these shares, not by how far the image
+    changes. Kinds whose shares differ by less than a thirtieth of `max_severity` may count as equally mild.
     Raises HeatmapError for an unknown kind, for none, and for a `max_severity` outside (0, 1].
     """
     highest = _thousandths(max_severity)
-    return st.one_of([one for kind in _checked_kinds(kinds) for one in _of_kind(kind, highest)])
+    return mildest(_checked_kinds(kinds), highest)
 
 
 def compositions(
@@ -129,34 +130,6 @@ def crops(shape: Sequence[int], *, min_share: float = 0.5) -> SearchStrategy[Box
 def _once(part: Perturbation) -> object:
     """Equal for two perturbations of one kind, and for nothing else: the identity may fill several places."""
     return object() if part is identity else type(part)
-
-
-def _of_kind(kind: type[Kind], highest: int) -> list[SearchStrategy[Perturbation]]:
-    """One strategy for each direction of the kind: either is as likely to be drawn as a kind without directions."""
-    options = [field for field in fields(kind) if field.default is not MISSING]
-    flags = [field.name for field in options if isinstance(field.default, bool)]
-    extra = {field.name: _parameter(field) for field in options if field.name not in flags}
-    opposite = [{flag: st.just(True)} for flag in flags]
-    return [st.builds(kind, _severities(highest), **extra, **direction) for direction in [{}, *opposite]]
-
-
-def _severities(highest: int) -> SearchStrategy[float]:
-    """Thousandths up to the highest, two of three from the upper third: what is broken by a mild change mostly is by a
-    strong one too, and shrinking finds the bound."""
-    anywhere, upper = st.integers(0, highest), st.integers(2 * highest // 3, highest)
-    return st.one_of(anywhere, upper, upper).map(lambda thousandths: thousandths / 1000)
-
-
-def _parameter(field: Field[Any]) -> SearchStrategy[Any]:
-    """Values of a kind's own parameter, shrinking to its default."""
-    default: Any = field.default
-    if field.name == "seed":
-        return st.integers(0, 999)
-    if field.name == "angle":
-        return st.integers(0, 359).map(lambda turn: (default + turn) % 360)
-    if field.name in ("x", "y"):
-        return st.sampled_from([default, *(place for place in (0.0, 0.25, 0.5, 0.75, 1.0) if place != default)])
-    return st.just(default)
 
 
 def _boxes(shape: tuple[int, int]) -> SearchStrategy[Box]:
