@@ -9,6 +9,7 @@ import pytest
 import pytest_gradcam
 
 PACKAGE = Path(pytest_gradcam.__file__).parent
+CONTRIBUTING = Path(__file__).parents[1] / "CONTRIBUTING.md"
 
 #: From the top down: a file imports from its own room and from those below it. CONTRIBUTING.md says what each is for.
 ROOMS = (
@@ -108,10 +109,34 @@ def test_files_stay_short(path):
     assert len(path.read_text("utf-8").splitlines()) <= 400
 
 
-def test_contributing_names_every_module_in_its_room():
-    text = Path(__file__).parents[1].joinpath("CONTRIBUTING.md").read_text("utf-8")
-    named = dict(re.findall(r"^- \*\*`(\w+)`\*\*: (.*?)\n(?=- \*\*|\n)", text, re.MULTILINE | re.DOTALL))
-    assert tuple(named) == ROOMS
-    for path in files():
-        if path.parent != PACKAGE and path.stem != "__init__":
-            assert f"`{path.stem}`" in named[room(path)], f"CONTRIBUTING.md does not name {path.relative_to(PACKAGE)}"
+def says(path):
+    """The first line of a file's docstring."""
+    return ast.get_docstring(ast.parse(path.read_text("utf-8"))).splitlines()[0].rstrip(".")
+
+
+def the_map():
+    """Every room and every file in it, in the words of its own docstring."""
+    lines = []
+    for name in ROOMS:
+        folder = PACKAGE / name
+        if folder.is_dir():
+            lines += ["", f"**`{name}/`** {says(folder / '__init__.py')}.", ""]
+            lines += [
+                f"- `{path.name}`: {says(path)}" for path in files() if room(path) == name and path.stem != "__init__"
+            ]
+        else:
+            lines += ["", f"**`{name}.py`** {says(folder.with_suffix('.py'))}."]
+    return "\n".join(lines).strip()
+
+
+def test_contributing_has_the_map():
+    assert mapped()[1] == the_map(), "CONTRIBUTING.md is stale: run python -m tests.test_architecture"
+
+
+def mapped():
+    """CONTRIBUTING.md up to its map, and the map."""
+    return re.fullmatch(r"(.*\n## Every file\n\n.*?\n\n)(.*)\n", CONTRIBUTING.read_text("utf-8"), re.DOTALL).groups()
+
+
+if __name__ == "__main__":
+    CONTRIBUTING.write_text(mapped()[0] + the_map() + "\n", "utf-8")

@@ -1,1 +1,1 @@
-"""How a heatmap is made: the only room, beside models/, that imports torch."""
+"""How a heatmap is made."""
