@@ -182,12 +182,7 @@ OPTIONS = (
         "for models whose classes are texts, such as CLIP: what is said of a class, with {} in its place [a photo of a {}]",
         "TEXT",
     ),
-    Option(
-        "output",
-        _one_of(OUTPUTS),
-        "what the model's scores are: logits, probabilities, or auto, which measures it [auto]",
-        "UNIT",
-    ),
+    Option("output", _one_of(OUTPUTS), "what the scores are: logits, probabilities, or auto (measured) [auto]", "UNIT"),
     Option(
         "output_key",
         _text,
@@ -254,6 +249,7 @@ OPTIONS = (
         "WHAT",
         marker=True,
     ),
+    Option("data", _text, "test each image in this folder, whose gradcam.toml states bounds [none]", "DIR", path=True),
     Option(
         "report",
         _text,
@@ -315,6 +311,7 @@ class Settings:
     gate: str = "off"
     mispredicted: str = "label"
     unchecked: str = "warn"
+    data: str | None = None
     report: str | None = None
     pictures: str = "failed"
     compare: str | None = None
