@@ -5,6 +5,7 @@ tune     figures on the tuning half; keeps the thresholds
 report   figures on the other half, with the thresholds kept
 hard     the package's rule on too little and on wrong masks
 single   the checks on one image
+suspects whether `audit.suspects()` names the artefact, of which it is told nothing
 ladder   models that rely a little, in one class or on two artefacts: trains what is missing and asks about one half
 """
 
@@ -22,7 +23,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.shortcuts import hard, ladder, ladder_figures, single
+from benchmarks.shortcuts import hard, ladder, ladder_figures, single, suspects
 from benchmarks.shortcuts.figures import by_kind, examine_pair, overall, thresholds
 from benchmarks.shortcuts.rules import RULES
 from benchmarks.shortcuts.zoo import Half, load, recipes, train_pair
@@ -95,12 +96,12 @@ def _each(work: Callable[[Any], Any], wanted: Iterable[Any], processes: int) -> 
 
 
 def options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("task", choices=("train", "tune", "report", "hard", "single", "ladder"))
+    parser.add_argument("task", choices=("train", "tune", "report", "hard", "single", "ladder", "suspects"))
     parser.add_argument(
         "--cache", type=Path, required=True, help="directory of the trained models; made if it is not there"
     )
     parser.add_argument(
-        "--half", choices=[half.value for half in Half], default="tuning", help="for hard, single and ladder"
+        "--half", choices=[half.value for half in Half], default="tuning", help="for hard, single, ladder and suspects"
     )
     parser.add_argument("--rules", nargs="+", choices=RULES, default=list(RULES), help="for tune and report")
     parser.add_argument("--processes", type=int, default=2, help="1: none besides this one")
@@ -116,6 +117,8 @@ def run(options: argparse.Namespace) -> None:
         climb(options.cache, Half(options.half), options.processes)
     elif options.task == "single":
         each_pair(options.cache, Half(options.half), single.check_pair, single.table, options.processes)
+    elif options.task == "suspects":
+        each_pair(options.cache, Half(options.half), suspects.say_pair, suspects.table, options.processes)
     else:
         half = Half.TUNING if options.task == "tune" else Half.REPORTED
         report(options.cache, half, options.rules, options.processes)

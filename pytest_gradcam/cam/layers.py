@@ -21,6 +21,7 @@ from pytest_gradcam.cam.sites import Site, like_input, read_layout
 from pytest_gradcam.cam.trace import CutTest, Output, Trace
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.settings import nearest
+from pytest_gradcam.state.forward_only import require_insides
 
 __all__ = ["Candidate", "Choice", "Site", "choose"]
 
@@ -78,6 +79,7 @@ def choose(model: nn.Module, inputs: Tensor, score: Callable[[Any], Tensor], *, 
     """
     if inputs.ndim != 4 or inputs.shape[0] != 1:
         raise HeatmapError(f"the input has the shape {tuple(inputs.shape)}; expected one image, (1, C, H, W)")
+    require_insides(model, "a class activation map")
     with torch.enable_grad():
         # Not a leaf, since the first layer may work in place.
         start = inputs.detach().clone().requires_grad_().clone()
