@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from pytest_gradcam import Explainer, FocusError, HeatmapError, masks
+from pytest_gradcam import Explainer, FocusError, Heatmap, HeatmapError, masks
 from pytest_gradcam.state.wrappers import unwrap
 from tests.model_files import CORNER, DISC, Reads, tensors
 
@@ -129,6 +129,13 @@ def test_every_check_that_needs_no_gradient():
         with pytest.raises(FocusError):
             twin(image, method=method).assert_focus_within(DISC, at_least=masks.lift(2))
     honest.assert_faithful(image, method="occlusion")
+    honest.assert_faithful(image, heatmap=Heatmap.from_array(DISC.astype(float)[::2, ::2]))
+    with pytest.raises(FocusError, match="random orders"):
+        honest.assert_faithful(image, heatmap=Heatmap.from_array(CORNER.astype(float)[::2, ::2]))
+    with pytest.raises(HeatmapError, match="the heatmap has 8 x 16 px, and the model sees 32 x 32"):
+        honest.assert_faithful(image, heatmap=Heatmap.from_array(np.ones((8, 16))))
+    with pytest.raises(HeatmapError, match="heatmap=ndarray cannot be used; expected a Heatmap"):
+        honest.assert_faithful(image, heatmap=np.ones((8, 8)))
     honest.assert_deterministic(image, method="rise")
 
 
