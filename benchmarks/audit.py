@@ -29,7 +29,7 @@ from torchvision.transforms import v2
 from tqdm import tqdm
 
 from benchmarks.timing import PROCESSOR, WALL, Clock, interleaved, peak_memory, ratios
-from pytest_gradcam import Case, Explainer, images, masks
+from pytest_gradcam import Case, Explainer, masks
 from pytest_gradcam.data import statistics
 
 _SIZE = (375, 500)
@@ -76,7 +76,7 @@ def speed(count: int, rounds: int, clock: Clock) -> None:
         cases = [Case(path, mask=mask) for path in paths]
 
         def read(path: Path) -> torch.Tensor:
-            return transform(images.read(path).pil)
+            return transform(read(path).pil)
 
         def bare() -> None:
             with torch.inference_mode():

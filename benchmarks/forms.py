@@ -21,8 +21,8 @@ from torchvision import transforms as v1
 from torchvision.transforms import v2
 from torchvision.transforms._presets import ImageClassification
 
+from benchmarks.internals import class_names
 from pytest_gradcam import Explainer
-from pytest_gradcam.models.sources import class_names
 
 NAMES_OF_THREE = ["red", "green", "blue"]
 

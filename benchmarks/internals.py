@@ -22,6 +22,10 @@ INTERNALS = {
     "choose": "pytest_gradcam.cam.layers",
     # A rule to compare with fills masks as the interventions do.
     "inpaint": "pytest_gradcam.replacement.fills",
+    # The decoding that a bare loop has to do as well.
+    "read": "pytest_gradcam.images",
+    # Class names from a file, as the settings have them.
+    "class_names": "pytest_gradcam.models.sources",
     # A report of checks that no test has made.
     "Record": "pytest_gradcam.evidence.record",
     "of_check": "pytest_gradcam.evidence.requirements",

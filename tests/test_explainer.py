@@ -276,8 +276,8 @@ def test_no_trace_is_left_on_the_model(name, mode):
     def raises(_output):
         raise RuntimeError("in the middle")
 
-    for target, error in ((raises, RuntimeError), (5000, HeatmapError)):
-        with pytest.raises(error):
+    for target in (raises, 5000):
+        with pytest.raises(HeatmapError):
             explainer(images[0], target)
     with pytest.raises(HeatmapError):
         explainer(images[0], layer="no.such.layer")

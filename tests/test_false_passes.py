@@ -375,8 +375,9 @@ def test_an_index_error_of_the_users_own_is_not_swallowed():
     def target(output):
         return [output.sum()][1]
 
-    with pytest.raises(IndexError):
+    with pytest.raises(HeatmapError, match="raised IndexError") as caught:
         explainer()(red_square(), target)
+    assert isinstance(caught.value.__cause__, IndexError)
 
 
 def test_two_empty_maps_are_not_alike():

@@ -82,7 +82,7 @@ def test_cells_that_are_equal_stay_equal(value, cells, pixels):
 
 @pytest.mark.parametrize("values", [[1, 2], [[]], [["a"]], [[1j]], [[[1]]]])
 def test_what_is_no_heatmap(values):
-    with pytest.raises(HeatmapError, match="no heatmap"):
+    with pytest.raises(HeatmapError, match="not a heatmap"):
         Heatmap.from_array(values)
 
 

@@ -44,6 +44,10 @@ BY_CHECK: dict[str, tuple[str, ...]] = {
     "stable": (ROBUSTNESS,),
     "matches_baseline": (ROBUSTNESS,),
     "prediction": (ROBUSTNESS,),
+    # Whether what holds for an image holds for a data set, and for each group of it alike.
+    "rate": (ROBUSTNESS,),
+    "slices_equal": (ROBUSTNESS,),
+    "no_reliance_by": (ROBUSTNESS, DATA),
 }
 
 

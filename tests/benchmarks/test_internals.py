@@ -11,7 +11,14 @@ from benchmarks import internals
 
 FILES = sorted(Path(benchmarks.__file__).parent.rglob("*.py"))
 #: Modules whose names are documented, beside the package itself.
-PUBLIC = ("pytest_gradcam.masks", "pytest_gradcam.metrics", "pytest_gradcam.perturbations", "pytest_gradcam.strategies")
+PUBLIC = (
+    "pytest_gradcam.data",
+    "pytest_gradcam.errors",
+    "pytest_gradcam.masks",
+    "pytest_gradcam.metrics",
+    "pytest_gradcam.perturbations",
+    "pytest_gradcam.strategies",
+)
 
 
 @pytest.mark.parametrize("name", internals.INTERNALS)

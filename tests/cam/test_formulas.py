@@ -149,8 +149,9 @@ def test_nothing_is_left_on_the_model(method, resnet):
     before = state_of(model)
     explain(method, model, inputs[:1], site, [3])
     assert same(state_of(model), before)
-    with pytest.raises(TargetFailed):
+    with pytest.raises(HeatmapError, match="raised TargetFailed") as caught:
         explain(method, model, inputs[:1], site, [fails])
+    assert isinstance(caught.value.__cause__, TargetFailed)
     assert same(state_of(model), before)
 
 
@@ -158,7 +159,7 @@ def test_nothing_is_left_on_the_model(method, resnet):
 def test_an_index_error_of_the_target_is_the_users_to_see(method, resnet):
     model, site, inputs = resnet
     before = state_of(model)
-    with pytest.raises(IndexError, match="of the user's own"):
+    with pytest.raises(HeatmapError, match=r"raised IndexError \(of the user's own\)"):
         explain(method, model, inputs[:1], site, [fails_later()])
     assert same(state_of(model), before)
 

@@ -140,7 +140,7 @@ class TestUndecided:
         with torch.no_grad():
             for parameter in model.parameters():
                 parameter.fill_(0.01)
-        self.refused("redrawing them changes nothing; train the model first", explained_by(Blob(model)))
+        self.refused("redrawing changes nothing; train the model first", explained_by(Blob(model)))
 
     def test_numbers_that_are_not_finite_once_the_weights_are_redrawn(self, monkeypatch):
         def spoil(modules, generator):
