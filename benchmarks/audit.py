@@ -28,6 +28,7 @@ from torchvision.models import resnet18
 from torchvision.transforms import v2
 from tqdm import tqdm
 
+from benchmarks.internals import read
 from benchmarks.timing import PROCESSOR, WALL, Clock, interleaved, peak_memory, ratios
 from pytest_gradcam import Case, Explainer, masks
 from pytest_gradcam.data import statistics
@@ -75,12 +76,12 @@ def speed(count: int, rounds: int, clock: Clock) -> None:
         paths = photographs(Path(folder), count)
         cases = [Case(path, mask=mask) for path in paths]
 
-        def read(path: Path) -> torch.Tensor:
+        def prepare(path: Path) -> torch.Tensor:
             return transform(read(path).pil)
 
         def bare() -> None:
             with torch.inference_mode():
-                for batch in read_ahead(paths, read):
+                for batch in read_ahead(paths, prepare):
                     model(batch)
 
         def audit() -> None:
@@ -92,7 +93,7 @@ def speed(count: int, rounds: int, clock: Clock) -> None:
             from pytorch_grad_cam import GradCAM
 
             with GradCAM(model=model, target_layers=[model.layer4[-1]]) as cam:
-                for batch in read_ahead(paths, read):
+                for batch in read_ahead(paths, prepare):
                     cam(input_tensor=batch, targets=None)
 
         times = interleaved({"bare": bare, "audit": audit, "pytorch-grad-cam": grad_cam}, rounds, clock, warm_up=False)

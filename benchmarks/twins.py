@@ -153,7 +153,7 @@ def _said(check: Callable[[], Any]) -> str:
 
 def _orders(place: int, seed: int) -> Trial:
     draw = random.Random(seed)
-    net, count = Places(draw.choice([0.0, 0.1, 0.5, 1.0, 3.0])), draw.choice([6, 9, 14])
+    net, count = Places(draw.choice([0.0, 0.1, 0.5, 1.0, 3.0])), draw.choice([9, 20, 30])
     pictures = [signed(draw.choice([-1, 1]), draw.choice([-1, 1]), draw) for _ in range(count)]
     mask = masks.box((SIDE, SIDE), (26, 0, 32, 6))
     other = draw.sample(pictures, count)

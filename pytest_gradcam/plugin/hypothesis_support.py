@@ -106,7 +106,7 @@ class _Once:
         self._passed: dict[object, object] = {}
         self._raised: dict[object, tuple[Exception, TracebackType | None, object]] = {}
 
-    def __call__(self, *arguments: Any, **named: Any) -> None:
+    def __call__(self, /, *arguments: Any, **named: Any) -> None:  # a method of a class has a self among the named
         running = example()
         if running is None or running.final:
             self._test(*arguments, **named)
