@@ -63,11 +63,11 @@ if __name__ == "__main__":
 """
 
 
-def draw(root, folder, channel, masks=""):
-    """Four grey images with a square of one colour, and their masks."""
+def draw(root, folder, channel, masks="", count=4):
+    """Some grey images with a square of one colour, and their masks."""
     (root / folder).mkdir(parents=True)
     rng = np.random.default_rng(channel)
-    for number in range(4):
+    for number in range(count):
         pixels = rng.integers(90, 110, (64, 64, 3)).astype(np.uint8)
         x, y = rng.integers(8, 32, 2)
         pixels[y : y + 24, x : x + 24] = np.eye(3, dtype=np.uint8)[channel] * 220
@@ -116,8 +116,8 @@ def lightning_module(root):
     from torch import nn
 
     (root / "lit.py").write_text(LIGHTNING)
-    draw(root, "data/test/green", 1)
-    draw(root, "data/test/red", 0)
+    draw(root, "data/test/green", 1, count=8)  # enough for a verdict on reliance
+    draw(root, "data/test/red", 0, count=8)
     net = nn.Sequential(nn.Conv2d(3, 2, 8, 8), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2, 2))
     state = {f"net.{name}": torch.zeros_like(value) for name, value in net.state_dict().items()}
     state["net.0.weight"][0, 1], state["net.0.weight"][0, 0] = 1 / 64, -1 / 64
