@@ -325,7 +325,8 @@ def _refused(preprocess: Callable[..., Any], *judged: str) -> Any:
     return make
 
 
-#: Where pixels are replaced before a picture is resized, or padding is added after it, the figures of the other checks differ a little.
+#: Where pixels are replaced before a picture is resized, or padding is added after it, the figures of the other checks
+#: differ a little.
 FOCUS = ("focus",)
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
