@@ -19,6 +19,8 @@ BENCHMARKS = {
     "report": "benchmarks.report",
     "startup": "benchmarks.startup",
     "layers": "benchmarks.layers",
+    "families": "benchmarks.families",
+    "audit": "benchmarks.audit",
     "planted": "benchmarks.planted",
     "twins": "benchmarks.twins",
     "shortcuts": "benchmarks.shortcuts.command",

@@ -17,6 +17,7 @@ INTERNALS = {
     "capture": "pytest_gradcam.cam.capture",
     "untouched": "pytest_gradcam.state.guard",
     # The choice of the layer for outputs that are no scores, and how the axes of its output hold the grid.
+    "Choice": "pytest_gradcam.cam.layers",
     "Site": "pytest_gradcam.cam.layers",
     "choose": "pytest_gradcam.cam.layers",
     # A rule to compare with fills masks as the interventions do.

@@ -32,7 +32,7 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from benchmarks.internals import Captured, Site, capture, choose, untouched
+from benchmarks.internals import Captured, Choice, Site, capture, choose, untouched
 from benchmarks.networks import awaken, calibrate
 
 Size = tuple[int, int]
@@ -250,11 +250,18 @@ def judge(model: nn.Module, inputs: Tensor) -> tuple[str, str]:
     found = ""
     try:
         with untouched(model):
-            site = choose(model, inputs, logit).site
-            found = f"{site} {site.layout}+{site.prefix}"
+            choice = choose(model, inputs, logit)
+            site = choice.site
+            found = f"{site} {site.layout}+{site.prefix}{measured(choice)}"
             return found, fault(model, inputs, site)
     except Exception as error:  # a survey goes on
         return found, f"{type(error).__name__}: {error}"
+
+
+def measured(choice: Choice) -> str:
+    """What the cells of the chosen place look at, and what was found of those before it."""
+    seen = [candidate for candidate in choice.candidates if candidate.geometry]
+    return "".join(f"; {candidate.site.name}: {candidate.geometry}" for candidate in reversed(seen))
 
 
 def report(library: str, tally: Tally) -> None:

@@ -27,6 +27,7 @@ from pytest_gradcam.data import auditing
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.heatmap import Heatmap
 from pytest_gradcam.questions.explained_model import ExplainedModel
+from pytest_gradcam.settings import RISE_MASKS
 from pytest_gradcam.state.undo import finished
 from pytest_gradcam.targets import Classes, Target
 
@@ -58,14 +59,17 @@ def _asks(
 
 
 class Explainer:
-    """Explains a model's scores by class activation maps, and checks what it does with an image.
+    """Explains a model's scores by heatmaps, and checks what it does with an image.
 
+    `model` is a torch.nn.Module, or any callable from a batch, a float tensor (N, C, H, W), to scores (N, classes): for that
+    there are all checks that need no gradient, and the methods rise and occlusion (docs/models.md).
     `layer` is a module's dotted name, by default the deepest place where the choice is sound; `method` a name from
     `pytest_gradcam.settings.METHODS`; `preprocess` a callable from a PIL image to a float tensor (C, H, W), not needed
     for tensors; `classes` names in the order of the scores, or a dict name -> index; `device` "auto" (where the model
     is), or one that the model is moved to; `batch_size` the most images in one forward pass. `output` says whether
     the scores are "logits" or "probabilities", `output_key` where they lie in what the model returns (an index or a key),
     `task` whether an image has one class ("single") or any number ("multi"): docs/outputs.md says what is measured.
+    `rise_masks` is the number of random masks of method rise.
     The model is given back as it was after every call. Raises HeatmapError for arguments that cannot work with any image.
     """
 
@@ -83,9 +87,10 @@ class Explainer:
         output_key: str | int | None = None,
         task: str = "auto",
         cache: HeatmapCache | None = None,
+        rise_masks: int = RISE_MASKS,
     ) -> None:
-        asked = Asked(output, output_key, task)
-        engine = Engine(model, layer, method, preprocess, classes, device, batch_size, asked=asked, cache=cache)
+        how: dict[str, Any] = {"asked": Asked(output, output_key, task), "cache": cache, "rise_masks": rise_masks}
+        engine = Engine(model, layer, method, preprocess, classes, device, batch_size, **how)
         explained = ExplainedModel(engine)
         self._source: Callable[[], ExplainedModel] = lambda: explained
 

@@ -55,6 +55,7 @@ class Heatmap:
         *,
         subject: Subject | None = None,
         carry: Carry | None = None,
+        resampled: Sequence[NDArray[np.float32]] = (),
     ) -> None:
         self.grid = np.maximum(grid, 0).astype(np.float32)
         self.subject = subject or Subject()
@@ -64,6 +65,8 @@ class Heatmap:
         self.carry = carry or (lambda mask: MaskInView(masks.as_mask(mask, shape=shape)))
         #: Says why checks on where the heatmap lies can have no verdict; nothing, where they can.
         self.gate: Callable[[], str] = str
+        #: Bootstrap replicates (h, w) of a grid that is an estimate from random masks; none for others.
+        self.resampled: Sequence[NDArray[np.float32]] = [np.maximum(each, 0) for each in resampled]
         #: Other heatmaps for which these checks must hold as well.
         self.also: Sequence[HeatmapLike] = ()
 
@@ -103,6 +106,11 @@ class Heatmap:
     @cached_property
     def _seen(self) -> View:
         return self._look()  # when first asked for: most heatmaps are never shown
+
+    @property
+    def standard_error(self) -> NDArray[np.float32] | None:
+        """The standard error (h, w) of each cell of the grid where it is an estimate (RISE); None where it is not."""
+        return np.std(self.resampled, axis=0) if len(self.resampled) else None
 
     @property
     def target(self) -> str:

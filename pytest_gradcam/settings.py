@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 from pytest_gradcam.errors import SettingsError
 from pytest_gradcam.validation import is_flag
 
-#: The explanation methods by name; the engine maps each to its formula.
-METHODS = (
+#: The class activation maps by name; the engine maps each to its formula.
+CAM_METHODS = (
     "gradcam",
     "gradcam++",
     "gradcamelementwise",
@@ -32,9 +32,18 @@ METHODS = (
     "ablationcam",
     "fullgrad",
 )
+#: The methods that need only scores, of any model.
+SCORE_METHODS = ("rise", "occlusion")
+METHODS = (*CAM_METHODS, *SCORE_METHODS)
+NO_HEATMAP = "none"  # what explains nothing, and has the scores of an image that a check is about
+RISE_MASKS = 1000  # random masks of an image
 PICTURES = ("failed", "all", "none")
 #: What happens to a test that has the fixture gradcam and makes no check.
 UNCHECKED = ("warn", "fail", "allow")
+#: What a model's name begins with, if it is no package.module:callable.
+KINDS = ("torchvision:", "timm:", "hf:", "open_clip:", "ultralytics:", "onnx:", "export:")
+_FILES = ("ultralytics:", "onnx:", "export:")  # what follows these is a file
+_FOLDERS = ("hf:", "open_clip:")  # what follows these may be one, or a folder, or have one behind a slash
 _NO_PATHS = ("pretrained",)  # what gradcam_weights takes besides a file
 _DEVICES = ("auto", "cpu", "cuda", "mps", "xpu", "xla", "hpu", "mtia")
 _NAMED = re.compile(r"[\w.]{2,}:[\w.\-/]+")  # of package.module:name; a drive has one letter
@@ -107,10 +116,19 @@ def _switch(name: str, value: Any) -> bool:
 
 def _model(name: str, value: Any) -> str:
     text = _text(name, value)
-    if not re.fullmatch(r"[\w.]+:[\w.\-/]+", text):
+    if not re.fullmatch(r"[\w.]+:[\w.\-/]+", text) and not (
+        text.startswith((*_FILES, *_FOLDERS)) and text.partition(":")[2].strip()
+    ):
         raise SettingsError(
-            f"{name} = {text!r} names no model; expected 'torchvision:NAME', 'timm:NAME' or 'package.module:callable'"
+            f"{name} = {text!r} names no model; expected 'package.module:callable', or a name after {', '.join(KINDS)}"
         )
+    return text
+
+
+def _prompt(name: str, value: Any) -> str:
+    text = _text(name, value)
+    if text.count("{}") != 1:
+        raise SettingsError(f"{name} = {text!r} has {text.count('{}')} places for the class; expected one {{}}")
     return text
 
 
@@ -133,7 +151,14 @@ def _count(name: str, value: Any) -> int:
 
 
 OPTIONS = (
-    Option("model", _model, "the model: torchvision:NAME, timm:NAME or package.module:callable", "SPEC"),
+    Option(
+        "model",
+        _model,
+        "the model: package.module:callable, torchvision:NAME, timm:NAME, hf:FOLDER_OR_NAME, open_clip:ARCHITECTURE/FILE_OR_TAG, "
+        "ultralytics:FILE, onnx:FILE or export:FILE.pt2",
+        "SPEC",
+        path=True,
+    ),
     Option("weights", _text, "a .safetensors file or a state dict saved with torch.save", "FILE", path=True),
     Option(
         "preprocess",
@@ -141,6 +166,7 @@ OPTIONS = (
         "package.module:callable, from a PIL image to a float tensor (C, H, W), or torchvision:NAME or timm:NAME "
         "for the transforms of that model's weights [those of gradcam_model, if it names one]",
         "SPEC",
+        path=True,
     ),
     Option(
         "classes",
@@ -151,11 +177,12 @@ OPTIONS = (
         path=True,
     ),
     Option(
-        "output",
-        _one_of(OUTPUTS),
-        "what the model's scores are: logits, probabilities, or auto, which measures it [auto]",
-        "UNIT",
+        "prompt",
+        _prompt,
+        "for models whose classes are texts, such as CLIP: what is said of a class, with {} in its place [a photo of a {}]",
+        "TEXT",
     ),
+    Option("output", _one_of(OUTPUTS), "what the scores are: logits, probabilities, or auto (measured) [auto]", "UNIT"),
     Option(
         "output_key",
         _text,
@@ -178,6 +205,13 @@ OPTIONS = (
     ),
     Option("layer", _text, "target layer by its dotted name [found automatically]", "NAME", marker=True),
     Option("method", _one_of(METHODS), f"one of {', '.join(METHODS)} [gradcam]", "NAME", marker=True),
+    Option(
+        "rise_masks",
+        _count,
+        f"random masks of an image, each a forward pass, for method rise [{RISE_MASKS}]",
+        "N",
+        ini_type="int",
+    ),
     Option("device", _device, "auto, cpu, cuda, cuda:0, mps [auto: CUDA, then MPS, then CPU]", "NAME"),
     Option("batch_size", _count, "at most this many images in one forward pass [16]", "N", ini_type="int"),
     Option(
@@ -215,6 +249,7 @@ OPTIONS = (
         "WHAT",
         marker=True,
     ),
+    Option("data", _text, "test each image in this folder, whose gradcam.toml states bounds [none]", "DIR", path=True),
     Option(
         "report",
         _text,
@@ -261,12 +296,14 @@ class Settings:
     weights: str | None = None
     preprocess: str | None = None
     classes: str | None = None
+    prompt: str | None = None
     output: str = "auto"
     output_key: str | None = None
     task: str = "auto"
     untrained: str = "refuse"
     layer: str | None = None
     method: str = "gradcam"
+    rise_masks: int = RISE_MASKS
     device: str = "auto"
     batch_size: int = 16
     cache: str = "off"
@@ -274,6 +311,7 @@ class Settings:
     gate: str = "off"
     mispredicted: str = "label"
     unchecked: str = "warn"
+    data: str | None = None
     report: str | None = None
     pictures: str = "failed"
     compare: str | None = None
@@ -291,8 +329,24 @@ def located(option: Option, value: Any, folder: Path) -> Any:
     """The value; a relative path is resolved against this folder."""
     if not option.path or not isinstance(value, str) or not value.strip() or value.strip() in _NO_PATHS:
         return value
+    if option.parse is _model:
+        return _located_model(value.strip(), folder)
     path = folder / value.strip()
     return value if _NAMED.fullmatch(value.strip()) and not path.exists() else str(path)
+
+
+def _located_model(spec: str, folder: Path) -> str:
+    """The spec of a model with the file or folder in it, if there is one, resolved against this folder."""
+    kind, _, name = spec.partition(":")
+    if f"{kind}:" in _FILES and name:
+        return f"{kind}:{folder / name}"
+    if f"{kind}:" in _FOLDERS:
+        architecture, _, rest = name.partition("/")
+        if kind == "open_clip" and rest and (folder / rest).exists():
+            return f"{kind}:{architecture}/{folder / rest}"
+        if name and (folder / name).exists():
+            return f"{kind}:{folder / name}"
+    return spec
 
 
 def resolve(command_line: Mapping[str, Any], ini: Mapping[str, Any]) -> Settings:

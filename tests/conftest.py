@@ -132,6 +132,20 @@ def warm():
     return timm
 
 
+@pytest.fixture(scope="session")
+def hf_folders(tmp_path_factory):
+    """Folders of transformers: two trained ViTs, an honest one and its twin, a CLIP and a SigLIP."""
+    from tests import hf_models, model_files
+
+    base = tmp_path_factory.mktemp("hf")
+    return {
+        "honest": hf_models.vit(base / "honest", model_files.DISC),
+        "twin": hf_models.vit(base / "twin", model_files.CORNER),
+        "clip": hf_models.clip(base / "clip"),
+        "siglip": hf_models.clip(base / "siglip", "siglip"),
+    }
+
+
 @pytest.fixture
 def colour_project(pytester: pytest.Pytester) -> pytest.Pytester:
     """A user's repository: the colour model, an image with a red square at x 0-32, y 0-32, and its configuration."""

@@ -333,7 +333,7 @@ def test_every_method_gives_a_finite_map(method):
         ({"model": "resnet18"}, "the model is a str; expected a torch.nn.Module"),
         ({"method": "gradcm"}, "'gradcm' is not known; expected one of.*did you mean 'gradcam'"),
         ({"preprocess": "resize"}, "is not callable"),
-        ({"batch_size": 0}, "batch_size=0 is not a count"),
+        ({"batch_size": 0}, "batch_size=0 cannot be used; expected a whole number of at least 1"),
         ({"device": "tpu9"}, "device='tpu9' cannot be used"),
         ({"classes": "cat"}, "is one name; expected a sequence"),
     ],

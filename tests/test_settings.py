@@ -5,7 +5,7 @@ from dataclasses import fields
 import pytest
 
 from pytest_gradcam.errors import SettingsError
-from pytest_gradcam.settings import MARKER_KEYS, METHODS, OPTIONS, Settings, reject_unknown, resolve, resolve_marker
+from pytest_gradcam.settings import CAM_METHODS, MARKER_KEYS, OPTIONS, Settings, reject_unknown, resolve, resolve_marker
 
 
 def test_the_table_and_the_settings_agree():
@@ -29,7 +29,7 @@ def test_command_line_beats_ini_beats_default():
 @pytest.mark.parametrize(
     ("name", "value", "words"),
     [
-        ("model", "resnet50", "gradcam_model = 'resnet50' names no model; expected 'torchvision:NAME'"),
+        ("model", "resnet50", "gradcam_model = 'resnet50' names no model; expected 'package.module:callable'"),
         ("model", " ", "is empty"),
         ("method", "gradcm", "did you mean 'gradcam'"),
         ("device", "the gpu", "not a device; expected auto, cpu, cuda"),
@@ -95,4 +95,4 @@ def test_a_gate_needs_a_run_to_compare_with():
 def test_every_method_has_a_formula():
     from pytest_gradcam.cam import formulas, model_methods
 
-    assert sorted(METHODS) == sorted((*formulas.METHODS, *model_methods.METHODS))
+    assert sorted(CAM_METHODS) == sorted((*formulas.METHODS, *model_methods.METHODS))

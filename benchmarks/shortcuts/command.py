@@ -5,6 +5,8 @@ tune     figures on the tuning half; keeps the thresholds
 report   figures on the other half, with the thresholds kept
 hard     the package's rule on too little and on wrong masks
 single   the checks on one image
+suspects whether `audit.suspects()` names the artefact, of which it is told nothing
+ladder   models that rely a little, in one class or on two artefacts: trains what is missing and asks about one half
 """
 
 from __future__ import annotations
@@ -21,10 +23,10 @@ from typing import Any
 
 import torch
 
-from benchmarks.shortcuts import hard, single
+from benchmarks.shortcuts import hard, ladder, ladder_figures, single, suspects
 from benchmarks.shortcuts.figures import by_kind, examine_pair, overall, thresholds
 from benchmarks.shortcuts.rules import RULES
-from benchmarks.shortcuts.zoo import Half, Recipe, load, recipes, train_pair
+from benchmarks.shortcuts.zoo import Half, load, recipes, train_pair
 
 _SHOWN = 50  # images in the table by kinds
 
@@ -76,7 +78,14 @@ def each_pair(
     print(census(directory, half), "", *table(said), sep="\n")
 
 
-def _each(work: Callable[[Recipe], Any], wanted: Iterable[Recipe], processes: int) -> Iterator[Any]:
+def climb(directory: Path, half: Half, processes: int) -> None:
+    """Prints what is said about the models of the ladder."""
+    directory.mkdir(parents=True, exist_ok=True)
+    answers = _each(partial(ladder_figures.ask, directory=directory), ladder.rungs(half), processes)
+    print(*ladder_figures.table([one for about in answers for one in about]), sep="\n")
+
+
+def _each(work: Callable[[Any], Any], wanted: Iterable[Any], processes: int) -> Iterator[Any]:
     """The work's results in order; it comes from another module, since a new process does not run this one again."""
     if processes == 1:
         torch.set_num_threads(1)
@@ -87,11 +96,13 @@ def _each(work: Callable[[Recipe], Any], wanted: Iterable[Recipe], processes: in
 
 
 def options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("task", choices=("train", "tune", "report", "hard", "single"))
+    parser.add_argument("task", choices=("train", "tune", "report", "hard", "single", "ladder", "suspects"))
     parser.add_argument(
         "--cache", type=Path, required=True, help="directory of the trained models; made if it is not there"
     )
-    parser.add_argument("--half", choices=[half.value for half in Half], default="tuning", help="for hard and single")
+    parser.add_argument(
+        "--half", choices=[half.value for half in Half], default="tuning", help="for hard, single, ladder and suspects"
+    )
     parser.add_argument("--rules", nargs="+", choices=RULES, default=list(RULES), help="for tune and report")
     parser.add_argument("--processes", type=int, default=2, help="1: none besides this one")
 
@@ -102,8 +113,12 @@ def run(options: argparse.Namespace) -> None:
         train(options.cache, options.processes)
     elif options.task == "hard":
         each_pair(options.cache, Half(options.half), hard.say_pair, hard.table, options.processes)
+    elif options.task == "ladder":
+        climb(options.cache, Half(options.half), options.processes)
     elif options.task == "single":
         each_pair(options.cache, Half(options.half), single.check_pair, single.table, options.processes)
+    elif options.task == "suspects":
+        each_pair(options.cache, Half(options.half), suspects.say_pair, suspects.table, options.processes)
     else:
         half = Half.TUNING if options.task == "tune" else Half.REPORTED
         report(options.cache, half, options.rules, options.processes)

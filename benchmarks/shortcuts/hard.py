@@ -32,7 +32,7 @@ class Said:
 def one_image(one: Specimen, explainer: Explainer) -> Iterator[Samples]:
     """Single images, five for each model."""
     several = one.samples(_SINGLES)
-    yield from (_picked(several, [i]) for i in range(_SINGLES))
+    yield from (picked(several, [i]) for i in range(_SINGLES))
 
 
 def three_images(one: Specimen, explainer: Explainer) -> Iterator[Samples]:
@@ -44,7 +44,7 @@ def one_class(one: Specimen, explainer: Explainer) -> Iterator[Samples]:
     """Up to 50 images that are all predicted alike."""
     many = one.samples(4 * _COUNT)
     predicted = explainer.predict(list(many.images)).argmax(axis=1)
-    yield _picked(many, np.flatnonzero(predicted == np.bincount(predicted).argmax())[:_COUNT])
+    yield picked(many, np.flatnonzero(predicted == np.bincount(predicted).argmax())[:_COUNT])
 
 
 def untied(one: Specimen, explainer: Explainer) -> Iterator[Samples]:
@@ -66,7 +66,7 @@ def wide_mask(one: Specimen, explainer: Explainer) -> Iterator[Samples]:
 def half_mask(one: Specimen, explainer: Explainer) -> Iterator[Samples]:
     """Masks of the upper half of the artefact."""
     exact = one.samples(_COUNT)
-    yield replace(exact, masks=np.stack([_upper(mask) for mask in exact.masks]))
+    yield replace(exact, masks=np.stack([upper(mask) for mask in exact.masks]))
 
 
 SETTINGS: dict[str, Setting] = {
@@ -102,7 +102,7 @@ def table(said: Sequence[Said]) -> Iterator[str]:
         yield f"| {name} | " + " | ".join(shares) + " |"
 
 
-def _picked(several: Samples, places: Sequence[int] | np.ndarray) -> Samples:
+def picked(several: Samples, places: Sequence[int] | np.ndarray) -> Samples:
     index = torch.as_tensor(np.asarray(places))
     return replace(
         several,
@@ -113,7 +113,7 @@ def _picked(several: Samples, places: Sequence[int] | np.ndarray) -> Samples:
     )
 
 
-def _upper(mask: Mask) -> Mask:
+def upper(mask: Mask) -> Mask:
     """The rows of the mask down to where half of its pixels are."""
     filled = mask.sum(axis=1).cumsum()
     return mask & (np.arange(len(mask)) <= int(np.argmax(filled >= filled[-1] / 2)))[:, None]

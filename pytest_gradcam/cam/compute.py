@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -13,29 +13,58 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from pytest_gradcam.cam import formulas, model_methods
+from pytest_gradcam.cam import formulas, masked_scores, model_methods
 from pytest_gradcam.cam.capture import Captured, capture, gradient
+from pytest_gradcam.cam.masked_scores import MaskedScores
+from pytest_gradcam.cam.occlusion import occlusion
 from pytest_gradcam.cam.outputs import Goal, class_row, class_seeds, per_image
+from pytest_gradcam.cam.rise import rise
 from pytest_gradcam.cam.sites import Site
 from pytest_gradcam.errors import HeatmapError
+from pytest_gradcam.settings import NO_HEATMAP, RISE_MASKS, SCORE_METHODS
 from pytest_gradcam.state.guard import forward
 from pytest_gradcam.state.tensors import all_finite
 
 
 @dataclass(frozen=True)
 class Maps:
-    """For n goals: their signed maps (n, h, w), the model's outputs for their images, and the scores explained."""
+    """For n goals: their signed maps (n, h, w), the model's outputs for their images, and the scores explained.
+
+    `resampled` are bootstrap replicates, n times (K, h, w), of maps that are estimates; empty for those that are not.
+    """
 
     grids: NDArray[np.float32]
     outputs: list[Any]
     scores: list[Tensor]
+    resampled: Sequence[NDArray[np.float32]] = ()
+
+    def each(self) -> Iterator[tuple[Any, Tensor, NDArray[np.float32], Sequence[NDArray[np.float32]]]]:
+        """Output, score, map and replicates (K, h, w) for each goal."""
+        resampled: Sequence[Any] = self.resampled or [()] * len(self.grids)
+        return zip(self.outputs, self.scores, self.grids, resampled, strict=True)
 
 
-def make(model: nn.Module, inputs: Tensor, site: Site, goals: Sequence[Goal], method: str, *, batch_size: int) -> Maps:
+#: For methods that look at no layer.
+NOWHERE = Site("", 0, (), "BCHW", (1, 1), 0)
+
+
+def make(
+    model: nn.Module,
+    inputs: Tensor,
+    site: Site,
+    goals: Sequence[Goal],
+    method: str,
+    *,
+    batch_size: int,
+    masks: int = RISE_MASKS,
+) -> Maps:
     """The maps of inputs (B, C, H, W), one goal each, or of one image (1, C, H, W) for all goals.
 
+    `masks` is the number of RISE's masks for each image.
     The caller holds the guard. Raises HeatmapError for NaN or infinite values, and names the first module that gave one.
     """
+    if method in (*SCORE_METHODS, NO_HEATMAP):
+        return _by_scores(model, inputs, goals, method, batch_size=batch_size, masks=masks)
     with formulas.differentiable_twice() if method == "shapleycam" else nullcontext():
         captured = capture(model, inputs, site)
     one_image = len(inputs) == 1
@@ -58,6 +87,41 @@ def make(model: nn.Module, inputs: Tensor, site: Site, goals: Sequence[Goal], me
     activations = _array(captured.activations)
     each_activations = np.broadcast_to(activations, (len(goals), *activations.shape[1:]))
     return Maps(formulas.grids(method, each_activations, slopes), outputs, scores)
+
+
+def _by_scores(
+    model: nn.Module, inputs: Tensor, goals: Sequence[Goal], method: str, *, batch_size: int, masks: int
+) -> Maps:
+    groups: list[tuple[Tensor, Sequence[Goal]]] = [(inputs, goals)]
+    if len(inputs) > 1:
+        groups = [(image, [goal]) for image, goal in zip(inputs.split(1), goals, strict=True)]
+    with torch.no_grad():
+        parts = [
+            _from_scores(masked_scores.of_image(model, image, asked, batch_size), method, masks)
+            for image, asked in groups
+        ]
+    return Maps(
+        np.concatenate([part.grids for part in parts]),
+        [output for part in parts for output in part.outputs],
+        [score for part in parts for score in part.scores],
+        [each for part in parts for each in part.resampled],
+    )
+
+
+def _from_scores(scored: MaskedScores, method: str, masks: int) -> Maps:
+    if not all_finite(torch.stack(scored.scores)):
+        raise HeatmapError(
+            "the scores of the model are NaN or infinite; check the weights, and the range that the preprocess gives"
+        )
+    resampled: Sequence[NDArray[np.float32]] = ()
+    if method == "rise":
+        grids, replicates = rise(scored, masks)
+        resampled = list(replicates)
+    elif method == "occlusion":
+        grids = occlusion(scored)
+    else:
+        grids = np.zeros((len(scored.goals), 1, 1), np.float32)
+    return Maps(grids, [scored.output] * len(scored.goals), scored.scores, resampled)
 
 
 def _gradients(

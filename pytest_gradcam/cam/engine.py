@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from pytest_gradcam.cam import model_methods
 from pytest_gradcam.cam.cache import HeatmapCache, model_key
 from pytest_gradcam.cam.cache import key as cache_key
-from pytest_gradcam.cam.compute import make
+from pytest_gradcam.cam.compute import NOWHERE, make
 from pytest_gradcam.cam.identity import Identity, about, describe
 from pytest_gradcam.cam.layers import Candidate, Choice, choose
 from pytest_gradcam.cam.mixing import Mixing
@@ -26,18 +26,21 @@ from pytest_gradcam.cam.output_kind import Asked, OutputKind, OutputReader
 from pytest_gradcam.cam.outputs import Goal, class_row, per_image, resolve
 from pytest_gradcam.cam.placed import explain_placed
 from pytest_gradcam.cam.redraw import copied, redrawn
+from pytest_gradcam.cam.rise import FEWEST_MASKS
 from pytest_gradcam.cam.structure import anatomy
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.evidence.record import Subject
 from pytest_gradcam.heatmap import Heatmap
 from pytest_gradcam.inputs.preprocess import Preprocess
 from pytest_gradcam.inputs.reader import Input, Reader, batches, stack
-from pytest_gradcam.settings import METHODS, nearest
+from pytest_gradcam.settings import METHODS, NO_HEATMAP, RISE_MASKS, SCORE_METHODS, nearest
+from pytest_gradcam.state.forward_only import blind
 from pytest_gradcam.state.guard import forward, untouched
 from pytest_gradcam.state.surroundings import keep_random_states, seed_all
 from pytest_gradcam.state.undo import in_turn, undoing
-from pytest_gradcam.state.wrappers import unwrap
+from pytest_gradcam.state.wrappers import move, unwrap
 from pytest_gradcam.targets import Box, Classes, ClassNames, Region, Target
+from pytest_gradcam.validation import count
 
 _CHOICES = 32  # remembered choices of a layer: one per structure, input shape and named layer
 _Subject = TypeVar("_Subject", bound=Subject)
@@ -74,24 +77,24 @@ class Engine:
         *,
         asked: Asked = Asked(),  # noqa: B008 - frozen
         cache: HeatmapCache | None = None,
+        rise_masks: int = RISE_MASKS,
     ) -> None:
-        if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-            raise HeatmapError(f"batch_size={batch_size!r} is not a count; expected a whole number of at least 1")
         self.model = model
         self.method = _known_method(method)
         self._network = unwrap(model)
         self._layer = layer
         self._names = ClassNames(classes)
         self._outputs_of = OutputReader(asked, self._names)
-        self._batch_size = batch_size
+        self._batch_size = count("batch_size", batch_size)
         self._reader = Reader(preprocess, self._network)
         self._cache = cache
+        self._rise_masks = count("rise_masks", rise_masks, FEWEST_MASKS)
         self._identity = Identity(self._network)
         self._choices: OrderedDict[Any, _Chosen] = OrderedDict()
         self._mixing: Mixing | None = Mixing()
         self._asked: tuple[Input, Goal, str | None] | None = None
         if device != "auto":
-            _move(model, device)
+            move(model, device)
 
     def read(self, image: Any) -> Input:
         """The image as the model's input; an Input is returned unchanged.
@@ -192,6 +195,10 @@ class Engine:
     def exact(self) -> bool:
         """Whether computing something twice gives the same bits, as on a CPU."""
         return all(parameter.device.type == "cpu" for parameter in self._network.parameters())
+
+    def without_heatmaps(self, method: str | None) -> str:
+        """Why this model has no heatmaps by this method (None for its own), but scores; empty if it has."""
+        return blind(self._network, method or self.method)
 
     def fresh(self) -> Engine:
         """A copy of this engine that uses no cache, and always batches, even if images affect each other."""
@@ -320,15 +327,17 @@ class Engine:
             who = self._identity.model(parts)
             inputs = stack(group[:1] if shared else group, self._network)
             size = self._batch_size
-            if how in model_methods.METHODS and self._mix(inputs):
+            if how in (*model_methods.METHODS, *SCORE_METHODS) and self._mix(inputs):
                 size = 1  # these methods run many variants of an image
             with self._read(inputs, goals[0].function) as kind:
-                chosen = self._site(inputs, goals[0], layer)
-                maps = make(self._network, inputs, chosen.choice.site, goals, how, batch_size=size)
+                chosen = _NOT_KEPT if how in (*SCORE_METHODS, NO_HEATMAP) else self._site(inputs, goals[0], layer)
+                site, masks = chosen.choice.site, self._rise_masks
+                maps = make(self._network, inputs, site, goals, how, batch_size=size, masks=masks)
         made = []
-        for one, goal, output, score, grid in zip(group, goals, maps.outputs, maps.scores, maps.grids, strict=True):
-            subject = replace(goal.subject(output, score, self._names, kind), layer=chosen.choice.site.name, method=how)
-            made.append(Heatmap(grid, one.shape, one.look, subject=about(subject, who, one), carry=one.carry))
+        for one, goal, (output, score, grid, resampled) in zip(group, goals, maps.each(), strict=True):
+            subject = replace(goal.subject(output, score, self._names, kind), layer=site.name, method=how)
+            subject = about(subject, who, one)
+            made.append(Heatmap(grid, one.shape, one.look, subject=subject, carry=one.carry, resampled=resampled))
         return made, chosen.steady
 
     def _chosen(self) -> _Chosen:
@@ -360,6 +369,10 @@ class Engine:
             return _Chosen(choose(self._network, inputs[:1], score, name=layer), steady=False)
 
 
+#: A cache keeps no replicates, so a map that is an estimate is made each time.
+_NOT_KEPT = _Chosen(Choice(NOWHERE, "", ()), steady=False)
+
+
 @dataclass(frozen=True)
 class Redraw:
     """A copy of an engine's model, to redraw its weights."""
@@ -379,19 +392,8 @@ def _score_of_one(goal: Goal, output: Any) -> Tensor:
 
 
 def _known_method(method: str) -> str:
-    if method not in METHODS:
+    if method not in (*METHODS, NO_HEATMAP):
         raise HeatmapError(
             f"method={method!r} is not known; expected one of {', '.join(METHODS)}{nearest(str(method), METHODS)}"
         )
     return method
-
-
-def _move(model: nn.Module, device: str | torch.device) -> None:
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0]
-        raise HeatmapError(
-            f"device={str(device)!r} cannot be used ({reason}); expected auto, cpu, cuda or mps"
-        ) from None
-    model.to(device)

@@ -2,14 +2,241 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import islice
+
+import numpy as np
 from torch import Tensor, nn
 from torch.autograd.graph import get_gradient_edge
 
-from pytest_gradcam.cam import trace
+from pytest_gradcam.cam import orders, trace
+from pytest_gradcam.cam.orders import Order
+from pytest_gradcam.cam.reach import Reach, spread
+from pytest_gradcam.cam.sites import Grid, Site, like_input
 from pytest_gradcam.cam.trace import Output, Trace
 from pytest_gradcam.errors import HeatmapError
 
-__all__ = ["refuse_second_look"]
+__all__ = ["Geometry", "examine", "refuse_second_look"]
+
+_STAGES = ((5, 0.85), (9, 0.8), (17, 0.7))  # cells, and the mean rank from which their own place is found
+_FOUND = 0.85  # mean rank from which another order is
+_LEAST = 4  # cells that say something
+_TRIES = 3  # cells tried for each one wanted, since some are silent
+_FINE = 16  # positions; a coarser grid has too few places to tell orders apart
+_AGREE = 0.8  # share of the cells that agree on how many tokens lie before them
+_SHARED = 6  # cells that agree on another grid, where other tokens lie among them
+_CLEAR = 2.0  # how many times as strong an order must be to replace the inferred one
+_SECOND = 0.7  # of the strength of the own place: a second place as strong as this is looked at, too
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """What was measured of a layer's cells.
+
+    `rank` is the mean rank, from 0 to 1, of a cell's own place among all places by how much more the cell looks there
+    than the average cell does: 0.5 is chance. `share` is the median share of a cell's reach that lies in its own and
+    the adjacent places. `note` says in one phrase what that means; where nothing could be measured, why.
+    """
+
+    note: str
+    cells: int = 0
+    rank: float = float("nan")
+    share: float = float("nan")
+    fault: bool = False
+
+    def __str__(self) -> str:
+        if not self.cells:
+            return f"not measured: {self.note}"
+        return (
+            f"{self.note}; {100 * self.share:.3g} % of a cell's reach is in its own and the adjacent places "
+            f"(mean rank {self.rank:.2f} in {self.cells} cells, chance 0.50)"
+        )
+
+
+def examine(output: Output, site: Site, start: Tensor) -> tuple[Site, Geometry]:
+    """The site with the layout that its cells show, and what was measured.
+
+    The inferred layout stays where it is confirmed, and where nothing can be measured. A `fault` says that the cells
+    have no place of their own, or several. One backward pass from the output to the input for each of five cells, and
+    more only where these do not confirm the layout. `start` is the input of the traced forward pass.
+    """
+    if output.edge is None or not trace.leads(output.edge, get_gradient_edge(start)):
+        return site, Geometry("no gradient leads from the layer to the input")
+    if site.grid[0] * site.grid[1] < _FINE:
+        return site, Geometry("the grid is too coarse")
+    try:
+        return _Examination(Reach(output, site, start), (start.shape[2], start.shape[3])).verdict()
+    except RuntimeError as error:  # a backward pass that cannot be run, as that of a re-entrant checkpoint
+        return site, Geometry(str(error).splitlines()[0][:80])
+
+
+@dataclass
+class _Examination:
+    reach: Reach
+    size: Grid
+
+    @property
+    def site(self) -> Site:
+        return self.reach.site
+
+    def verdict(self) -> tuple[Site, Geometry]:
+        inferred = orders.rows(self.site.grid, self.site.prefix)
+        for wanted, least in _STAGES:
+            self._measure(wanted)
+            if len(self.reach.energies) < _LEAST:
+                return self.site, Geometry("too few cells have a gradient at the input")
+            if self._rank(self.site.grid, inferred) >= least:
+                return self._confirmed(inferred)
+        return self._corrected() or (self.site, self._nowhere(inferred))
+
+    def _nowhere(self, inferred: Order) -> Geometry:
+        """Tokens without places may be anything, as latents or channels. An image's cells are what its axes say, only mixed."""
+        if self.site.layout == "BNC":
+            return self._geometry("its cells have no place of their own", inferred, True)
+        return self._geometry("its cells look everywhere alike, as in untrained or very deep networks", inferred)
+
+    def _measure(self, wanted: int) -> None:
+        first = self.site.prefix
+        for position in islice(spread(self.site.grid), _TRIES * wanted):
+            if len(self.reach.energies) >= wanted:
+                return
+            self.reach.measure(position + first)
+
+    def _confirmed(self, inferred: Order) -> tuple[Site, Geometry]:
+        own = self._strength(self.site.grid, inferred)
+        for first in range(self._extra + 1):
+            other = self._strength(self.site.grid, orders.rows(self.site.grid, first))
+            if first != self.site.prefix and other > _CLEAR * max(own, 0):
+                self._measure(_STAGES[-1][0])
+                return self._tokens() or (self.site, self._geometry("its cells look at their own places", inferred))
+        for name, order in orders.flips(self.site.grid):
+            flipped = order + self.site.prefix
+            if self._strength(self.site.grid, flipped) > _SECOND * own and self._rank(self.site.grid, flipped) > _FOUND:
+                return self.site, self._geometry(
+                    f"its cells look at their own places and at these {name}", inferred, True
+                )
+        return self.site, self._geometry("its cells look at their own places", inferred)
+
+    def _corrected(self) -> tuple[Site, Geometry] | None:
+        return self._tokens() or self._rearranged() or self._other_grid()
+
+    @property
+    def _extra(self) -> int:
+        """Tokens that are no positions."""
+        return self.reach.count - self.site.grid[0] * self.site.grid[1]
+
+    def _tokens(self) -> tuple[Site, Geometry] | None:
+        """The site with its extra tokens before, amid or behind the positions, as the cells show it."""
+        grid = self.site.grid
+        before = {cell: b for cell, b in self._before(grid).items() if 0 <= b <= self._extra}
+        counts = Counter(before.values()).most_common(2)
+        if not self._extra or not counts:
+            return None
+        needed = _AGREE * len(self.reach.energies)
+        if counts[0][1] >= needed:
+            return self._with(grid, orders.rows(grid, counts[0][0]))
+        if sum(count for _, count in counts) < needed:
+            return None
+        first, later = sorted(value for value, _ in counts)
+        low = max(cell for cell, b in before.items() if b == first)
+        high = min(cell for cell, b in before.items() if b == later)
+        if low > high:
+            return None
+        while high - low > 1:
+            middle = (low + high) // 2
+            if self.reach.measure(middle) and self._before(grid)[middle] == first:
+                low = middle
+            else:
+                high = middle
+        return self._with(grid, orders.split(grid, low + 1 - first, first, later))
+
+    def _rearranged(self) -> tuple[Site, Geometry] | None:
+        """The site with its cells mirrored, turned or in blocks, as they show it."""
+        grid, first = self.site.grid, self.site.prefix
+        known = {name: order + first for name, order in (*orders.flips(grid), *orders.blocks(grid))}
+        fitting = {
+            name: self._strength(grid, order) for name, order in known.items() if self._rank(grid, order) >= _FOUND
+        }
+        names = sorted(fitting, key=lambda name: -fitting[name])
+        if not names:
+            return None
+        if len(names) > 1 and fitting[names[1]] > _SECOND * fitting[names[0]]:
+            note = f"its cells are {' or '.join(names)}, which cannot be told apart"
+            return self.site, self._geometry(note, known[names[0]], True)
+        return self._with(grid, known[names[0]], f"its cells are {names[0]}")
+
+    def _other_grid(self) -> tuple[Site, Geometry] | None:
+        """The site with another grid among its tokens, on which enough cells agree."""
+        if self.site.layout != "BNC":
+            return None
+        found = []
+        for grid in _grids(self.reach.count, self.size):
+            most = self.reach.count - grid[0] * grid[1]
+            (before, count), *_ = Counter(b for b in self._before(grid).values() if 0 <= b <= most).most_common(1) or [
+                (0, 0)
+            ]
+            found.append((count, grid, before))
+        found.sort(reverse=True)
+        if not found or found[0][0] < _SHARED or (len(found) > 1 and 2 * found[1][0] > found[0][0]):
+            return None
+        _, grid, first = found[0]
+        return self._with(grid, orders.rows(grid, first), f"its tokens hold a grid of {grid[0]} x {grid[1]}")
+
+    def _with(self, grid: Grid, order: Order, note: str = "") -> tuple[Site, Geometry] | None:
+        cells = [cell for cell in self.reach.energies if cell in set(order.tolist())]
+        if len(cells) < _LEAST or self._rank(grid, order) < _FOUND:
+            return None
+        first = int(order[0])
+        in_turn = np.array_equal(order, orders.rows(grid, first))
+        if not note:
+            others = "before" if in_turn and first == self._extra else "behind" if in_turn and not first else "among"
+            note = f"its {self._extra} tokens that are no positions lie {others} the others"
+        positions = None if in_turn and self.site.layout == "BNC" else tuple(order.tolist())
+        site = replace(self.site, grid=grid, prefix=first if positions is None else 0, order=positions)
+        return site, self._geometry(note, order, grid=grid)
+
+    def _before(self, grid: Grid) -> dict[int, int]:
+        """How many tokens that are no positions lie before each measured cell, if it is the place it looks at most."""
+        peaks = self.reach.excess(grid).argmax(1).tolist()
+        return {cell: cell - peak for cell, peak in zip(self.reach.energies, peaks, strict=True)}
+
+    def _places(self, order: Order) -> Iterator[tuple[int, int]]:
+        """The row in the measurements, and the place, of each measured cell that is in the order."""
+        place = {int(cell): i for i, cell in enumerate(order)}
+        return ((i, place[cell]) for i, cell in enumerate(self.reach.energies) if cell in place)
+
+    def _rank(self, grid: Grid, order: Order) -> float:
+        excess = self.reach.excess(grid)
+        ranks = [
+            float((excess[i] < excess[i, place]).sum()) / (excess.shape[1] - 1) for i, place in self._places(order)
+        ]
+        return float(np.mean(ranks)) if ranks else 0.0
+
+    def _strength(self, grid: Grid, order: Order) -> float:
+        """The mean excess at the cells' places in an order, in units of each cell's largest."""
+        excess = self.reach.excess(grid)
+        found = [float(excess[i, place] / excess[i].max()) for i, place in self._places(order)]
+        return float(np.mean(found)) if found else 0.0
+
+    def _geometry(self, note: str, order: Order, fault: bool = False, grid: Grid | None = None) -> Geometry:
+        grid = grid or self.site.grid
+        shares = self.reach.shares(grid).reshape(-1, *grid)
+        inside = []
+        for i, place in self._places(order):
+            row, column = divmod(place, grid[1])
+            inside.append(float(shares[i, max(row - 1, 0) : row + 2, max(column - 1, 0) : column + 2].sum()))
+        share = float(np.median(inside)) if inside else float("nan")
+        return Geometry(note, len(self.reach.energies), self._rank(grid, order), share, fault)
+
+
+def _grids(count: int, size: Grid) -> Iterator[Grid]:
+    """The grids of the input's aspect with up to `count` positions, and enough to tell orders apart."""
+    for height in range(2, size[0] + 1):
+        width = round(height * size[1] / size[0])
+        if _FINE <= height * width <= count and like_input((height, width), size):
+            yield height, width
 
 
 def refuse_second_look(model: nn.Module, traced: Trace, output: Output, start: Tensor) -> None:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from pytest_gradcam.evidence.current_test import current, started
 from pytest_gradcam.evidence.record import Subject
 from pytest_gradcam.inputs.reader import Input
+from pytest_gradcam.state.forward_only import ForwardOnly
 from pytest_gradcam.state.parts import Parts, parts_of
 from pytest_gradcam.state.tensors import has_bytes, remembered_digest
 
@@ -29,8 +30,11 @@ def describe(model: nn.Module) -> str:
 def weights_digest(model: nn.Module) -> str:
     """A SHA-256 over the names and digests of all parameters and buffers, in order of name; empty if one has no bytes.
 
+    Of a model that is known by its scores alone it is the digest of its file, and empty where there is none.
     A tensor's own digest is a SHA-256 over its dtype, shape and bytes. Every call reads all of them.
     """
+    if isinstance(model, ForwardOnly):
+        return model.digest
     tensors = chain(model.named_parameters(remove_duplicate=False), model.named_buffers(remove_duplicate=False))
     found = sha256()
     for name, tensor in sorted(tensors, key=lambda pair: pair[0]):
@@ -56,7 +60,7 @@ class Identity:
         write that PyTorch does not count (through `.data` or NumPy) is noticed in the next test.
         """
         parts = self._parts = parts or parts_of(self._model)
-        kind = type(self._model)
+        kind = type(self._model.function if isinstance(self._model, ForwardOnly) else self._model)
         return Subject(
             model=_phrase(self._model, parts.count),
             model_class=f"{kind.__module__}.{kind.__qualname__}",
@@ -118,6 +122,8 @@ def _counters(tensors: list[Tensor]) -> list[tuple[int, int]] | None:
 
 
 def _phrase(model: nn.Module, count: int) -> str:
+    if isinstance(model, ForwardOnly):
+        return f"{model.name} (known by its scores alone)"
     return f"{type(model).__name__} ({count / 1e6:.3g} M parameters)"
 
 

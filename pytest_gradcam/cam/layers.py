@@ -16,11 +16,12 @@ import torch
 from torch import Tensor, nn
 
 from pytest_gradcam.cam import trace
-from pytest_gradcam.cam.geometry import refuse_second_look
+from pytest_gradcam.cam.geometry import Geometry, examine, refuse_second_look
 from pytest_gradcam.cam.sites import Site, like_input, read_layout
 from pytest_gradcam.cam.trace import CutTest, Output, Trace
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.settings import nearest
+from pytest_gradcam.state.forward_only import require_insides
 
 __all__ = ["Candidate", "Choice", "Site", "choose"]
 
@@ -28,6 +29,7 @@ _FAINT = 1e-6  # of the largest gradient; less counts as zero
 _PASSED_BY = 1e-3  # of the largest gradient; a smaller difference counts as zero
 _FINE = 16  # positions; smaller grids are a last resort
 _LATER = 0.15  # of the forward pass: how much later a main output must lie to be preferred to a cut
+_LOOKED_AT = 12  # places, before none is taken to keep its cells apart
 _LISTED = 8  # candidates in an error
 _NAMED = "named by the user"
 _UNAVAILABLE = "its gradient cannot be taken"
@@ -35,10 +37,11 @@ _UNAVAILABLE = "its gradient cannot be taken"
 
 @dataclass(frozen=True)
 class Candidate:
-    """A site with the reason, in one phrase, why it was chosen or passed over."""
+    """A site with the reason, in one phrase, why it was chosen or passed over, and where its cells look, if measured."""
 
     site: Site
     note: str
+    geometry: Geometry | None = None
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,7 @@ def choose(model: nn.Module, inputs: Tensor, score: Callable[[Any], Tensor], *, 
     """
     if inputs.ndim != 4 or inputs.shape[0] != 1:
         raise HeatmapError(f"the input has the shape {tuple(inputs.shape)}; expected one image, (1, C, H, W)")
+    require_insides(model, "a class activation map")
     with torch.enable_grad():
         # Not a leaf, since the first layer may work in place.
         start = inputs.detach().clone().requires_grad_().clone()
@@ -104,9 +108,17 @@ def _named(model: nn.Module, inputs: Tensor, name: str) -> Choice:
             f"layer {name} {found}; expected a spatial grid of the input's aspect, {inputs.shape[2]} x "
             f"{inputs.shape[3]}. Layers that have one, deepest first: {_listed(model, traced, places)}"
         )
-    refuse_second_look(model, traced, own[-1].output, inputs)
-    site = own[-1].site
-    return Choice(site, _NAMED, _candidates(places, {site: _NAMED}, "has a grid"))
+    place = own[-1]
+    refuse_second_look(model, traced, place.output, inputs)
+    site, geometry = examine(place.output, place.site, inputs)
+    if geometry.fault:
+        raise HeatmapError(
+            f"layer {name} cannot be read as a map: {geometry.note} in an input of {inputs.shape[2]} x {inputs.shape[3]}; "
+            f"expected a grid of {site.grid[0]} x {site.grid[1]} whose cells each look at their own place. Name another "
+            f"layer, or none. Layers that have a grid, deepest first: {_listed(model, traced, places)}"
+        )
+    measured = {place.site: (site, geometry)}
+    return Choice(site, _NAMED, _candidates(places, {place.site: _NAMED}, "has a grid", measured))
 
 
 @dataclass
@@ -123,6 +135,7 @@ class _Search:
     start: Tensor
     notes: dict[Site, str] = field(default_factory=dict)
     unfit: set[Site] = field(default_factory=set)
+    measured: dict[Site, tuple[Site, Geometry]] = field(default_factory=dict)
 
     def choice(self) -> Choice:
         """The layer chosen. Raises HeatmapError with the reason if no place is sound."""
@@ -131,13 +144,26 @@ class _Search:
             raise self._refusal("no gradient leads from the score to the input (look for no_grad, detach or argmax)")
         if not self.places:
             raise self._refusal("nothing in the model returns a spatial grid of the input's aspect")
-        found = self._deepest_cut(self._open_cuts(is_cut))
+        cuts = self._open_cuts(is_cut)
+        passed_over = ""
+        for _ in range(_LOOKED_AT):
+            found = self._sound(cuts)
+            if found is None:
+                raise self._refusal(passed_over or self._silence())
+            refuse_second_look(self.model, self.traced, found.output, self.start)
+            site, geometry = self.measured[found.site] = examine(found.output, found.site, self.start)
+            if not geometry.fault:
+                candidates = _candidates(self.places, self.notes, "not on every path", self.measured)
+                return Choice(site, self.notes[found.site], candidates)
+            self._pass_over(found, geometry.note)
+            passed_over = passed_over or f"{found.site} holds no map: {geometry.note}"
+        raise self._refusal(passed_over)
+
+    def _sound(self, cuts: list[_Place]) -> _Place | None:
+        """The place at which the score can be explained, as far as gradients tell."""
+        found = self._deepest_cut([cut for cut in cuts if cut.site not in self.unfit])
         found = self._later_main(found) or found
-        found = self._reader(found) or found
-        if found is None:
-            raise self._refusal(self._silence())
-        refuse_second_look(self.model, self.traced, found.output, self.start)
-        return Choice(found.site, self.notes[found.site], _candidates(self.places, self.notes, "not on every path"))
+        return self._reader(found) or found
 
     def _open_cuts(self, is_cut: CutTest) -> list[_Place]:
         """The cuts that can be chosen, deepest first."""
@@ -312,8 +338,14 @@ def _main(model: nn.Module, traced: Trace, places: list[_Place]) -> Iterator[_Pl
     return (place for place in reversed(places) if any(map(is_main, place.output.names)))
 
 
-def _candidates(places: list[_Place], notes: dict[Site, str], otherwise: str) -> tuple[Candidate, ...]:
-    return tuple(Candidate(place.site, notes.get(place.site, otherwise)) for place in reversed(places))
+def _candidates(
+    places: list[_Place], notes: dict[Site, str], otherwise: str, measured: dict[Site, tuple[Site, Geometry]]
+) -> tuple[Candidate, ...]:
+    return tuple(
+        Candidate(site, notes.get(place.site, otherwise), geometry)
+        for place in reversed(places)
+        for site, geometry in [measured.get(place.site, (place.site, None))]
+    )
 
 
 def _listed(model: nn.Module, traced: Trace, places: list[_Place]) -> str:

@@ -82,7 +82,7 @@ def _ablated(model: nn.Module, image: Tensor, goal: Score, site: Site, batch_siz
     for channels in torch.arange(len(activations)).split(batch_size):
         count = len(channels)
         without = torch.cat([captured.leaf.detach()] * count)
-        site.spatial(without)[range(count), channels] = 0
+        site.clear(without, channels)
         with _standing_in(model, site, without):
             rest += [float(goal(output)) for output in _outputs(model, torch.cat([image] * count))]
     falls = float(goal(per_image(captured.output, 0, 1))) - np.asarray(rest)

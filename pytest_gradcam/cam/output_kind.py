@@ -6,7 +6,7 @@ Measured once, on the first image and on noise. What the measurement cannot deci
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -160,6 +160,10 @@ def _established(model: nn.Module, image: Tensor, asked: Asked, dense: bool) -> 
         raise HeatmapError(
             "the model has no classifier (its num_classes is 0), so it returns an embedding instead of scores"
         )
+    if asked.output == "auto" and getattr(
+        model, "gives_logits", False
+    ):  # a cosine has bounds, and a bias of SigLIP no zero
+        asked = replace(asked, output="logits")
     with inside(Watched()) as watched, torch.no_grad():
         output = forward(model, image)
     path = scores_at(output, lambda tensor: _fits(tensor, dense), asked.key)

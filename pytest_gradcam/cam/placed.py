@@ -17,6 +17,7 @@ from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.evidence.record import Subject
 from pytest_gradcam.inputs.reader import Input, stack
 from pytest_gradcam.questions.padding import refuse_padding
+from pytest_gradcam.state.forward_only import require_insides
 from pytest_gradcam.state.guard import untouched
 from pytest_gradcam.targets import Box, Region, class_index
 
@@ -28,6 +29,7 @@ def explain_placed(
 
     `layer` is the dotted name of a module to read. Raises HeatmapError if the model does not find the target.
     """
+    require_insides(network, f"the heatmap of a {type(target).__name__}")
     names = outputs.names
     if isinstance(target, Region):
         refuse_padding(target.mask)

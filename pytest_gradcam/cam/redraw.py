@@ -16,6 +16,7 @@ from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
 from pytest_gradcam.errors import HeatmapError
+from pytest_gradcam.state.forward_only import require_insides
 from pytest_gradcam.state.guard import forward
 from pytest_gradcam.state.surroundings import eager, random_states_kept, without_gradients
 
@@ -40,6 +41,7 @@ def redrawn(original: nn.Module, model: nn.Module, inputs: Tensor, seed: int, st
 
 def copied(network: nn.Module) -> nn.Module:
     """A copy in eval mode that shares no memory with the model. Raises HeatmapError if it cannot be made."""
+    require_insides(network, "redrawing its weights")
     try:
         with random_states_kept():
             model = deepcopy(network)

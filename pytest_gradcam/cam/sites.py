@@ -35,7 +35,8 @@ class Site:
 
     `name` is the module's dotted name in `model.named_modules()`, never empty; `call` the number of its call in a
     forward pass, from 0; `path` is the place in a nested output: () for a bare tensor, (0,), ("x",), ...; `grid` is
-    (h, w) for this input size; `layout` and `prefix` as in `Layout`.
+    (h, w) for this input size; `layout` and `prefix` as in `Layout`; `order` gives for each position, row by row, the
+    index of its token, or of its place in the tensor, where it was measured that they do not lie in turn.
     """
 
     name: str
@@ -44,15 +45,33 @@ class Site:
     layout: str
     grid: Grid
     prefix: int
+    order: tuple[int, ...] | None = None
 
     def spatial(self, tensor: Tensor) -> Tensor:
-        """The activation or gradient (B, ...) as a view (B, C, h, w), without the prefix tokens."""
-        if self.layout == "BCHW":
-            return tensor
-        if self.layout == "BHWC":
-            return tensor.permute(0, 3, 1, 2)
-        patches = tensor[:, self.prefix :].transpose(1, 2)
+        """The activation or gradient (B, ...) as (B, C, h, w), without other tokens; a view if there is no `order`."""
+        if self.order is not None:
+            patches = self._cells(tensor)[:, :, list(self.order)]
+        elif self.layout == "BNC":
+            patches = tensor[:, self.prefix : self.prefix + self.grid[0] * self.grid[1]].transpose(1, 2)
+        else:
+            return tensor if self.layout == "BCHW" else tensor.permute(0, 3, 1, 2)
         return patches.reshape(*patches.shape[:2], *self.grid)
+
+    def clear(self, tensor: Tensor, channels: Tensor) -> None:
+        """Sets in each of the activations (B, ...) one channel to zero at all positions."""
+        images = range(len(channels))
+        if self.order is None:
+            self.spatial(tensor)[images, channels] = 0
+        else:
+            cells = self._cells(tensor)
+            for image, channel in zip(images, channels, strict=True):
+                cells[image, channel, list(self.order)] = 0
+
+    def _cells(self, tensor: Tensor) -> Tensor:
+        """A view (B, C, N) of tokens, or of the places of an image; of other memory only if that cannot be."""
+        if self.layout == "BCHW":
+            return tensor.flatten(2)
+        return (tensor if self.layout == "BNC" else tensor.flatten(1, 2)).transpose(1, 2)
 
     def __str__(self) -> str:
         place = "".join(f"[{key!r}]" for key in self.path)

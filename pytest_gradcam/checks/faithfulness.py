@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from pytest_gradcam import metrics
-from pytest_gradcam.checks.explained import Explained, explained, picture
+from pytest_gradcam.checks.explained import Explained, explained, given, picture
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.evidence import settle
 from pytest_gradcam.evidence.check import Check
@@ -27,7 +27,7 @@ from pytest_gradcam.evidence.messages import percent
 from pytest_gradcam.evidence.record import Record
 from pytest_gradcam.grids import resize
 from pytest_gradcam.questions.explained_model import ExplainedModel
-from pytest_gradcam.questions.protocols import ModelInput
+from pytest_gradcam.questions.protocols import HeatmapLike, ModelInput
 from pytest_gradcam.replacement import road
 from pytest_gradcam.targets import Target
 
@@ -109,18 +109,20 @@ def assert_faithful(
     seed: int = 0,
     layer: str | None = None,
     method: str | None = None,
+    heatmap: HeatmapLike | None = None,
 ) -> None:
     """The heatmap's order of pixels moves the score more than this share of random orders do (0 < at_least <= 1).
 
     Each order is scored by deletion and insertion (Petsiuk et al. 2018) and ROAD (Rong et al. 2022). The random
     `orders`, at least 9, drawn with `seed`, rearrange the heatmap's own cells. `image`, `target`, `layer` and `method`
-    are those of a call. Each order costs 22 forward passes.
+    are those of a call. `heatmap` is one from elsewhere, `Heatmap.from_array(values)`, of the view as the model sees it: then no
+    other is made. Each order costs 22 forward passes.
     Raises FocusError if it beats fewer; HeatmapError if the check cannot be decided: no evidence, an image that
     scores no higher than a blank one, a grid of too few cells.
     """
     check = Faithful(at_least, orders)
     for question in model.questions(image, target, layer, method):
-        subject = explained(model, image, question)
+        subject = explained(model, image, question) if heatmap is None else given(model, image, question, heatmap)
         record = check.on(subject.heatmap, seed=seed)
         settle.judge(record, partial(_measured, check, subject), partial(picture, subject))
 
@@ -130,7 +132,7 @@ def _measured(check: Faithful, subject: Explained, record: Record) -> Record:
     _ = heatmap.peak  # raises if there is none
     curves = DeletionInsertion(subject.image_input, subject.scores, np.random.default_rng(record.seed))
     arrangements = rearranged(heatmap.grid, int(record.parameters["orders"]), np.random.default_rng(record.seed))
-    own = curves.of(heatmap.values)
+    own = curves.of(resize(heatmap.grid, subject.image_input.shape))
     others = [curves.of(resize(grid, subject.image_input.shape)) for grid in arrangements]
     return check.judged(record, own, others)
 

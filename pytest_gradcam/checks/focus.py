@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from pytest_gradcam import metrics, overlay
+from pytest_gradcam.checks.resampled import require_certain
 from pytest_gradcam.errors import FocusError, GradcamWarning, HeatmapError
 from pytest_gradcam.evidence import bounds, messages, settle
 from pytest_gradcam.evidence.bounds import Lift
@@ -252,6 +253,7 @@ def decided(heatmap: HeatmapLike, check: OnMask, mask: Mask) -> tuple[Record, Bo
         record = check.within_reach(replace(record, mask_area=float(pixels.mean())), pixels)
         require_evidence(heatmap.grid, heatmap.subject)
         record = check.decided(_described(record, heatmap.values, pixels), check.figure(heatmap.values, pixels))
+        record = require_certain(check, record, heatmap, pixels)
     except HeatmapError as error:
         record = settle.undecided(record, error)
     return record, pixels

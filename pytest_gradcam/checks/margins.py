@@ -23,8 +23,8 @@ from pytest_gradcam.questions.lead import margins
 Floats = NDArray[np.float64]
 Intervention = Literal["swap", "paste", "colour", "inpaint"]
 
-# Every constant of the verdict on reliance. The bounds separate models of known truth: they were chosen on the tuning
-# half of the seeds of benchmarks/shortcuts and judged on the other half (docs/reliance.md).
+# Every constant of the verdict on reliance by the margin; those of the loss of decisions are in loss.py. The bounds separate
+# models of known truth: they were chosen on the tuning half of the seeds of benchmarks/shortcuts and judged on the other half.
 #: The mean fall of the margin, in units, above which a model relies on the replaced pixels.
 BOUNDS: dict[Intervention, float] = {"swap": 0.5, "paste": 0.4, "colour": 0.45, "inpaint": 0.4}
 #: Both ends of the interval are one-sided bounds of this confidence.

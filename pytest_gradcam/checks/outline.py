@@ -6,7 +6,7 @@ vignette or a mask that is too wide does not: neighbouring pixels on both sides 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -68,7 +68,8 @@ _FAULTS = {
     "shifted": "there are edges inside and outside of it, and not at its outline; move it",
     "open": "on one side nothing ends at its outline; see whether the artefact goes on there",
 }
-_FAR = 0.1  # of the view: how far from the outline edges are looked for
+_FAR, _FARTHEST = 0.1, 24  # of the view, and in pixels: how far from the outline edges are looked for
+_LOOKED_AT = 50  # images
 _EDGE = 0.5  # an edge: neighbours differ by this share of what they would without any relation
 _OUTSTANDING = 2.0  # and by this many times what is usual around it
 _SAME = 0.25  # below this share neighbours are much alike
@@ -83,8 +84,8 @@ def fault(images: Sequence[MaskedImage]) -> Fault | None:
     """
     if len({image.mask.shape for image in images}) > 1:
         return None
-    reach = max(4, round(_FAR * min(images[0].mask.shape)))
-    edges = [_edge(_profile(images, side, reach)) for side in range(4)]
+    reach = min(_FARTHEST, max(4, round(_FAR * min(images[0].mask.shape))))
+    edges = [_edge(_profile(images[:_LOOKED_AT], side, reach)) for side in range(4)]
     seen = [edge for edge in edges if edge is not None]
     inside, outside = [-edge for edge in seen if edge < 0], [edge for edge in seen if 0 < edge <= reach]
     exact, unending = seen.count(0), seen.count(reach + 1)
@@ -119,8 +120,8 @@ def _profile(images: Sequence[MaskedImage], side: int, reach: int) -> Floats:
     for image in images:
         pixels = np.rot90(image.pixels, side, axes=(1, 2))
         mask, hidden = np.rot90(image.mask, side), np.rot90(image.padding, side)
-        for place, (near, far) in enumerate(_rows(mask, hidden, reach)):
-            pairs[place].append((pixels[:, *near], pixels[:, *far]))
+        for distance, (near, far) in _rows(mask, hidden, reach).items():
+            pairs[reach + distance].append((pixels[:, *near], pixels[:, *far]))
     found = np.full(len(pairs), np.nan)
     for place, each in enumerate(pairs):
         near_, far_ = (np.concatenate([pair[end] for pair in each], axis=1).astype(np.float64) for end in (0, 1))
@@ -130,21 +131,25 @@ def _profile(images: Sequence[MaskedImage], side: int, reach: int) -> Floats:
     return found
 
 
-def _rows(mask: Bools, hidden: Bools, reach: int) -> Iterator[tuple[Places, Places]]:
+def _rows(mask: Bools, hidden: Bools, reach: int) -> dict[int, tuple[Places, Places]]:
     """For each distance from -reach to reach the pixels on both sides of it, above the outline's upper side.
 
     Only those to which the way from the outline lies inside the mask all along, or outside of it.
     """
-    height = len(mask)
-    inner, outer = np.zeros_like(mask), np.zeros_like(mask)
-    inner[1:], outer[1:] = mask[1:] & ~mask[:-1], ~(mask | hidden)[:-1]
-    row, column = np.nonzero(inner & outer)
-    for distance in range(-reach, reach + 1):
-        near, far = row - distance, row - distance - 1
-        valid = (far >= 0) & (near < height)
-        for step in range(abs(distance) + 1) if distance else ():
-            at = row + step if distance < 0 else row - 1 - step
-            valid &= (at >= 0) & (at < height)
-            at = at.clip(0, height - 1)
-            valid &= mask[at, column] if distance < 0 else ~(mask | hidden)[at, column]
-        yield (near[valid], column[valid]), (far[valid], column[valid])
+    outside = ~(mask | hidden)
+    row, column = np.nonzero(mask[1:] & outside[:-1])
+    row = row + 1
+    found = {0: ((row, column), (row - 1, column))}
+    for way, region, start in ((-1, mask, 0), (1, outside, 1)):
+        at, beside = row - start, column
+        for distance in range(1, reach + 1):
+            after = at - way
+            valid = (after >= 0) & (after < len(mask))
+            at, after, beside = at[valid], after[valid], beside[valid]
+            goes_on = region[after, beside]
+            at, after, beside = at[goes_on], after[goes_on], beside[goes_on]
+            # `near` is the lower one of the two, `far` the upper one.
+            near, far = (at, after) if way > 0 else (after, at)
+            found[way * distance] = (near, beside), (far, beside)
+            at = after
+    return found

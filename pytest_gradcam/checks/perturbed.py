@@ -20,6 +20,7 @@ from pytest_gradcam.perturbations.movement import Placement, move_heat
 from pytest_gradcam.questions.explained_model import ExplainedModel, Question
 from pytest_gradcam.questions.padding import refuse_padding
 from pytest_gradcam.questions.protocols import Bools, Engine, HeatmapLike, ModelInput
+from pytest_gradcam.settings import NO_HEATMAP
 from pytest_gradcam.targets import Box, Region
 
 _LATTICE = 56  # similarity is taken on every nth pixel, about this many per side: more cost time and show nothing new
@@ -93,6 +94,7 @@ class PerturbedImage:
     @cached_property
     def mass_before(self) -> float:
         """The same for the original and its mask. Raises HeatmapError as `Heatmap.mass` does."""
+        self._sound()
         assert self.mask is not None
         return _mass(self.before, self.carry(self.mask))
 
@@ -154,7 +156,11 @@ class PerturbedImages:
             )
         self._engine, self._question = model.engine, question
         self._picture, self._input = _read(model.engine, image)
+        if blind := self._engine.without_heatmaps(question.method):
+            self._question = question = replace(question, method=NO_HEATMAP)
         self.before = model.explain(self._input, question)
+        if blind:
+            self.before.gate = lambda: blind
         # By default the class predicted for the original is explained, whatever the perturbed image is predicted as.
         self._goal = self.before.subject.target_index if goal is None else goal
 

@@ -8,8 +8,9 @@ from pytest_gradcam.data import cases
 from pytest_gradcam.data.auditing import Audit
 from pytest_gradcam.data.case import Case, Cases
 from pytest_gradcam.data.results import Comparison, Rate
+from pytest_gradcam.data.suspects import Suspect, Suspects
 
-__all__ = ["Audit", "Case", "Cases", "Comparison", "Rate", "audit", "cases"]
+__all__ = ["Audit", "Case", "Cases", "Comparison", "Rate", "Suspect", "Suspects", "audit", "cases"]
 
 
 def audit(explainer: Any, cases: Any, checks: Any = None, **options: Any) -> Audit:

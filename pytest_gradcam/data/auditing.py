@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from pytest_gradcam.data import verdicts
+from pytest_gradcam.data import group_reliance, single, suspects, verdicts
 from pytest_gradcam.data.case import Case, Cases, as_cases
 from pytest_gradcam.data.plan import Plan, Row, plan
 from pytest_gradcam.data.results import Results
@@ -37,6 +37,10 @@ class Audit(Results):
 
     assert_rate = verdicts.assert_rate
     assert_slices_equal = verdicts.assert_slices_equal
+    assert_no_reliance = group_reliance.assert_no_reliance
+    reliance_by = group_reliance.reliance_by
+    assert_case = single.assert_case
+    suspects = suspects.suspects
 
 
 def audit(

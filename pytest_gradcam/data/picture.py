@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _SHOWN = 5  # images in a row of a contact sheet
 _BINS = 30
 _GROUPS = 12
+#: What is shown where there is no image.
+NOTHING = overlay.Panel(np.full((32, 64, 3), 255, np.uint8))
 _PASSED, _FAILED = "#2a7f62", "#b3261e"
 
 
@@ -83,7 +85,7 @@ def _panel(audit: Results, row: Row) -> overlay.Panel:
     heatmap = model.labelled([image_input], [case.target])[0]
     mask = case.read_mask("invalid" if row["check"] == "focus_avoids" else "mask")
     pixels = None if mask is None else image_input.carry(mask).pixels
-    return overlay.Panel(heatmap.view, heatmap.values, pixels, f"{row['case'][-24:]} {row['figure']:.3g}")
+    return overlay.Panel(heatmap.view, heatmap.values, pixels, f"{row['case'][-24:]} {row['figure'] or 0:.3g}")
 
 
 def _distribution(axes: Axes, check: str, rows: Sequence[Row]) -> None:

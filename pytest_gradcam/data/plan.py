@@ -71,6 +71,11 @@ def _planned(name: str, bounds: Mapping[str, Any]) -> Planned:
     return Planned(check, kind)
 
 
+def check_of(row: Row) -> OnMask:
+    """The check that a row came from."""
+    return _planned(row["check"], {row["check"]: row["bound"]} if row["bound"] is not None else {}).check
+
+
 def row(case: Case, place: int, record: Record, digest: str) -> Row:
     """What an audit keeps of one check on one case."""
     return {
@@ -86,6 +91,7 @@ def row(case: Case, place: int, record: Record, digest: str) -> Row:
         "predicted": record.predicted,
         "score": record.score,
         "rank": record.rank,
+        "classes": record.classes,
         "mass": record.mass,
         "lift": record.lift,
         "mask_area": record.mask_area,

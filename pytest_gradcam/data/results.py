@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
 
@@ -18,12 +18,13 @@ from pytest_gradcam.data.case import Cases
 from pytest_gradcam.data.plan import Row
 from pytest_gradcam.data.statistics import Interval
 from pytest_gradcam.errors import HeatmapError
+from pytest_gradcam.evidence.record import Subject
 from pytest_gradcam.settings import nearest
 
 if TYPE_CHECKING:
-    from pytest_gradcam.evidence.record import Record
     from pytest_gradcam.questions.explained_model import ExplainedModel
 
+_Subject = TypeVar("_Subject", bound=Subject)
 _SHARES = ("focus_within", "focus_avoids", "overlap")  # checks whose figure lies between 0 and 1
 #: Slices that every row has.
 CLASS, PREDICTED = "class", "predicted"
@@ -243,7 +244,7 @@ class Results:
             )
         return self._model
 
-    def identified(self, record: Record) -> Record:
+    def identified(self, record: _Subject) -> _Subject:
         """The record with what is known of the model; as it is, for an audit that was loaded from its rows."""
         return record if self._model is None else self._model.engine.identified(record)
 

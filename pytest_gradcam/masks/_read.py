@@ -126,7 +126,10 @@ def _from_image(image: Image.Image, name: str, *, as_labels: bool = False) -> Ar
         image = _without_alpha(image, name)
     if image.mode == "RGB":
         return _one_channel(np.asarray(image), name)
-    if image.mode in ("1", "L", "F") or image.mode.startswith("I"):
+    if image.mode == "1":
+        # What it holds as True are bytes of 255, and code that looks at the bytes would see other numbers than 1.
+        return np.asarray(np.asarray(image) | np.False_)
+    if image.mode in ("L", "F") or image.mode.startswith("I"):
         return np.asarray(image)
     raise HeatmapError(
         f"{name} is a picture of mode {image.mode!r}; expected '1', 'L', 'P' or 'RGB'; convert it to 'L'"

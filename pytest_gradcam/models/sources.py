@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import json
 import os
 import pickle
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from pytest_gradcam.errors import SettingsError
+from pytest_gradcam.models.kinds import Kind, Wanted, kind_of
 from pytest_gradcam.settings import nearest
+from pytest_gradcam.state.forward_only import ForwardOnly
 from pytest_gradcam.state.surroundings import random_states_kept
 
 PRETRAINED = "pretrained"  # the one value of gradcam_weights that may download
@@ -22,15 +25,26 @@ _PREFIXES = ("module.", "_orig_mod.", "model.")  # of DataParallel, torch.compil
 _SHOWN = 4  # keys in a message
 
 
-def build(spec: str, weights: str | None = None, device: str = "auto") -> nn.Module:
-    """The model of 'torchvision:NAME', 'timm:NAME' or 'package.module:callable', with weights, on a device, in eval mode.
+def build(
+    spec: str,
+    weights: str | None = None,
+    device: str = "auto",
+    *,
+    classes: Callable[[], Any] = lambda: None,
+    prompt: str | None = None,
+) -> nn.Module:
+    """The model of 'KIND:NAME' or 'package.module:callable', with weights, on a device, in eval mode.
 
-    `weights` is a file, or 'pretrained' for those that torchvision or timm publish, which may download them; without it
-    a torchvision or timm model has random ones. Raises SettingsError, naming the setting, for what does not exist.
+    `weights` is a file, or 'pretrained' for those that are published, which may download them; without it
+    a torchvision or timm model has random ones. `classes` and `prompt` are those of models that read their classes from texts.
+    Raises SettingsError, naming the setting, for what does not exist.
     """
     source, _, name = spec.partition(":")
     pretrained = weights == PRETRAINED
-    if source == "torchvision":
+    if (kind := kind_of(spec)) is not None:
+        _refuse_weights(kind, spec, weights)
+        model = kind.build(name, Wanted(pretrained, classes, prompt))
+    elif source == "torchvision":
         model = _torchvision(name, pretrained)
     elif source == "timm":
         model = _timm(name, pretrained)
@@ -42,12 +56,29 @@ def build(spec: str, weights: str | None = None, device: str = "auto") -> nn.Mod
         model = _called(spec)
     if weights is not None and not pretrained:
         load(model, Path(weights))
+    if isinstance(model, ForwardOnly):
+        if device not in ("auto", "cpu"):
+            raise SettingsError(f"gradcam_device = {device!r}, and {spec} computes on the CPU; expected auto or cpu")
+        return model
     return model.to(usable(device)).eval()
 
 
-def preprocess(spec: str) -> Any:
-    """The callable of 'package.module:name', or the transforms of the weights of 'torchvision:NAME' or 'timm:NAME'."""
+def _refuse_weights(kind: Kind, spec: str, weights: str | None) -> None:
+    if weights is not None and (kind.FILE or weights != PRETRAINED):
+        expected = "none" if kind.FILE else "'pretrained', which may download them, or none"
+        raise SettingsError(
+            f"gradcam_weights = {weights!r} does not apply to {spec!r}, which has weights of its own; expected {expected}"
+        )
+
+
+def preprocess(spec: str, *, pretrained: bool = False) -> Any:
+    """The callable of 'package.module:name', or the transforms that belong to the model of 'KIND:NAME', None for none.
+
+    `pretrained` says that it may be downloaded.
+    """
     source, _, name = spec.partition(":")
+    if (kind := kind_of(spec)) is not None:
+        return kind.preprocess(name, Wanted(pretrained))
     if source == "torchvision":
         import torchvision
 
@@ -105,7 +136,9 @@ def _lines(path: Path) -> list[str]:
 def look_up(spec: str, setting: str) -> None:
     """Raises SettingsError if the spec names nothing; nothing is built."""
     source, _, name = spec.partition(":")
-    if source == "torchvision":
+    if (kind := kind_of(spec)) is not None:
+        kind.look_up(name)
+    elif source == "torchvision":
         _torchvision_known(name)
     elif source == "timm":
         _timm_known(name)
@@ -119,10 +152,12 @@ def require_file(path: Path) -> None:
         raise SettingsError(f"gradcam_weights = {str(path)!r} is not a file; check the path")
 
 
-def published_class_names(spec: str) -> list[str] | None:
-    """The categories of a torchvision model's published weights, or None."""
+def own_class_names(spec: str, *, pretrained: bool) -> Any:
+    """The class names that a model brings: of a torchvision model with its published weights, of other kinds; or None."""
     source, _, name = spec.partition(":")
-    if source != "torchvision":
+    if (kind := kind_of(spec)) is not None:
+        return kind.classes(name, Wanted(pretrained))
+    if source != "torchvision" or not pretrained:
         return None
     import torchvision
 
@@ -240,8 +275,6 @@ def _torchvision(name: str, pretrained: bool) -> nn.Module:
 
 
 def _parameters_of(name: str) -> set[str]:
-    import inspect
-
     import torchvision
 
     return set(inspect.signature(torchvision.models.get_model_builder(name)).parameters)
@@ -277,6 +310,8 @@ def drawn_anew(spec: str, model: nn.Module) -> str:
     """
     if spec.startswith(("torchvision:", "timm:")):
         return "no weights are loaded"
+    if kind_of(spec) is not None:
+        return ""
     found = attribute(spec, "gradcam_model")
     if isinstance(found, nn.Module):
         return ""
@@ -297,11 +332,30 @@ def _same(one: Any, other: Any) -> bool:
 
 
 def _called(spec: str) -> nn.Module:
+    """What the callable builds: a module, or a callable from a batch to scores, as a network."""
     found = attribute(spec, "gradcam_model")
-    model = found if isinstance(found, nn.Module) else found() if callable(found) else found
-    if not isinstance(model, nn.Module):
-        raise SettingsError(f"gradcam_model = {spec!r} gives a {type(model).__name__}; expected a torch.nn.Module")
-    return model
+    model = found if isinstance(found, nn.Module) else _built(spec, found) if callable(found) else found
+    if isinstance(model, nn.Module):
+        return model
+    if not callable(model) or isinstance(model, type):
+        raise SettingsError(
+            f"gradcam_model = {spec!r} gives a {type(model).__name__}; expected a torch.nn.Module, or a callable from a batch "
+            "(N, C, H, W) to scores (N, classes)"
+        )
+    return ForwardOnly(model)
+
+
+def _built(spec: str, builder: Callable[..., Any]) -> Any:
+    try:
+        inspect.signature(builder).bind()
+    except TypeError:
+        raise SettingsError(
+            f"gradcam_model = {spec!r} takes arguments; expected a callable without any that returns the model. If it is the "
+            f"model itself, from a batch to scores, write one that returns it: def build(): return {spec.partition(':')[2]}"
+        ) from None
+    except ValueError:  # a builtin without a signature
+        pass
+    return builder()
 
 
 def share_threads() -> None:

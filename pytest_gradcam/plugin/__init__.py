@@ -53,6 +53,10 @@ def pytest_configure(config: pytest.Config) -> None:
             {option.name: _from_command_line(config, option) for option in options.OPTIONS},
             {option.name: _from_ini(config, option) for option in options.OPTIONS if not option.switch},
         )
+        if (data := config.stash[SETTINGS].data) is not None:
+            from pytest_gradcam.plugin import data_set
+
+            data_set.add_to_arguments(config, Path(data))
         worker = getattr(config, "workerinput", None)  # pytest-xdist's mark of a worker
         if worker is None:
             _register(config, config.stash[SETTINGS])
@@ -105,6 +109,16 @@ def _from_ini(config: pytest.Config, option: options.Option) -> Any:
         pytest.UsageError,
     ) as error:  # of a type that is not the option's; pytest names no option
         raise SettingsError(f"{option.ini}: {error}") from None
+
+
+def pytest_collect_directory(path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+    """The folder of gradcam_data is a module of tests."""
+    wanted = parent.config.stash[SETTINGS].data
+    if wanted is None or path != Path(wanted).resolve():
+        return None
+    from pytest_gradcam.plugin.data_set import DataSet
+
+    return DataSet.from_parent(parent, path=path)
 
 
 @pytest.hookimpl(tryfirst=True)  # before any test is deselected

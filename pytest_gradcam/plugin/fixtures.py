@@ -21,10 +21,16 @@ _T = TypeVar("_T")
 
 @pytest.fixture(scope="session")
 def gradcam_model(pytestconfig: pytest.Config, request: pytest.FixtureRequest) -> Any:
-    """The model to explain, a torch.nn.Module: built from the option gradcam_model. Override it in conftest.py."""
+    """The model to explain: a torch.nn.Module, or a callable from a batch to scores.
+
+    It is built from the option gradcam_model. Override it in conftest.py.
+    """
     from pytest_gradcam.plugin import session
 
-    return _or_stop(request, lambda: session.build_model(pytestconfig.stash[SETTINGS]))
+    def class_names() -> Any:
+        return request.getfixturevalue("gradcam_classes")  # only where they are texts that the model reads
+
+    return _or_stop(request, lambda: session.build_model(pytestconfig.stash[SETTINGS], class_names))
 
 
 @pytest.fixture(scope="session")

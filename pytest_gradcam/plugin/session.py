@@ -11,7 +11,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_gradcam.errors import GradcamWarning, HeatmapError, SettingsError
+from pytest_gradcam.errors import GradcamWarning, HeatmapError
 from pytest_gradcam.evidence import baseline_paths, files
 from pytest_gradcam.evidence.current_test import Objects, current
 from pytest_gradcam.evidence.record import Record
@@ -80,16 +80,12 @@ def look_up(settings: Settings, wanted: Container[str]) -> None:
         from_settings.classes(settings)
 
 
-def build_model(settings: Settings) -> Any:
-    """The model of the settings. Raises SettingsError if there is none."""
-    if settings.model is None:
-        raise SettingsError(
-            "no model is configured; set gradcam_model = torchvision:NAME, timm:NAME or package.module:callable in "
-            "pytest's configuration, or override the fixture gradcam_model in conftest.py"
-        )
-    from pytest_gradcam.models import sources
+def build_model(settings: Settings, classes: Callable[[], Any]) -> Any:
+    """The model of the settings; `classes` gives the class names where it needs them. Raises SettingsError if there is none."""
+    from pytest_gradcam.models import from_settings, sources
 
-    model = sources.build(settings.model, settings.weights, sources.own_share(settings.device))
+    model = from_settings.model(settings, classes)
+    assert settings.model is not None
     drawn = sources.drawn_anew(settings.model, model) if settings.weights is None else ""
     if drawn:
         _note_untrained(model, f"{settings.model} has random weights ({drawn})", settings)
@@ -175,6 +171,7 @@ class Models:
             batch_size=settings.batch_size,
             asked=Asked(settings.output, settings.output_key, settings.task),
             cache=self._cache,
+            rise_masks=settings.rise_masks,
         )
         return ExplainedModel(engine, self.policy, Gatekeeper(engine))
 

@@ -49,6 +49,8 @@ class HeatmapLike(MapOnView, Protocol):
 
     #: Says why checks on where the heatmap lies can have no verdict; an empty text if they can.
     gate: Callable[[], str]
+    #: Bootstrap replicates (h, w) of a grid that is an estimate from random masks; none for others.
+    resampled: Sequence[Values]
     #: Other heatmaps for which these checks must hold as well.
     also: Sequence[HeatmapLike]
 
@@ -134,6 +136,9 @@ class Engine(Protocol):
 
     def identified(self, subject: _Subject, image: Any = None) -> _Subject:
         """The subject, or record, with what is known of the model and of the image."""
+
+    def without_heatmaps(self, method: str | None) -> str:
+        """Why this model has no heatmaps by this method (None for its own), but scores; empty if it has."""
 
     def fresh(self) -> Engine:
         """The same engine, which computes every heatmap anew."""

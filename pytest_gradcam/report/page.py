@@ -17,6 +17,7 @@ from pytest_gradcam.evidence import baseline_paths, messages
 from pytest_gradcam.evidence.record import Record
 from pytest_gradcam.evidence.requirements import REQUIREMENTS
 from pytest_gradcam.report.coverage import NOTICE, coverage
+from pytest_gradcam.report.data_sets import data_sets
 from pytest_gradcam.report.document import Report, Run
 from pytest_gradcam.report.order import OUTCOMES, alarms, expected, worst_first
 from pytest_gradcam.report.overview import WIDTH, model_names, rows
@@ -82,6 +83,7 @@ def _said(report: Report, records: Sequence[Record]) -> dict[str, Any]:
         "verdict": _verdict(records, whole=not report.gaps),
         "about": _about(records),
         "overview": rows(records),
+        "data_sets": data_sets(records),
         "sparkline": WIDTH,
         "baselines": [
             record for record in records if record.check == "matches_baseline" and record.outcome != "passed"

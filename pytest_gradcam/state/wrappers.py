@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 
 from pytest_gradcam.errors import HeatmapError
+from pytest_gradcam.state.forward_only import ForwardOnly
 
 
 def unwrap(model: object) -> nn.Module:
     """The network without torch.compile, DataParallel and DistributedDataParallel around it.
 
-    Raises HeatmapError unless it is a module, and for TorchScript and quantised models, and says what to do instead.
+    A callable that is no module becomes a network that is known by its scores alone. Raises HeatmapError for what is no
+    model, and for TorchScript and quantised models, and says what to do instead.
     """
     if not isinstance(model, nn.Module):
-        raise HeatmapError(f"the model is a {type(model).__name__}; expected a torch.nn.Module")
+        return _forward_only(model)
     inner = getattr(model, "_orig_mod", None)  # torch.compile
     if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
         inner = model.module
@@ -24,15 +28,43 @@ def unwrap(model: object) -> nn.Module:
     return model
 
 
+def move(model: object, device: str | torch.device) -> None:
+    """Move the model to a device. Raises HeatmapError for one that this machine does not have."""
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise HeatmapError(
+            f"device={str(device)!r} cannot be used ({reason}); expected auto, cpu, cuda or mps"
+        ) from None
+    if not isinstance(model, nn.Module):
+        raise HeatmapError(
+            f"device={str(device)!r} cannot move a {type(model).__name__}, which computes where it was made to; leave device out"
+        )
+    model.to(device)
+
+
+def _forward_only(model: Any) -> ForwardOnly:
+    if isinstance(model, type):
+        raise HeatmapError(f"the model is the class {model.__name__}; expected an instance; call it first")
+    if not callable(model):
+        raise HeatmapError(
+            f"the model is a {type(model).__name__}; expected a torch.nn.Module, or a callable from a batch (N, C, H, W) to "
+            "scores (N, classes)"
+        )
+    return ForwardOnly(model)
+
+
 def _refuse(model: nn.Module) -> None:
     for name, module in model.named_modules():
         what = f"the model's part {name!r}" if name else "the model"
         if isinstance(module, torch.jit.ScriptModule):
             raise HeatmapError(
-                f"{what} is TorchScript, in which no layer can be watched; explain the torch.nn.Module that it was made from"
+                f"{what} is TorchScript, in which no layer can be watched; explain the torch.nn.Module that it was made from, "
+                "or pass lambda batch: model(batch) for what needs only scores"
             )
         if ".quantized" in type(module).__module__:
             raise HeatmapError(
                 f"{what} is quantised ({type(module).__name__}), so it has no gradients; "
-                "explain the float model that it was made from"
+                "explain the float model that it was made from, or pass lambda batch: model(batch) for what needs only scores"
             )

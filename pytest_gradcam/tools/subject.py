@@ -45,7 +45,7 @@ def build(settings: Settings) -> ModelParts:
     spec = str(settings.model)
     sources.look_up(spec, "MODEL")
     with of_the_user(f"building {spec}"):
-        model = sources.build(spec, settings.weights, settings.device)
+        model = from_settings.model(settings)
         preprocess, classes = from_settings.preprocess(settings), from_settings.classes(settings)
         untrained = sources.drawn_anew(spec, model) if settings.weights is None else ""
     return ModelParts(settings, model, preprocess, classes, untrained)

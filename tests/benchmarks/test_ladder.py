@@ -5,7 +5,7 @@ import pytest
 
 pytest.importorskip("sklearn")
 
-from benchmarks.shortcuts import ladder
+from benchmarks.shortcuts import ladder, ladder_figures
 from benchmarks.shortcuts.ladder import Case, Rung, drawn, rungs
 from benchmarks.shortcuts.zoo import Half
 
@@ -52,3 +52,27 @@ def test_a_rung_is_trained_once_and_its_truth_is_kept(monkeypatch, tmp_path):
     assert again.falls == first.falls
     assert first.falls[0].interval[0] <= first.falls[0].fall <= first.falls[0].interval[1]
     assert not np.array_equal(drawn(rung, purpose=1, count=2).masks, ladder.second_masks(rung, purpose=1, count=2))
+
+
+@pytest.mark.parametrize(
+    "rung",
+    [
+        Rung(Case.TIES, "sticker", "cnn", 7, 0.5),
+        Rung(Case.ONE_CLASS, "sticker", "cnn", 8, 1.0),
+        Rung(Case.TWO_CUES, "corner patch", "cnn", 7, 0.9, "timestamp", 0.7),
+    ],
+)
+def test_every_setting_is_asked_and_shown(monkeypatch, tmp_path, benchmark_run, rung):
+    for name, value in (("TRAINING", 50), ("_TEST", 20), ("EPOCHS", {"cnn": 1})):
+        monkeypatch.setattr(ladder, name, value)
+    monkeypatch.setattr(ladder, "rungs", lambda half: [rung])
+    monkeypatch.setattr(ladder_figures, "COMPETENT", 0.0)
+    monkeypatch.setattr(ladder_figures, "COUNTS", (10, 20))
+    out = benchmark_run("shortcuts", "ladder", "--cache", str(tmp_path), "--processes", "1")
+    shown = {
+        Case.TIES: "| 10, 0.00 to 0.03 | ",
+        Case.ONE_CLASS: "| one class, 30 images of it and 40 others, up to 0.03 | ",
+        Case.TWO_CUES: "| one of two cues, from 0.10 | ",
+    }
+    assert shown[rung.case] in out
+    assert "wrong masks" in out

@@ -72,8 +72,8 @@ def pictures(size):
 
 
 def test_every_known_method_is_here():
-    assert sorted(formulas.METHODS + model_methods.METHODS) == sorted(settings.METHODS)
-    assert sorted([*CLASSES, "finercam"]) == sorted(settings.METHODS)
+    assert sorted(formulas.METHODS + model_methods.METHODS) == sorted(settings.CAM_METHODS)
+    assert sorted([*CLASSES, "finercam"]) == sorted(settings.CAM_METHODS)
 
 
 @pytest.mark.parametrize("method", CLASSES)
@@ -106,8 +106,8 @@ def test_of_a_transformer_is_the_librarys(method, transformer):
 @pytest.mark.parametrize(
     ("kind", "method"),
     [
-        *(("resnet", method) for method in settings.METHODS),
-        *(("transformer", method) for method in settings.METHODS if method not in NOT_OF_A_TRANSFORMER),
+        *(("resnet", method) for method in settings.CAM_METHODS),
+        *(("transformer", method) for method in settings.CAM_METHODS if method not in NOT_OF_A_TRANSFORMER),
     ],
 )
 def test_maps_are_finite_repeat_bit_for_bit_and_do_not_mix_images(method, kind, request):
@@ -142,7 +142,7 @@ def fails_later():
     return target
 
 
-@pytest.mark.parametrize("method", settings.METHODS)
+@pytest.mark.parametrize("method", settings.CAM_METHODS)
 def test_nothing_is_left_on_the_model(method, resnet):
     model, site, inputs = resnet
     model = copy.deepcopy(model).train()

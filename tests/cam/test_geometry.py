@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+
 import pytest
 import torch
 from torch import Tensor, nn
 
+from pytest_gradcam.cam import orders
+from pytest_gradcam.cam.capture import capture
+from pytest_gradcam.cam.geometry import Geometry
 from pytest_gradcam.cam.layers import Choice, choose
+from pytest_gradcam.cam.sites import Site
 from pytest_gradcam.errors import HeatmapError
 
 
-def find(model: nn.Module, channels: int = 3, *, name: str | None = None) -> Choice:
-    inputs = torch.randn(1, channels, 32, 32, generator=torch.Generator().manual_seed(0))
+@pytest.fixture(autouse=True)
+def _seed() -> Iterator[None]:
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        return choose(model.eval().requires_grad_(False), inputs, lambda output: output[0, 0], name=name)
+        yield
+
+
+def find(model: nn.Module, channels: int = 3, *, name: str | None = None, side: int = 32) -> Choice:
+    inputs = torch.randn(1, channels, side, side, generator=torch.Generator().manual_seed(0))
+    return choose(model.eval().requires_grad_(False), inputs, lambda output: output[0, 0], name=name)
 
 
 class Trunk(nn.Module):
@@ -81,3 +92,192 @@ def test_another_image_that_the_model_holds_is_no_second_look() -> None:
 def test_a_layer_called_twice_in_turn_is_no_second_look(name: str | None) -> None:
     site = find(Again(), name=name).site
     assert (site.name, site.call) == ("block", 1)
+
+
+# --- tokens ---------------------------------------------------------------------------------------------------------
+
+
+class Tokens(nn.Module):
+    """Patches of 8 pixels and tokens that are no positions, put together by `arrange`, which blocks mix a little."""
+
+    def __init__(self, others: int, arrange: Callable[[Tensor, Tensor], Tensor], *, convolution: bool = True) -> None:
+        super().__init__()
+        self.patches = nn.Conv2d(3, 16, 8, 8) if convolution else nn.Linear(192, 16)
+        self.others = nn.Parameter(torch.randn(1, others, 16))
+        self.arrange = arrange
+        self.blocks = nn.Sequential(*(nn.TransformerEncoderLayer(16, 2, 32, batch_first=True) for _ in range(2)))
+        self.head = nn.Linear(16, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if isinstance(self.patches, nn.Conv2d):
+            x = self.patches(x).flatten(2).transpose(1, 2)
+        else:
+            x = self.patches(nn.functional.unfold(x, 8, stride=8).transpose(1, 2))
+        return self.head(self.blocks(self.arrange(self.others, x)).mean(1))
+
+
+def examined(model: nn.Module, name: str, side: int = 64) -> tuple[Site, Geometry]:
+    choice = find(model, name=name, side=side)
+    (geometry,) = [candidate.geometry for candidate in choice.candidates if candidate.geometry]
+    return choice.site, geometry
+
+
+def places(model: nn.Module, site: Site, side: int = 64) -> list[int]:
+    """For each position of the site's grid, the place of the input where a change shows there most, found by trying."""
+    inputs = torch.randn(1, 3, side, side, generator=torch.Generator().manual_seed(1))
+    height, width = (side // cells for cells in site.grid)
+    before = capture(model, inputs, site).activations
+    changes = []
+    for place in range(site.grid[0] * site.grid[1]):
+        row, column = divmod(place, site.grid[1])
+        changed = inputs.clone()
+        changed[:, :, row * height : (row + 1) * height, column * width : (column + 1) * width] += 0.1
+        changes.append((capture(model, changed, site).activations - before).norm(dim=1).flatten())
+    return torch.stack(changes).argmax(0).tolist()
+
+
+ARRANGED = {
+    "before": (lambda others, x: torch.cat([others, x], 1), "its cells look at their own places"),
+    "behind": (lambda others, x: torch.cat([x, others], 1), "its 2 tokens that are no positions lie behind the others"),
+    "in the middle": (
+        lambda others, x: torch.cat([x[:, :29], others, x[:, 29:]], 1),
+        "its 2 tokens that are no positions lie among the others",
+    ),
+    "on both sides": (
+        lambda others, x: torch.cat([others[:, :1], x, others[:, 1:]], 1),
+        "its 2 tokens that are no positions lie among the others",
+    ),
+    "mirrored": (
+        lambda others, x: torch.cat([others, x.unflatten(1, (8, 8)).flip(2).flatten(1, 2)], 1),
+        "its cells are mirrored left to right",
+    ),
+    "in columns": (
+        lambda others, x: torch.cat([others, x.unflatten(1, (8, 8)).transpose(1, 2).flatten(1, 2)], 1),
+        "its cells are with rows and columns exchanged",
+    ),
+    "in windows": (
+        lambda others, x: torch.cat([others, x.unflatten(1, (2, 4, 2, 4)).transpose(2, 3).flatten(1, 4)], 1),
+        "its cells are in windows of 4 x 4",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ARRANGED)
+def test_the_order_of_the_tokens_is_found(name: str) -> None:
+    arrange, note = ARRANGED[name]
+    model = Tokens(2, arrange)
+    site, geometry = examined(model, "blocks")
+    assert (site.grid, geometry.note) == ((8, 8), note)
+    assert places(model, site) == list(range(64))
+    assert geometry.share > 0.5
+    assert geometry.rank > 0.95
+
+
+def test_a_confirmed_layout_stays_exactly_as_it_was_inferred() -> None:
+    site, geometry = examined(Tokens(2, ARRANGED["before"][0]), "blocks")
+    assert site == Site("blocks", 0, (), "BNC", (8, 8), 2)
+    assert geometry.cells == 5
+    assert str(geometry).startswith("its cells look at their own places; ")
+
+
+def test_tokens_beside_the_patches_make_no_larger_grid() -> None:
+    def arrange(others: Tensor, x: Tensor) -> Tensor:
+        return torch.cat([x.mean(1, keepdim=True) * others, x], 1)  # each of them has seen the whole image
+
+    model = Tokens(64, arrange, convolution=False)  # 128 tokens: 11 x 11 and 7 before, by their number
+    site, geometry = examined(model, "blocks")
+    assert (site.grid, site.prefix, geometry.note) == ((8, 8), 64, "its tokens hold a grid of 8 x 8")
+    assert places(model, site) == list(range(64))
+
+
+def test_ablation_at_ordered_tokens_leaves_the_others_alone() -> None:
+    site = Site("layer", 0, (), "BNC", (2, 2), 0, (0, 1, 3, 4))
+    tokens = torch.ones(2, 5, 3)
+    site.clear(tokens, torch.tensor([0, 2]))
+    assert tokens[0, :, 0].tolist() == [0, 0, 1, 0, 0] == tokens[1, :, 2].tolist()
+    assert tokens.sum() == 30 - 8
+
+
+# --- no place -------------------------------------------------------------------------------------------------------
+
+
+class Pooled(Trunk):
+    """Pools over space, after which the channels, 16 of them, look like a grid of 4 x 4 tokens."""
+
+    def __init__(self, side: int = 1) -> None:
+        super().__init__()
+        self.wide, self.pool = nn.Conv2d(8, 16, 1), nn.AdaptiveAvgPool1d(side)
+        self.head = nn.Linear(16 * side, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.pool(self.wide(self.trunk(x)).flatten(2)).flatten(1))
+
+
+class Latent(nn.Module):
+    """Sixteen learned queries read the patches."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patches, self.queries = nn.Conv2d(3, 24, 8, 8), nn.Parameter(torch.randn(1, 16, 24))
+        self.read, self.norm = nn.MultiheadAttention(24, 2, batch_first=True), nn.LayerNorm(24)
+        self.head = nn.Linear(24, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.patches(x).flatten(2).transpose(1, 2)
+        return self.head(self.norm(self.read(self.queries, x, x)[0]).mean(1))
+
+
+@pytest.mark.parametrize(("model", "name", "chosen"), [(Pooled(), "pool", "wide"), (Latent(), "norm", "patches")])
+def test_tokens_without_a_place_are_passed_over_and_refused_by_name(model: nn.Module, name: str, chosen: str) -> None:
+    choice = find(model, side=64)
+    assert choice.site.name == chosen
+    notes = {candidate.site.name: candidate.note for candidate in choice.candidates}
+    assert notes[name] == "its cells have no place of their own"
+    with pytest.raises(
+        HeatmapError, match=f"^layer {name} cannot be read as a map: its cells have no place of their own"
+    ):
+        find(model, side=64, name=name)
+
+
+def test_a_map_of_two_looks_that_were_joined_is_refused() -> None:
+    class Joined(Trunk):
+        def forward(self, x: Tensor) -> Tensor:
+            return self.head((self.trunk[2](self.trunk[:2](x) + self.trunk[:2](x.flip(3)))).mean((2, 3)))
+
+    with pytest.raises(HeatmapError, match="look at their own places and at these mirrored left to right"):
+        find(Joined(), name="trunk.2")
+
+
+def test_cells_of_an_image_that_look_everywhere_alike_are_told_and_stay() -> None:
+    class Mixed(Trunk):
+        def pooled(self, x: Tensor) -> Tensor:
+            x = self.trunk(x)
+            return self.mix(x.mean((2, 3), keepdim=True) + 0 * x).mean((2, 3))
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.mix = nn.Conv2d(8, 8, 1)
+
+    site, geometry = examined(Mixed(), "mix")
+    assert site == Site("mix", 0, (), "BCHW", (16, 16), 0)
+    assert geometry.note.startswith("its cells look everywhere alike")
+    assert not geometry.fault
+
+
+def test_what_cannot_be_measured_is_said() -> None:
+    class Cut(Trunk):
+        def pooled(self, x: Tensor) -> Tensor:
+            return super().pooled(x.detach())
+
+    assert str(examined(Cut(), "trunk")[1]) == "not measured: no gradient leads from the layer to the input"
+    assert str(examined(Trunk(), "trunk", 12)[1]) == "not measured: the grid is too coarse"
+
+
+@pytest.mark.parametrize(("grid", "depth"), [((8, 8), 1), ((8, 12), 2)])
+def test_unrolled_orders_are_those_of_hiera(grid: tuple[int, int], depth: int) -> None:
+    from timm.models.hiera import Unroll
+
+    places = torch.arange(float(grid[0] * grid[1]))[None, :, None]
+    unrolled = Unroll(grid, (1, 1), [(2, 2)] * depth)(places)[0, :, 0]
+    order = dict(orders.blocks(grid))[f"unrolled {depth} times"]
+    assert unrolled[order].tolist() == places[0, :, 0].tolist()

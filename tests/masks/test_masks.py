@@ -593,3 +593,10 @@ class TestGrow:
             masks.dilate(mask, 3)[:] = True
             masks.grow_to_grid(mask, (3, 5))[:] = True
             assert (mask == before).all()
+
+
+def test_a_one_bit_picture_holds_ones(tmp_path):
+    """Pillow's bytes of 255 do not reach code that looks at a mask's bytes."""
+    Image.fromarray(np.eye(4, dtype=bool)).save(tmp_path / "mask.png")
+    for found in (masks.load(tmp_path / "mask.png"), masks.as_mask(Image.open(tmp_path / "mask.png"))):
+        assert (found.view(np.uint8) == np.eye(4)).all()

@@ -77,6 +77,18 @@ def test_a_model_that_does_not_exist(spec, words):
         sources.build(spec)
 
 
+def test_a_callable_from_a_batch_to_scores(monkeypatch, tmp_path):
+    (tmp_path / "scores_shop.py").write_text(
+        "def build():\n    return lambda batch: batch.mean((2, 3))\ndef predict(batch):\n    return batch.mean((2, 3))\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    assert sources.build("scores_shop:build")(torch.ones(2, 3, 4, 4)).shape == (2, 3)
+    with pytest.raises(SettingsError, match="takes arguments; .* def build\\(\\): return predict"):
+        sources.build("scores_shop:predict")
+    with pytest.raises(SettingsError, match="scores_shop:build computes on the CPU; expected auto or cpu"):
+        sources.build("scores_shop:build", device="cuda")
+
+
 def test_an_import_error_inside_the_users_module_is_theirs_to_see(monkeypatch, tmp_path):
     (tmp_path / "broken_shop.py").write_text("import no_such_dependency\n")
     monkeypatch.syspath_prepend(tmp_path)
@@ -212,10 +224,10 @@ def test_class_names_that_are_none(tmp_path, name, content, words):
 
 
 def test_published_class_names():
-    names = sources.published_class_names("torchvision:resnet18")
+    names = sources.own_class_names("torchvision:resnet18", pretrained=True)
     assert len(names) == 1000
     assert names[285] == "Egyptian cat"
-    assert sources.published_class_names("json:dumps") is None
+    assert sources.own_class_names("json:dumps", pretrained=True) is None
 
 
 def test_each_xdist_worker_takes_its_share(monkeypatch):

@@ -1,0 +1,100 @@
+"""How far the cells of a layer look: the energy of their gradient over the input, with what all cells share taken out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+from torch.autograd.graph import GradientEdge, get_gradient_edge
+from torch.nn.functional import adaptive_avg_pool2d
+
+from pytest_gradcam.cam.sites import Grid, Site
+from pytest_gradcam.cam.trace import Output
+
+_FINEST = 128  # cells a side; energies are kept no finer than this
+_STEPS = (0.7548776662, 0.5698402910)  # of the R2 sequence (Roberts, 2018): even and without symmetry
+
+
+@dataclass
+class Reach:
+    """The energy over the input of single cells of one output, measured one backward pass at a time.
+
+    A *cell* is an index into the output's tokens, or into its positions, row by row. `energies` holds for each
+    measured cell the squared gradient of one random projection of its channels, summed over the input's channels,
+    (H, W) or coarser; cells without any gradient, as behind a dead ReLU, are left out.
+    """
+
+    output: Output
+    site: Site
+    start: Tensor
+    energies: dict[int, Tensor] = field(default_factory=dict)
+    silent: set[int] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        channels = self.output.shape[1 if self.site.layout == "BCHW" else -1]
+        self._projection = torch.randn(channels, generator=torch.Generator().manual_seed(0))
+        self._edge: GradientEdge = get_gradient_edge(self.start)
+
+    @property
+    def count(self) -> int:
+        """The number of cells: all tokens, or all positions."""
+        return self.output.shape[1] if self.site.layout == "BNC" else self.site.grid[0] * self.site.grid[1]
+
+    def measure(self, cell: int) -> bool:
+        """Whether the cell has a gradient at the input; it is then among the energies."""
+        if cell not in self.energies and cell not in self.silent:
+            energy = self._energy(cell)
+            if energy is None:
+                self.silent.add(cell)
+            else:
+                self.energies[cell] = energy
+        return cell in self.energies
+
+    def _energy(self, cell: int) -> Tensor | None:
+        slope = torch.zeros(self.output.shape, dtype=self.start.dtype, device=self.start.device)
+        columns = self.site.grid[1]
+        if self.site.layout == "BNC":
+            place = slope[0, cell]
+        elif self.site.layout == "BHWC":
+            place = slope[0, cell // columns, cell % columns]
+        else:
+            place = slope[0, :, cell // columns, cell % columns]
+        place.copy_(self._projection)
+        assert self.output.edge is not None
+        (found,) = torch.autograd.grad(self.output.edge, self._edge, slope, retain_graph=True, allow_unused=True)
+        if found is None:
+            return None
+        energy = found.detach().double().pow(2).sum(1)
+        height, width = (min(side, _FINEST) for side in energy.shape[1:])
+        energy = adaptive_avg_pool2d(energy, (height, width))[0].cpu()
+        total = energy.sum()
+        return energy / total if total > 0 and total.isfinite() else None
+
+    def shares(self, grid: Grid) -> Tensor:
+        """The shares (n, h * w) of each measured cell's energy in the places of a grid, in the order of measurement."""
+        stacked = torch.stack(list(self.energies.values()))
+        pooled = adaptive_avg_pool2d(stacked[:, None], grid)[:, 0].flatten(1)
+        return pooled / pooled.sum(1, keepdim=True)
+
+    def excess(self, grid: Grid) -> Tensor:
+        """(n, h * w): how much more of a cell's energy lies in a place than of the average cell's, as Pearson residuals.
+
+        A place that all cells look at, as at the centre of a deep network's wide fields, says nothing of any of them.
+        """
+        shares = self.shares(grid)
+        average = shares.mean(0)
+        return (shares - average) / average.sqrt().clamp_min(1e-12)
+
+
+def spread(grid: Grid) -> Iterator[int]:
+    """The positions of a grid, each once, in an order in which the first few are far apart."""
+    height, width = grid
+    seen = set()
+    for i in range(1, 20 * height * width):
+        row, column = (int((0.5 + i * step) % 1 * side) for step, side in zip(_STEPS, grid, strict=True))
+        if (position := row * width + column) not in seen:
+            seen.add(position)
+            yield position
+    yield from (position for position in range(height * width) if position not in seen)

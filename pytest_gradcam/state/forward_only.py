@@ -1,0 +1,142 @@
+"""A model that is known by its scores alone, as a network: a callable from a batch to scores, without gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NoReturn
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pytest_gradcam.errors import HeatmapError
+from pytest_gradcam.settings import SCORE_METHODS
+
+_EXPECTED = "expected scores, a float tensor or array (N, classes) for N images"
+_CALL = "a forward-only model is called with one float tensor (N, C, H, W) and returns scores (N, classes)"
+_STEADY = 1e-3  # of the largest score: by less two runs on the same input differ, as on a GPU
+_DEPTH = 3  # of containers in containers
+
+
+class ForwardOnly(nn.Module):
+    """The network of a callable from a batch to scores. The callable gets a tensor (N, C, H, W) of its own.
+
+    It may return tensors, arrays or nested lists, and several of them in a tuple, list or dict. `name` says in a phrase
+    what it is, by default its class; `digest` is a SHA-256 of what decides its scores, empty where that is unknown.
+    A forward pass raises HeatmapError for whatever the callable raises, and for what are no scores.
+    """
+
+    def __init__(self, function: Callable[[Tensor], Any], *, name: str = "", digest: str = "") -> None:
+        super().__init__()
+        self.function = function
+        self.name = name or getattr(function, "__qualname__", type(function).__qualname__)
+        self.digest = digest
+        self._steady_for: set[torch.Size] = set()
+        self.training = False  # not eval(): programs of torch.export refuse it
+
+    def forward(self, inputs: Tensor) -> Any:
+        output = self._called(inputs)
+        if not self._steady_for:
+            self._require_steady(inputs, output)
+            self._steady_for.add(inputs.shape)
+        return output
+
+    def _called(self, inputs: Tensor) -> Any:
+        try:
+            output = self.function(inputs.detach().clone())
+        except (HeatmapError, MemoryError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:
+            reason = next(iter(str(error).splitlines()), "")
+            raise HeatmapError(
+                f"the model {self.name} raised {type(error).__name__} ({reason:.200}) for an input of shape "
+                f"{tuple(inputs.shape)} and type {inputs.dtype}; {_CALL}; wrap one that takes arrays: "
+                "lambda batch: model(batch.numpy())"
+            ) from error
+        return self._tensors(output, len(inputs), _DEPTH)
+
+    def _tensors(self, output: Any, count: int, depth: int) -> Any:
+        """The output with tensors in place of arrays and lists of numbers."""
+        if isinstance(output, Mapping) and depth:
+            return {key: self._tensors(value, count, depth - 1) for key, value in output.items()}
+        if isinstance(output, (tuple, list)) and depth and any(map(_is_array, output)):
+            return [self._tensors(value, count, depth - 1) for value in output]
+        if not isinstance(output, Tensor) and hasattr(output, "__dict__") and not _is_array(output):
+            return output  # an object with tensors in it, such as those of Hugging Face
+        return self._checked(self._tensor(output), count)
+
+    def _tensor(self, output: Any) -> Tensor:
+        if isinstance(output, Tensor):
+            return output.detach()
+        try:
+            array = np.asarray(output)
+        except (TypeError, ValueError):  # nested lists of different lengths
+            self._refuse(output)
+        if array.dtype.kind not in "fiub":
+            self._refuse(output)
+        return torch.from_numpy(np.array(array))
+
+    def _checked(self, scores: Tensor, count: int) -> Tensor:
+        if scores.is_complex():
+            raise HeatmapError(f"the model {self.name} returned {scores.dtype} values; {_EXPECTED}")
+        if not scores.is_floating_point():
+            raise HeatmapError(
+                f"the model {self.name} returned whole numbers ({scores.dtype}, shape {tuple(scores.shape)}), which may be class "
+                f"labels; {_EXPECTED}. Return the scores that the labels are chosen by"
+            )
+        if not scores.numel() or (scores.ndim and len(scores) != count and count > 1):
+            raise HeatmapError(
+                f"the model {self.name} returned shape {tuple(scores.shape)} for {count} images; {_EXPECTED}. Check its batch "
+                "axis"
+            )
+        return scores
+
+    def _refuse(self, output: Any) -> NoReturn:
+        found = "None" if output is None else f"a {type(output).__name__}"
+        raise HeatmapError(f"the model {self.name} returned {found}; {_EXPECTED}")
+
+    def _require_steady(self, inputs: Tensor, output: Any) -> None:
+        """Raises HeatmapError if the same input gets other scores the second time: no eval mode can be set here."""
+        if not all(map(_alike, _leaves(output), _leaves(self._called(inputs)))):
+            raise HeatmapError(
+                f"the model {self.name} gives the same input other scores each time, so no verdict can be repeated; expected the "
+                "same scores. Export it in eval mode (model.eval()), without dropout"
+            )
+
+
+def require_insides(model: nn.Module, what: str) -> None:
+    """Raises HeatmapError for a model that is known by its scores alone, in which `what` has nothing to look at."""
+    if isinstance(model, ForwardOnly):
+        raise HeatmapError(
+            f"the model {model.name} is known by its scores alone, and {what} needs layers and gradients; expected a "
+            f"torch.nn.Module, or a method that needs only scores: {' or '.join(SCORE_METHODS)} (method=, gradcam_method)"
+        )
+
+
+def blind(model: nn.Module, method: str) -> str:
+    """Why the model has no heatmaps by this method; empty if it has."""
+    if method in SCORE_METHODS:
+        return ""
+    try:
+        require_insides(model, f"method {method}")
+    except HeatmapError as error:
+        return str(error)
+    return ""
+
+
+def _is_array(value: Any) -> bool:
+    return hasattr(type(value), "__array__")
+
+
+def _leaves(output: Any) -> Iterator[Tensor]:
+    """The tensors in the output."""
+    if isinstance(output, Tensor):
+        yield output
+    elif isinstance(output, (Mapping, list)):
+        for part in output.values() if isinstance(output, Mapping) else output:
+            yield from _leaves(part)
+
+
+def _alike(one: Tensor, other: Tensor) -> bool:
+    allowed = _STEADY * float(one.abs().max().nan_to_num())
+    return one.shape == other.shape and torch.allclose(one, other, rtol=0, atol=allowed, equal_nan=True)

@@ -1,0 +1,188 @@
+"""Suspects on models of which it is known what they use: a mark in a corner, an object in the middle, a frame."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from pytest_gradcam import Case, Explainer, masks
+from pytest_gradcam.data import exchange, properties
+from pytest_gradcam.errors import HeatmapError
+
+SIDE = 48
+CORNER = np.s_[0:12, 36:48]
+OBJECT = masks.box((SIDE, SIDE), (12, 12, 36, 36))
+
+
+class Regions(nn.Module):
+    """Three classes by the mean of the colour channels in a region, which may be any pixels."""
+
+    def __init__(self, region):
+        super().__init__()
+        self.features = nn.Conv2d(3, 3, 1, bias=False)
+        with torch.no_grad():
+            self.features.weight.copy_(torch.eye(3)[..., None, None])
+        self.register_buffer("region", torch.as_tensor(region, dtype=torch.float32))
+
+    def forward(self, x):
+        return 10 * (self.features(x) * self.region).sum((2, 3)) / self.region.sum()
+
+
+def pictures(count=60, spread=0.1):
+    """Images whose object and whose corner show the class in their colour."""
+    rng = np.random.default_rng(0)
+    for number in range(count):
+        image = rng.uniform(0.4, 0.4 + spread, (SIDE, SIDE, 3))
+        image[12:36, 12:36, number % 3] += 0.3
+        image[*CORNER, number % 3] += 0.3
+        yield (255 * image).astype(np.uint8)
+
+
+def corner():
+    region = np.zeros((SIDE, SIDE), bool)
+    region[CORNER] = True
+    return region
+
+
+def frame():
+    return masks.border((SIDE, SIDE), 6)
+
+
+def to_tensor(image):
+    return torch.from_numpy(np.asarray(image.convert("RGB")).copy()).permute(2, 0, 1).float() / 255
+
+
+@cache
+def audit_of(name, known=True):
+    region = {"corner": corner(), "object": OBJECT}[name]
+    explainer = Explainer(Regions(region).eval(), "features", preprocess=to_tensor)
+    cases = [Case(each, mask=OBJECT if known else None, id=str(n)) for n, each in enumerate(pictures())]
+    return explainer.audit(cases, ["overlap"])
+
+
+def test_a_mark_is_found_and_confirmed():
+    found = audit_of("corner").suspects(images=40)
+    first = found[0]
+    assert (first.mask & corner()).sum() >= 0.9 * corner().sum()
+    assert first.mask.sum() <= 2.5 * corner().sum()
+    assert first.p_value <= 0.01
+    assert first.on_object == 0
+    assert first.reliance.relies is True
+    assert first.confirmed is True
+    assert first.verdict.endswith("the model relies on it; 0 % of it lie on the object: it is not the object")
+    assert "1. x" in str(found)
+    assert first.picture.width > 100
+    assert not any(other.confirmed for other in found[1:])
+
+
+def test_the_object_is_no_finding():
+    first = audit_of("object").suspects(images=40)[0]
+    assert (first.mask & OBJECT).sum() / first.mask.sum() >= 0.7
+    assert first.confirmed is False
+    assert first.verdict.endswith("this is the object")
+
+
+def test_without_masks_a_person_must_look():
+    first = audit_of("corner", known=False).suspects(images=40)[0]
+    assert first.on_object is None
+    assert first.confirmed is None
+    assert "a person must look whether this is it" in first.verdict
+
+
+def test_cost():
+    """At most 40 forward passes an image at 8 x 8 cells: the scan, and the rule for three places."""
+    counted = []
+    audit = audit_of("corner")
+    model = audit.model.engine.network
+    handle = model.register_forward_hook(lambda _, inputs, __: counted.append(len(inputs[0])))
+    try:
+        audit.suspects(images=30)
+    finally:
+        handle.remove()
+    assert sum(counted) / 30 <= 40
+
+
+def test_too_little_to_go_by():
+    explainer = Explainer(Regions(OBJECT).eval(), "features", preprocess=to_tensor)
+    few = [Case(each, mask=OBJECT) for each in pictures(9)]
+    with pytest.raises(HeatmapError, match="9 different images of one size; expected at least 10"):
+        explainer.audit(few).suspects()
+    alike = [Case(each, mask=OBJECT) for n, each in enumerate(pictures()) if n % 3 == 0]
+    with pytest.raises(HeatmapError, match="all images are predicted as one class"):
+        explainer.audit(alike).suspects()
+
+
+class TestScan:
+    def test_falls_add_up_for_a_linear_model(self):
+        """The margin of a model that is linear in the pixels falls by what each cell contributes."""
+        found = audit_of("corner").suspects(images=60).scan
+        assert found.falls[:2, 6:].sum() == pytest.approx(found.falls.sum(), abs=0.35)
+        assert found.falls[:2, 6:].min() > 0.1
+
+    def test_chance_finds_nothing(self):
+        """Where no place decides, the corrected p-value of the first region is below 0.05 in about 5 % of the scans."""
+        rng = np.random.default_rng(0)
+        low = 0
+        for _ in range(100):
+            scan = exchange.Scan(np.zeros((8, 8)), rng.normal(size=(40, 64)))
+            drawn = exchange.Scan(rng.choice([-1.0, 1.0], 40) @ scan.influence, scan.influence)
+            drawn = exchange.Scan(drawn.falls.reshape(8, 8), scan.influence)
+            low += min(drawn.p_value(window) for window in drawn.windows) <= 0.05
+        assert low <= 11
+
+    def test_a_frame_is_one_region(self):
+        falls = np.where(frame()[::6, ::6], 0.05, 0.0)
+        scan = exchange.Scan(falls, np.random.default_rng(0).normal(0, 0.002, (40, 64)))
+        (region, p_value), *_ = scan.regions(3)
+        assert (region == frame()[::6, ::6]).all()
+        assert p_value <= 0.01
+
+
+def save(path, level, **how):
+    Image.fromarray(np.random.default_rng(0).integers(0, level, (40, 60, 3), np.uint8)).save(path, **how)
+    return path
+
+
+class TestProperties:
+    def test_of_an_image(self, tmp_path):
+        exif = Image.Exif()
+        exif[0x0110] = "A2"
+        low, high = (save(tmp_path / f"{q}.jpg", 200, quality=q, exif=exif) for q in (20, 95))
+        found = properties.of_image(low)
+        assert found["camera"] == "A2"
+        assert found["aspect ratio"] == 1.5
+        assert found["size"] == 2400
+        assert found["JPEG quality"] < properties.of_image(high)["JPEG quality"]
+        assert found["brightness"] == pytest.approx(0.39, abs=0.02)
+        assert properties.of_image(torch.zeros(3, 4, 4)) == {}
+        red, green = np.zeros((2, 8, 8, 3), np.uint8)
+        red[..., 0] = green[..., 1] = 200
+        assert properties.of_image(red)["hue"] == pytest.approx(0)
+        assert properties.of_image(green)["hue"] == pytest.approx(2 * np.pi / 3, abs=1e-3)
+
+    def test_what_tells_the_class_is_named(self):
+        images = [np.clip(each * (0.6 if n % 3 else 1), 0, 255).astype(np.uint8) for n, each in enumerate(pictures(45))]
+        explainer = Explainer(Regions(OBJECT).eval(), "features", preprocess=to_tensor)
+        cases = [Case(each, mask=OBJECT, target=n % 3, id=str(n)) for n, each in enumerate(images)]
+        found = {each.name: each for each in properties.telling(explainer.audit(cases, ["overlap"]))}
+        assert found["brightness"].suspicious
+        assert found["brightness"].effect > 0.5
+        assert "brightness predicts the class over 45 images" in str(found["brightness"])
+        assert "size" not in found  # the same in all
+
+    def test_chance_is_not(self):
+        rng = np.random.default_rng(0)
+        images = rng.integers(0, 255, (45, SIDE, SIDE, 3), np.uint8)
+        explainer = Explainer(Regions(OBJECT).eval(), "features", preprocess=to_tensor)
+        cases = [Case(each, mask=OBJECT, target=n % 3, id=str(n)) for n, each in enumerate(images)]
+        assert not any(each.suspicious for each in properties.telling(explainer.audit(cases, ["overlap"])))
+
+    def test_names(self):
+        found = properties._names([["a"] * 9 + ["b"], ["b"] * 10])
+        assert found[0] == pytest.approx(0.905, abs=0.01)
+        assert found[1] < 0.001
