@@ -297,7 +297,7 @@ def _moved(
 
     def moved_mask(given: Any) -> Any:
         grey = Image.fromarray((255 * given).astype(np.uint8))
-        return np.asarray((mask or image)(grey)) > 127
+        return np.asarray((mask or image)(grey)) > 128  # half of 255 rounded up: a pixel that is covered by half is out
 
     def make(net: Net) -> Form:
         twin = Twin(
@@ -325,6 +325,9 @@ def _refused(preprocess: Callable[..., Any], *judged: str) -> Any:
     return make
 
 
+#: Where pixels are replaced before a picture is resized, or padding is added after it, the figures of the other checks
+#: differ a little.
+FOCUS = ("focus",)
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -391,7 +394,7 @@ PREPROCESSES: dict[str, Callable[[Net], Form]] = {
     "BGR": _moved(lambda i: plain(i).flip(0), before=lambda x: x.flip(1)),
     "inverted": _moved(lambda i: 1 - plain(i), before=lambda x: 1 - x),
     "grey in three channels": _moved(lambda i: plain(i.convert("L")), image=lambda i: i.convert("L").convert(i.mode)),
-    "resized": _moved(lambda i: plain(_resized(i)), image=_resized),
+    "resized": _moved(lambda i: plain(_resized(i)), image=_resized, judged=FOCUS),
     "resized, nearest": _moved(
         lambda i: plain(i.resize((64, 64), Image.Resampling.NEAREST)),
         image=lambda i: i.resize((64, 64), Image.Resampling.NEAREST),
@@ -406,20 +409,21 @@ PREPROCESSES: dict[str, Callable[[Net], Form]] = {
         v2.Compose([v2.CenterCrop(24), *_tensor.transforms]), image=lambda i: i.crop((4, 4, 28, 28))
     ),
     "torchvision's preset": _moved(
-        ImageClassification(crop_size=24, resize_size=24, antialias=True), image=_resized, before=_normal
+        ImageClassification(crop_size=24, resize_size=24, antialias=True), image=_resized, before=_normal, judged=FOCUS
     ),
     "timm": _moved(
         create_transform((3, 24, 24), interpolation="bilinear", crop_pct=1.0, mean=MEAN, std=STD),
         image=_resized,
         before=_normal,
+        judged=FOCUS,
     ),
     "mirrored": _moved(lambda i: plain(ImageOps.mirror(i)), image=ImageOps.mirror),
     "flipped": _moved(lambda i: plain(ImageOps.flip(i)), image=ImageOps.flip),
     "turned": _moved(
         lambda i: plain(i.transpose(Image.Transpose.ROTATE_90)), image=lambda i: i.transpose(Image.Transpose.ROTATE_90)
     ),
-    "padded": _moved(lambda i: plain(ImageOps.expand(i, 4)), image=lambda i: ImageOps.expand(i, 4)),
-    "letterbox": _moved(lambda i: plain(_letterbox(i)), image=_letterbox),
+    "padded": _moved(lambda i: plain(ImageOps.expand(i, 4)), image=lambda i: ImageOps.expand(i, 4), judged=FOCUS),
+    "letterbox": _moved(lambda i: plain(_letterbox(i)), image=_letterbox, judged=FOCUS),
     "blurred": _in_place(lambda i: i.filter(ImageFilter.BoxBlur(1)), "focus"),
     "JPEG": _in_place(_jpeg, "focus"),
     "gamma": _in_place(_gamma, "focus"),

@@ -1,4 +1,4 @@
-"""What the callables of a user may do: whatever they raise or return is right, or refused in our words with its cause."""
+"""What the callables of a user must not do: whatever they raise or return is refused in our words, with its cause."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ CALLS = {
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(("kind", "name"), list(itertools.product(CALLS, CALLABLES)))
-def test_what_a_callable_does_is_right_or_refused(kind, name):
+def test_what_a_callable_must_not_do_is_refused(kind, name):
     call, error = CALLABLES[name]
     if error is not None and kind == "perturbations":
         pytest.skip("it is the value that is passed")
