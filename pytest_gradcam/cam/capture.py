@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from pytest_gradcam.cam import norms
 from pytest_gradcam.cam.sites import Site
@@ -180,6 +181,7 @@ def _rows(tensor: Tensor) -> Tensor | None:
 def capture(model: nn.Module, inputs: Tensor, site: Site) -> Captured:
     """Run the model on (B, C, H, W) with a leaf at the site. The caller holds the guard."""
     leaves: list[Tensor] = []
+    handles: list[RemovableHandle] = []
     calls = 0
 
     def put_leaf(_module: nn.Module, _inputs: Any, output: Any) -> Any:
@@ -188,11 +190,12 @@ def capture(model: nn.Module, inputs: Tensor, site: Site) -> Captured:
         return replaced(output, site.path, leaf_of) if calls == site.call + 1 else None
 
     def leaf_of(tensor: Tensor) -> Tensor:
+        if len(inputs) == 1:  # only now: what ran before the leaf has no gradient
+            handles.extend(norms.watch(model))
         leaves.append(tensor.detach().clone().requires_grad_())
         # The next layer may work in place, which a leaf does not allow.
         return leaves[0].clone()
 
-    handles = norms.watch(model) if len(inputs) == 1 else []
     handles.append(model.get_submodule(site.name).register_forward_hook(put_leaf))
     try:
         output = forward(model, inputs)
