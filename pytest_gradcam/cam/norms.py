@@ -19,7 +19,9 @@ _NORMS = (nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm
 
 def watch(model: nn.Module) -> list[RemovableHandle]:
     """Hooks on the normalisations of a model: after each forward pass until they are removed, gradients are right."""
-    return [module.register_forward_hook(straighten) for module in parts_of(model).modules if isinstance(module, _NORMS)]
+    return [
+        module.register_forward_hook(straighten) for module in parts_of(model).modules if isinstance(module, _NORMS)
+    ]
 
 
 def straighten(_module: nn.Module, _inputs: Any, output: Any) -> None:

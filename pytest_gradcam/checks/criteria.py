@@ -167,6 +167,11 @@ class Bounds:
     mass_at_least: float | Lift | None
     similarity_at_least: float | None
 
+    @property
+    def of_heatmaps(self) -> bool:
+        """Whether one of them is on the heatmaps, and not on class and score alone."""
+        return self.mass_at_least is not None or self.similarity_at_least is not None
+
     def criteria(self, mask: object) -> list[Criterion]:
         """The criteria, in this order. Raises HeatmapError for a bound that cannot decide anything, or lacks its mask."""
         made: list[Criterion] = [SameClass(1.0)] if flag("same_class", self.same_class) else []

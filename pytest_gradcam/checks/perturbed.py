@@ -137,12 +137,12 @@ class PerturbedImage:
 
 
 class PerturbedImages:
-    """An image and its heatmap, from which perturbed images are made.
+    """An image and its heatmap, from which perturbed images are made; without `heatmaps` their scores alone are measured.
 
     Raises HeatmapError for what is not an 8-bit picture: a tensor that is ready for the model cannot be perturbed.
     """
 
-    def __init__(self, model: ExplainedModel, image: Any, question: Question) -> None:
+    def __init__(self, model: ExplainedModel, image: Any, question: Question, *, heatmaps: bool = True) -> None:
         if images.is_tensor(image):
             raise HeatmapError(
                 "a tensor that is ready for the model cannot be perturbed: perturbations are what happens to an 8-bit "
@@ -154,9 +154,10 @@ class PerturbedImages:
                 f"a {type(goal).__name__} of a detector or segmenter cannot be followed through a perturbation; "
                 "expected the target of a classifier"
             )
-        self._engine, self._question = model.engine, question
+        self._engine, self._asked, self._question = model.engine, question, question
         self._picture, self._input = _read(model.engine, image)
-        if blind := self._engine.without_heatmaps(question.method):
+        blind = self._engine.without_heatmaps(question.method)
+        if blind or not heatmaps:
             self._question = question = replace(question, method=NO_HEATMAP)
         self.before = model.explain(self._input, question)
         if blind:
@@ -187,6 +188,17 @@ class PerturbedImages:
             PerturbedImage(perturbation, self.before, after, self.carried, place, mask)
             for perturbation, after in zip(perturbations, afters, strict=True)
         ]
+
+    def shown(self, image: PerturbedImage | None) -> list[HeatmapLike]:
+        """The heatmaps of the original and of one perturbed image, for a picture; empty where none can be made."""
+        if self._question.method != NO_HEATMAP:
+            return [self.before] if image is None else [self.before, image.after]
+        inputs = [self._input] if image is None else [self._input, self._perturbed(image.perturbation)]
+        try:
+            goals = [self._goal] * len(inputs)
+            return list(self._engine.heatmaps(inputs, goals, layer=self._asked.layer, method=self._asked.method))
+        except HeatmapError:
+            return []
 
     def _perturbed(self, perturbation: Perturbation) -> ModelInput:
         return self._engine.read(perturbation(np.asarray(self._picture.pil))).variant_of(self._input)

@@ -55,7 +55,8 @@ def assert_stable(
     """
     call = _Call(image, perturbation, mask, Bounds(same_class, score_within, mass_at_least, similarity_at_least))
     for question in model.questions(image, target):
-        run = _Run(call, PerturbedImages(model, image, question), question.target)
+        perturbed = PerturbedImages(model, image, question, heatmaps=call.bounds.of_heatmaps)
+        run = _Run(call, perturbed, question.target)
         judge(run.started(), run.judged, run.draw)
 
 
@@ -185,16 +186,16 @@ class _Run:
     def draw(self, record: Record) -> Image:
         """The original, the perturbed view, and both heatmaps on one scale."""
         before, image = self._perturbed.before, self._shown
-        heat = [before.values] if image is None else [before.values, image.after.values]
-        top = max(float(values.max()) for values in heat)
         mask = None if self._mask is None else self._perturbed.carried(self._mask)
-        panels = [Panel(before.view, mask=mask, caption="original")]
-        panels.append(Panel(before.view, before.values, mask, f"{before.subject.target}, original", top))
+        views = [(before.view, mask, "original", "original")]
         if image is not None:
             moved = None if self._mask is None else image.after.carry(image.perturbation.mask(self._mask)).pixels
-            after = image.after
-            panels.insert(1, Panel(after.view, mask=moved, caption=_cut(repr(image.perturbation))))
-            panels.append(Panel(after.view, after.values, moved, f"{after.subject.target}, perturbed", top))
+            views.append((image.after.view, moved, _cut(repr(image.perturbation)), "perturbed"))
+        panels = [Panel(view, mask=region, caption=caption) for view, region, caption, _ in views]
+        heatmaps = self._perturbed.shown(image)
+        top = max((float(heatmap.values.max()) for heatmap in heatmaps), default=0.0)
+        for heatmap, (view, region, _, word) in zip(heatmaps, views, strict=False):
+            panels.append(Panel(view, heatmap.values, region, f"{heatmap.subject.target}, {word}", top))
         return overlay.draw_panels(
             panels, title=messages.title(record), lines=messages.lines(record, without=_NOT_DRAWN)
         )

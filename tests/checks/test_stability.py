@@ -374,9 +374,47 @@ class TestSeveral:
         cache = HeatmapCache()
         engine = Counting(Colour().eval(), "features", preprocess=preprocess, cache=cache)
         for severity in (0.01, 0.02, 0.03, 0.02):
-            explained_by(engine).assert_stable(IMAGE, fog(severity), score_within=100, same_class=False)
+            explained_by(engine).assert_stable(IMAGE, fog(severity), similarity_at_least=0.01, same_class=False)
         assert engine.passes == [1] * 5
         assert len(cache._kept) == 1  # the tries of a search are not worth a place
+
+
+class TestClassAndScoreAlone:
+    """They need no heatmap, and none is made but for the picture."""
+
+    @pytest.fixture
+    def blind(self):
+        """A model in which no layer has a grid: it compares the mean red of the image with its mean green."""
+
+        class Means(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.weight = nn.Parameter(10 * torch.eye(3)[:2])
+
+            def forward(self, x):
+                return x.mean((2, 3)) @ self.weight.T
+
+        return Explainer(Means(), preprocess=preprocess)
+
+    def test_a_model_without_a_grid_passes_and_fails(self, blind, recording):
+        with pytest.raises(HeatmapError, match="target layer"):
+            blind(IMAGE)
+        blind.assert_stable(IMAGE, brightness(0.01), score_within=1)
+        with pytest.raises(FocusError, match="changes by"):
+            blind.assert_stable(IMAGE, brightness(0.5), score_within=0.01)
+        assert [record.outcome for record in recording.records] == ["passed", "failed"]
+
+    def test_what_needs_a_heatmap_is_undecided_there(self, blind):
+        with pytest.raises(HeatmapError, match="target layer"):
+            blind.assert_stable(IMAGE, brightness(0.01), similarity_at_least=0.5)
+
+    def test_the_verdict_is_that_beside_the_heatmaps(self, explainer):
+        explainer.assert_stable(IMAGE, fog(0.05), score_within=5)
+        with pytest.raises(FocusError) as alone:
+            explainer.assert_stable(IMAGE, fog(0.9), score_within=0.01, same_class=False)
+        with pytest.raises(FocusError) as beside:
+            explainer.assert_stable(IMAGE, fog(0.9), score_within=0.01, same_class=False, similarity_at_least=0.01)
+        assert str(alone.value).splitlines()[0] == str(beside.value).splitlines()[0]
 
 
 def test_what_is_explained_is_the_originals_prediction(explainer, recording):
