@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from pytest_gradcam.evidence.record import Outcome, Record
 from pytest_gradcam.report.document import Report
@@ -15,13 +15,22 @@ OUTCOMES: tuple[Outcome, ...] = ("failed", "invalid", "no evidence", "passed")
 
 def alarms(report: Report) -> Iterator[str]:
     """What must not be overlooked besides the checks themselves, a sentence each."""
+    yield from dict.fromkeys(_alarms(report))  # runs of the same tests say the same
+
+
+def unchecked(tests: Sequence[str]) -> str:
+    """That these tests made no check."""
+    return f"{len(tests)} test{'s have' if len(tests) > 1 else ' has'} gradcam and made no check"
+
+
+def _alarms(report: Report) -> Iterator[str]:
     if report.gaps:
         yield f"Checks may be missing: {missing(report.gaps)}."
     for run in report.runs:
         if run.tests.get("error"):
             yield f"{run.tests['error']} tests had an error in their set-up or tear-down."
         if run.unchecked:
-            yield f"{len(run.unchecked)} tests have gradcam and made no check: {_some(run.unchecked)}."
+            yield f"{unchecked(run.unchecked)}: {_some(run.unchecked)}."
         if run.retried:
             tests = sorted({record.test for record in run.retried})
             yield f"{len(run.retried)} checks did not pass in an earlier try of tests that ran again: {_some(tests)}."

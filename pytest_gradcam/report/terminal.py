@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pytest_gradcam.evidence import messages
 from pytest_gradcam.evidence.record import Record
 from pytest_gradcam.report.document import Run
-from pytest_gradcam.report.order import OUTCOMES, expected, missing, worst_first
+from pytest_gradcam.report.order import OUTCOMES, expected, missing, unchecked, worst_first
 
 _WORST = 10
 _PICTURES = 50
@@ -55,7 +55,7 @@ def warnings(run: Run, directory: str, problem: str) -> Iterator[str]:
 def _unchecked(tests: Sequence[str]) -> Iterator[str]:
     if tests:
         yield (
-            f"WARNING: {len(tests)} tests have gradcam and made no check (parentheses forgotten? a figure not "
+            f"WARNING: {unchecked(tests)} (parentheses forgotten? a figure not "
             "asserted?); gradcam_unchecked = fail makes them fail, allow is silent:"
         )
         yield from _first(tests)

@@ -72,11 +72,9 @@ def test_a_test_without_a_check_is_counted_and_the_run_passes(project, body):
     assert len(tests) == 1
     assert tests[0].startswith("test_it.py::")
     assert result.ret == 0
-    result.stdout.fnmatch_lines(
-        ["WARNING: 1 tests have gradcam and made no check*", f"*{tests[0].replace('[', '[[]')}"]
-    )
-    assert "1 tests have gradcam and made no check" in (project.path / "out/summary.md").read_text()
-    assert "1 tests have gradcam and made no check" in (project.path / "out/index.html").read_text()
+    result.stdout.fnmatch_lines(["WARNING: 1 test has gradcam and made no check*", f"*{tests[0].replace('[', '[[]')}"])
+    assert "1 test has gradcam and made no check" in (project.path / "out/summary.md").read_text()
+    assert "1 test has gradcam and made no check" in (project.path / "out/index.html").read_text()
     assert json.loads((project.path / "out/metrics.json").read_text())["tests.unchecked"] == 1
 
 
@@ -105,7 +103,7 @@ def test_other_tests_are_not(project, body):
 
 def test_a_quiet_run_says_it_too(project):
     _, result = unchecked(project, "def test_it(gradcam): pass", "-q")
-    result.stdout.fnmatch_lines(["WARNING: 1 tests have gradcam and made no check*"])
+    result.stdout.fnmatch_lines(["WARNING: 1 test has gradcam and made no check*"])
 
 
 def test_baselines_that_are_written_are_no_check_forgotten(project):
