@@ -62,6 +62,7 @@ class Call:
     kind: str
     number: int
     result: Any
+    writes: int | None
 
 
 class Watched(TorchFunctionMode):
@@ -79,7 +80,7 @@ class Watched(TorchFunctionMode):
         if name in _LINEAR or (name in _UNBOUNDED and self._made_of_linear(args)):
             self._linear.append((result, _writes(result)))
         if (kind := _KINDS.get(name)) is not None:
-            self._calls.append(Call(kind, self.count, result))
+            self._calls.append(Call(kind, self.count, result, _writes(result)))
             self.count += 1
         return result
 
@@ -92,7 +93,11 @@ class Watched(TorchFunctionMode):
     def returned(self, scores: Tensor) -> Activation | None:
         """The recent call that returned these scores, reshaped or not; None if there is none."""
         for call in reversed(self._calls):
-            if _same(call.result, scores):
+            if (
+                _same(call.result, scores)
+                and _writes(call.result) == call.writes
+                and _shares_memory(call.result, scores)
+            ):
                 return Activation(call.kind, call.number, self.count)
         return None
 
@@ -104,6 +109,12 @@ class Watched(TorchFunctionMode):
 def _writes(result: Any) -> int | None:
     """How often it was written to: an activation in place makes something else of it. None if PyTorch does not say."""
     return None if not isinstance(result, Tensor) or result.is_inference() else result._version
+
+
+def _shares_memory(result: Tensor, scores: Tensor) -> bool:
+    """Whether the scores are the result itself, in whatever shape. A clip that changed nothing this time gives a copy, and
+    would clip the logits if the activation were passed by."""
+    return result.untyped_storage().data_ptr() == scores.untyped_storage().data_ptr()
 
 
 def _same(result: Any, scores: Tensor) -> bool:

@@ -146,6 +146,15 @@ class TestUnits:
         one, other = (e(IMAGE, Contrast("red", "green")).grid for e in (model, twin))
         np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-6)
 
+    @pytest.mark.parametrize("clip", [Tensor.clamp, Tensor.clamp_])
+    def test_a_softmax_that_is_clipped_is_not_passed_by(self, clip):
+        """Its clip would clip the logits. Here they lie in [0, 1] on the first image, so that nothing shows it there."""
+        net = Net(lambda z: clip(z.softmax(1), 1e-7, 1 - 1e-7), gain=1.0, bias=(0.3, 0.4, 0.5)).eval()
+        model, twin = explainer(net=net), explainer(net=Net(gain=1.0, bias=(0.3, 0.4, 0.5)).eval())
+        row = twin.predict([IMAGE])[0]
+        assert ((row > 0) & (row < 1)).all()
+        np.testing.assert_allclose(model.predict([IMAGE])[0], row - row.mean(), rtol=1e-4, atol=1e-4)
+
     def test_a_mean_of_two_softmaxes_is_read_as_log_p(self):
         model = explainer(lambda z: (z.softmax(1) + (z / 2).softmax(1)) / 2)
         row = model.predict([IMAGE])[0].astype(float)
