@@ -16,6 +16,7 @@ from torch.utils.hooks import RemovableHandle
 
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.state.guard import forward
+from pytest_gradcam.state.tensors import writes
 from pytest_gradcam.state.undo import later, undoing
 
 _Mode = TypeVar("_Mode", bound=TorchFunctionMode)
@@ -62,7 +63,7 @@ class Call:
     kind: str
     number: int
     result: Any
-    writes: int | None
+    writes: int | None  # an activation in place makes something else of it
 
 
 class Watched(TorchFunctionMode):
@@ -78,16 +79,16 @@ class Watched(TorchFunctionMode):
         result = func(*args, **(kwargs or {}))
         name = getattr(func, "__name__", "")
         if name in _LINEAR or (name in _UNBOUNDED and self._made_of_linear(args)):
-            self._linear.append((result, _writes(result)))
+            self._linear.append((result, writes(result)))
         if (kind := _KINDS.get(name)) is not None:
-            self._calls.append(Call(kind, self.count, result, _writes(result)))
+            self._calls.append(Call(kind, self.count, result, writes(result)))
             self.count += 1
         return result
 
     def _made_of_linear(self, args: Any) -> bool:
         tensors = [each for each in args if isinstance(each, Tensor)]
         return bool(tensors) and all(
-            any(each is result and _writes(each) == writes for result, writes in self._linear) for each in tensors
+            any(each is result and writes(each) == count for result, count in self._linear) for each in tensors
         )
 
     def returned(self, scores: Tensor) -> Activation | None:
@@ -95,7 +96,7 @@ class Watched(TorchFunctionMode):
         for call in reversed(self._calls):
             if (
                 _same(call.result, scores)
-                and _writes(call.result) == call.writes
+                and writes(call.result) == call.writes
                 and _shares_memory(call.result, scores)
             ):
                 return Activation(call.kind, call.number, self.count)
@@ -103,12 +104,7 @@ class Watched(TorchFunctionMode):
 
     def linear(self, scores: Tensor) -> bool:
         """Whether a recent linear call returned these scores, or what they are averages or sums of."""
-        return any(_same(result, scores) and _writes(result) == writes for result, writes in self._linear)
-
-
-def _writes(result: Any) -> int | None:
-    """How often it was written to: an activation in place makes something else of it. None if PyTorch does not say."""
-    return None if not isinstance(result, Tensor) or result.is_inference() else result._version
+        return any(_same(result, scores) and writes(result) == count for result, count in self._linear)
 
 
 def _shares_memory(result: Tensor, scores: Tensor) -> bool:

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from pytest_gradcam.errors import HeatmapError, raised
 from pytest_gradcam.state.parts import TABLES, Parts, entries, is_lazy, parts_of, same
 from pytest_gradcam.state.surroundings import keep_random_states, run_eagerly, take_gradients
+from pytest_gradcam.state.tensors import writes
 from pytest_gradcam.state.undo import later, undoing
 from pytest_gradcam.state.values import Groups, Values
 
-_COUNTER = "_version"  # where PyTorch counts the writes into a tensor
 _NOT_SAVED = "_non_persistent_buffers_set"
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
@@ -92,7 +92,7 @@ def _keep_flags(parts: Parts) -> None:
 
 def _keep_parameters(parts: Parts) -> None:
     kept = [(each, each.requires_grad, each.grad, each.detach()) for each in parts.parameters]
-    addresses, writes = _addresses(parts.parameters), _writes(parts.parameters)
+    addresses, counts = _addresses(parts.parameters), list(map(writes, parts.parameters))
 
     def restore() -> None:
         if (places := _addresses(parts.parameters)) != addresses:
@@ -104,8 +104,8 @@ def _keep_parameters(parts: Parts) -> None:
                 parameter.requires_grad_(requires_grad)
             if parameter.grad is not grad:
                 parameter.grad = grad
-        if (counts := _writes(parts.parameters)) != writes:
-            each = zip(parts.parameters, counts, writes, strict=True)
+        if (later_counts := list(map(writes, parts.parameters))) != counts:
+            each = zip(parts.parameters, later_counts, counts, strict=True)
             raise HeatmapError(_written(parts, next(parameter for parameter, now, before in each if now != before)))
 
     later(restore)
@@ -179,8 +179,3 @@ def _addresses(tensors: Sequence[Tensor]) -> list[int]:
         return [tensor.data_ptr() for tensor in tensors]
     except (RuntimeError, NotImplementedError):  # sparse tensors and the like have no memory of their own
         return [_addresses([tensor])[0] for tensor in tensors] if len(tensors) > 1 else [0]
-
-
-def _writes(tensors: Sequence[Tensor]) -> list[object]:
-    """How often each was written to; tensors made in inference mode do not count, and cannot be written here."""
-    return [0 if tensor.is_inference() else getattr(tensor, _COUNTER, 0) for tensor in tensors]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.weak import WeakIdKeyDictionary
 
+_COUNTER = "_version"  # where PyTorch counts the writes into a tensor
 _known = WeakIdKeyDictionary()  # of tensors that are alive: (their checksum, their digest)
 
 # Odd, so that no change of a single word cancels. Each 32-bit word is multiplied by a 64-bit factor, so that several
@@ -45,6 +46,11 @@ def remembered_digest(tensor: Tensor) -> str | None:
     found = _digest(tensor, data)
     _known[tensor] = (state, found)
     return found
+
+
+def writes(tensor: Tensor) -> int | None:
+    """How often PyTorch counted a write into the tensor; None if it does not, as for tensors made in inference mode."""
+    return None if tensor.is_inference() else getattr(tensor, _COUNTER, None)
 
 
 def has_bytes(tensor: Tensor) -> bool:

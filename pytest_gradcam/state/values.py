@@ -8,9 +8,7 @@ from contextlib import nullcontext
 import torch
 from torch import Tensor
 
-from pytest_gradcam.state.tensors import has_bytes
-
-_COUNTER = "_version"  # where PyTorch counts the writes into a tensor
+from pytest_gradcam.state.tensors import has_bytes, writes
 
 
 class Groups:
@@ -56,7 +54,7 @@ class Values:
     """
 
     def __init__(self, groups: Groups) -> None:
-        self._others = [(each, each.detach().clone(), getattr(each, _COUNTER, None)) for each in groups.others]
+        self._others = [(each, each.detach().clone(), writes(each)) for each in groups.others]
         self._groups = [(group, group.shapes(), group.joined()) for group in groups.alike]
 
     def restore(self) -> None:
@@ -65,8 +63,8 @@ class Values:
             if group.shapes() != shapes or not _same_bits(group.joined(), before):
                 for tensor, shape, part in zip(group.tensors, shapes, before.split([*map(_size, shapes)]), strict=True):
                     _put_back(tensor, part.reshape(shape))
-        for tensor, before, writes in self._others:
-            if getattr(tensor, _COUNTER, None) != writes:
+        for tensor, before, count in self._others:
+            if writes(tensor) != count:
                 _put_back(tensor, before)
 
 

@@ -9,7 +9,7 @@ from torch import nn
 
 from pytest_gradcam import Explainer
 from pytest_gradcam.errors import HeatmapError
-from pytest_gradcam.state import guard
+from pytest_gradcam.state import tensors
 from pytest_gradcam.state.guard import untouched
 from pytest_gradcam.state.parts import parts_of
 from tests.states import same, state_of
@@ -84,7 +84,7 @@ def test_the_comparison_itself_notices_each_change():
 
 
 def test_without_pytorchs_counter_of_writes_the_buffers_are_what_they_were(monkeypatch):
-    monkeypatch.setattr(guard, "_COUNTER", "_renamed")
+    monkeypatch.setattr(tensors, "_COUNTER", "_renamed")
     model = Odd()
     values = {name: buffer.clone() for name, buffer in model.named_buffers()}
     with untouched(model):
