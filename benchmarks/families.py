@@ -81,6 +81,7 @@ _SMALL: dict[str, Any] = {
     "patch_size": 8,
 }  # fmt: skip
 _TOWER: dict[str, Any] = {"vision_config": _SMALL}
+_PYRAMID = {"hidden_sizes": [16, 24, 32, 48], "depths": [1, 1, 1, 1], "num_attention_heads": [1, 1, 2, 2]}
 _STAGES: dict[str, Any] = {"hidden_sizes": [16, 24, 32, 48], "depths": [1, 1, 1, 1]}
 _SWIN: dict[str, Any] = {
     "image_size": 64, "patch_size": 4, "embed_dim": 16, "depths": [1, 1], "num_heads": [2, 2], "window_size": 4,
@@ -118,27 +119,9 @@ TRANSFORMERS: tuple[tuple[str, dict[str, Any], int], ...] = (
     ("RegNet", {**_STAGES, "embedding_size": 16, "groups_width": 8}, 128),
     ("Bit", {**_STAGES, "embedding_size": 16, "num_groups": 4}, 128),
     ("PoolFormer", {**_STAGES}, 128),
-    ("Segformer", {"hidden_sizes": [16, 24, 32, 48], "depths": [1, 1, 1, 1], "num_attention_heads": [1, 1, 2, 2]}, 128),
-    (
-        "PvtV2",
-        {
-            "image_size": 128,
-            "hidden_sizes": [16, 24, 32, 48],
-            "depths": [1, 1, 1, 1],
-            "num_attention_heads": [1, 1, 2, 2],
-        },
-        128,
-    ),
-    (
-        "Pvt",
-        {
-            "image_size": 128,
-            "hidden_sizes": [16, 24, 32, 48],
-            "depths": [1, 1, 1, 1],
-            "num_attention_heads": [1, 1, 2, 2],
-        },
-        128,
-    ),
+    ("Segformer", _PYRAMID, 128),
+    ("PvtV2", {"image_size": 128, **_PYRAMID}, 128),
+    ("Pvt", {"image_size": 128, **_PYRAMID}, 128),
     (
         "Levit",
         {"image_size": 128, "hidden_sizes": [32, 48, 64], "num_attention_heads": [2, 3, 4], "depths": [1, 1, 1]},
