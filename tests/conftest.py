@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 
 import pytest
 from hypothesis import settings
@@ -113,6 +114,17 @@ def of_no_test():
     """Checks that a test of this suite makes are what it tests, and no checks of the suite: nothing records them."""
     with running(None):
         yield
+
+
+@pytest.fixture(autouse=True)
+def no_module_of_another_test(tmp_path_factory):
+    """A module that a test wrote and imported is no module of the next test, which may write one of the same name."""
+    before = set(sys.modules)
+    yield
+    written = str(tmp_path_factory.getbasetemp())
+    for name in set(sys.modules) - before:
+        if (getattr(sys.modules[name], "__file__", None) or "").startswith(written):
+            del sys.modules[name]
 
 
 @pytest.fixture(scope="session")
