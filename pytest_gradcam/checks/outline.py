@@ -17,6 +17,7 @@ from scipy import ndimage
 from pytest_gradcam.checks.masked_image import MaskedImage
 from pytest_gradcam.replacement.fills import Bools, Floats
 
+Levels = NDArray[np.floating]
 Places = tuple[NDArray[np.intp], NDArray[np.intp]]
 
 
@@ -30,7 +31,7 @@ def continuity(images: Sequence[MaskedImage]) -> float:
     return _correlation(inside, outside)
 
 
-def _correlation(inside: Floats, outside: Floats) -> float:
+def _correlation(inside: Levels, outside: Levels) -> float:
     """The correlation of levels (N,) with others; 0 where one side does not vary."""
     if len(inside) < 2 or min(np.ptp(inside), np.ptp(outside)) <= 1e-6 * np.ptp(np.concatenate([inside, outside])):
         return 0.0
@@ -168,10 +169,14 @@ def _profile(images: Sequence[MaskedImage], side: int, reach: int) -> Floats:
     It is 0 for equal neighbours and about 1 for unrelated ones.
     """
     pairs: list[list[tuple[Floats, Floats]]] = [[] for _ in range(2 * reach + 1)]
+    known: dict[bytes, dict[int, tuple[Places, Places]]] = {}  # images often share their mask
     for image in images:
         pixels = np.rot90(image.pixels, side, axes=(1, 2))
         mask, hidden = np.rot90(image.mask, side), np.rot90(image.padding, side)
-        for distance, (near, far) in _rows(mask, hidden, reach).items():
+        outline = mask.tobytes() + hidden.tobytes()
+        if outline not in known:
+            known[outline] = _rows(mask, hidden, reach)
+        for distance, (near, far) in known[outline].items():
             pairs[reach + distance].append((pixels[:, *near], pixels[:, *far]))
     found = np.full(len(pairs), np.nan)
     for place, each in enumerate(pairs):
@@ -181,7 +186,7 @@ def _profile(images: Sequence[MaskedImage], side: int, reach: int) -> Floats:
     return found
 
 
-def _difference(near: Floats, far: Floats) -> float:
+def _difference(near: Levels, far: Levels) -> float:
     """The mean squared difference of pixels (C, N), as a share of what it would be for unrelated ones of the same spread."""
     spread = float((near.var(axis=1) + far.var(axis=1)).sum())
     return float(((near - far) ** 2).mean(axis=1).sum()) / max(spread, 1e-9)
