@@ -18,8 +18,8 @@ from pytest_gradcam import images as pictures
 from pytest_gradcam.data import coco
 from pytest_gradcam.data.case import Case, Cases, as_cases, is_path
 from pytest_gradcam.errors import HeatmapError
-from pytest_gradcam.settings import nearest
 from pytest_gradcam.targets import Target
+from pytest_gradcam.validation import nearest
 
 FilePath = str | os.PathLike[str]
 #: What image files are called.
