@@ -25,6 +25,14 @@ SIZE = (64, 64)
 VIEW = np.full((*SIZE, 3), 100, np.uint8)
 
 
+def described(grid, shape=(8, 8), shade=100, **subject):
+    return Heatmap(
+        np.asarray(grid, np.float32),
+        SeenImage(shape, lambda: (np.full((*shape, 3), shade, np.uint8), None)),
+        Subject(**subject),
+    )
+
+
 def heatmap(grid, shape=SIZE):
     return described(grid, shape)
 
@@ -208,14 +216,6 @@ def test(monkeypatch):
     recording = RecordingTest()
     with running(recording):
         yield recording
-
-
-def described(grid, shape=(8, 8), shade=100, **subject):
-    return Heatmap(
-        np.asarray(grid, np.float32),
-        SeenImage(shape, lambda: (np.full((*shape, 3), shade, np.uint8), None)),
-        Subject(**subject),
-    )
 
 
 def said(run):
