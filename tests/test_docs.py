@@ -20,6 +20,7 @@ from click import Context
 from PIL import Image
 from torch import nn
 
+import pytest_gradcam
 from pytest_gradcam import Explainer, FocusError, HeatmapError, masks, settings
 from pytest_gradcam.cli import commands
 from pytest_gradcam.evidence.current_test import running
@@ -262,8 +263,9 @@ def test_the_page_of_settings_is_the_table():
 def test_every_page_is_in_the_navigation_and_every_link_leads_somewhere():
     nav = (ROOT / "mkdocs.yml").read_text("utf-8")
     for page in PAGES:
-        if page.parent.name == "docs":
-            assert page.name in nav, f"mkdocs.yml does not name {page.name}"
+        if page.is_relative_to(ROOT / "docs"):
+            name = page.relative_to(ROOT / "docs")
+            assert f"- {name}\n" in nav or f": {name}\n" in nav, f"mkdocs.yml does not name {name}"
         for target in re.findall(r"\]\((?!https?:|#|mailto:)([^)#\s]+)", page.read_text("utf-8")):
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
@@ -274,3 +276,11 @@ def test_every_fence_is_one_for_the_site_as_well():
         for line in page.read_text("utf-8").splitlines():
             if line.startswith("```"):
                 assert re.fullmatch(r"```\w*", line), f"{page.name}: {line}"
+
+
+def test_every_public_name_is_on_a_page_of_the_api():
+    """Of a module its page shows all public names: `pytest_gradcam.masks` brings `box`."""
+    pages = "".join(page.read_text("utf-8") for page in (ROOT / "docs/api").glob("*.md"))
+    shown = re.findall(r"^::: pytest_gradcam\.(\w+)$", pages, re.MULTILINE)
+    assert set(pytest_gradcam.__all__) <= set(shown)
+    assert len(shown) == len(set(shown))
