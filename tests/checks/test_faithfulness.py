@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from pytest_gradcam import Explainer, FocusError, HeatmapError, NoEvidenceError
-from pytest_gradcam.cam.engine import Engine
+from pytest_gradcam.cam.engine import Engine, Interface
 from pytest_gradcam.checks import faithfulness
 from pytest_gradcam.checks.faithfulness import DeletionInsertion, Faithful, Faithfulness, rearranged
 from pytest_gradcam.evidence.record import Subject
@@ -27,7 +27,7 @@ def test_a_map_of_the_evidence_passes(records):
 
 
 def test_a_map_of_other_places_fails_with_figures_and_advice():
-    turned = Turned(Red(), layer="features", classes=("red", "green", "dark"))
+    turned = Turned(Red(), Interface(classes=("red", "green", "dark")), "features")
     with pytest.raises(FocusError) as caught:
         explained_by(turned).assert_faithful(red_square(), target="red")
     lines = str(caught.value).splitlines()

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from pytest_gradcam import Explainer, masks
-from pytest_gradcam.cam.engine import Engine
+from pytest_gradcam.cam.engine import Engine, Interface
 from pytest_gradcam.checks.donors import arrange
 from pytest_gradcam.checks.masked_image import read_masked_images
 from pytest_gradcam.checks.samples import distinct
@@ -119,14 +119,14 @@ def test_copies_count_once_for_the_classes_that_a_place_feeds():
 
 
 def test_the_same_image_with_two_targets_is_no_copy():
-    engine = Engine(TwoPlaces().eval(), preprocess=preprocess)
+    engine = Engine(TwoPlaces().eval(), Interface(preprocess))
     places = read_masked_images(engine, pictures(3) + pictures(2), CORNER)
     assert len(distinct(places, [None] * 5)) == 3
     assert len(distinct(places, [0, 0, 0, 1, 0])) == 4
 
 
 def test_other_masks_of_the_same_pixels_are_no_copies():
-    engine = Engine(TwoPlaces().eval(), preprocess=preprocess)
+    engine = Engine(TwoPlaces().eval(), Interface(preprocess))
     places = read_masked_images(engine, pictures(2)[:1] * 2, [CORNER, masks.box((SIDE, SIDE), (0, 0, 6, 6))])
     assert len(distinct(places, [None] * 2)) == 2
 
@@ -136,7 +136,7 @@ def test_other_masks_of_the_same_pixels_are_no_copies():
 def test_donors_are_balanced(count, several, seed):
     """Each donor class gives in turn, and within a class each donor as often as the others, but for one time."""
     classes = np.random.default_rng(seed).integers(0, several, count)
-    engine = Engine(TwoPlaces().eval(), preprocess=preprocess)
+    engine = Engine(TwoPlaces().eval(), Interface(preprocess))
     places = read_masked_images(engine, [picture(1, 5, np.random.default_rng(i)) for i in range(count)], CORNER)
     found = arrange(places, classes, lambda i, j: classes[i] != classes[j])
     given_by = np.bincount([patch.donors[0] for patch in found.patches], minlength=count)

@@ -11,7 +11,8 @@ from torch import nn
 
 from pytest_gradcam import Explainer, FocusError, HeatmapError, NoEvidenceError, masks, strategies
 from pytest_gradcam.cam.cache import HeatmapCache
-from pytest_gradcam.cam.engine import Engine
+from pytest_gradcam.cam.engine import Engine, Interface
+from pytest_gradcam.cam.method import Method
 from pytest_gradcam.evidence.record import Record
 from pytest_gradcam.perturbations import (
     brightness,
@@ -364,7 +365,7 @@ class TestSeveral:
         )
 
     def test_they_share_forward_passes_with_one_for_the_original(self):
-        engine = Counting(Colour().eval(), "features", preprocess=preprocess, batch_size=8)
+        engine = Counting(Colour().eval(), Interface(preprocess), "features", Method(batch_size=8))
         explained_by(engine).assert_stable(
             IMAGE, [brightness(s / 40) for s in range(20)], score_within=100, same_class=False
         )
@@ -372,7 +373,7 @@ class TestSeveral:
 
     def test_with_a_cache_the_original_is_explained_once(self):
         cache = HeatmapCache()
-        engine = Counting(Colour().eval(), "features", preprocess=preprocess, cache=cache)
+        engine = Counting(Colour().eval(), Interface(preprocess), "features", cache=cache)
         for severity in (0.01, 0.02, 0.03, 0.02):
             explained_by(engine).assert_stable(IMAGE, fog(severity), similarity_at_least=0.01, same_class=False)
         assert engine.passes == [1] * 5
