@@ -181,7 +181,7 @@ class Reliance:
             loss, bound = f"loss={self.lost.estimate:.3f} ({low:.2f} to {high:.2f}), ", ""
         weak = ", weak=True" if self.weak else ""
         return (
-            f"Reliance(relies={self.relies}{weak}, {loss}effect={self.effect:.3f} ({self._range()}), {bound}"
+            f"Reliance(relies={self.relies}{weak}, {loss}effect={round(self.effect, 3) + 0.0:.3f} ({self._range()}), {bound}"
             f"p_value={p_value}, intervention={self.intervention!r}, images={self.images}{reason})"
         )
 

@@ -16,8 +16,8 @@ from pytest_gradcam.errors import HeatmapError, raised
 from pytest_gradcam.evidence.bounds import Lift
 from pytest_gradcam.perturbations import KINDS, Kind, Perturbation
 from pytest_gradcam.questions.explained_model import ExplainedModel
-from pytest_gradcam.settings import nearest
 from pytest_gradcam.targets import Target
+from pytest_gradcam.validation import nearest
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -23,11 +23,12 @@ from pytest_gradcam.data.worker import CHUNK, Chunk, Worker, chunks
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.evidence.record import Subject
 from pytest_gradcam.questions.explained_model import ExplainedModel
-from pytest_gradcam.validation import count
+from pytest_gradcam.validation import count, knows_its_keywords
 
 _CLOSE = 1e-3  # how far figures of the same audit may be apart where a device does not repeat its bits
 
 
+@knows_its_keywords
 class Audit(Results):
     """The rows of an audit, what follows from them for the whole data set, and the verdicts on it.
 

@@ -18,8 +18,8 @@ from pytest_gradcam import images as pictures
 from pytest_gradcam.data import coco
 from pytest_gradcam.data.case import Case, Cases, as_cases, is_path
 from pytest_gradcam.errors import HeatmapError
-from pytest_gradcam.settings import nearest
 from pytest_gradcam.targets import Target
+from pytest_gradcam.validation import nearest
 
 __all__ = ["from_coco", "from_csv", "from_dataset", "from_folder", "from_frame", "of"]
 

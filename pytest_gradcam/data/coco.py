@@ -13,8 +13,7 @@ from pytest_gradcam import images, masks
 from pytest_gradcam.data.case import Case, is_path
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.masks._documents import file_name, json_object
-from pytest_gradcam.settings import nearest
-from pytest_gradcam.validation import is_whole
+from pytest_gradcam.validation import is_whole, nearest
 
 Entry = Mapping[str, Any]
 

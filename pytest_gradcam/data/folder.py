@@ -13,7 +13,7 @@ from pytest_gradcam.data import cases
 from pytest_gradcam.data.case import Cases
 from pytest_gradcam.data.plan import plan
 from pytest_gradcam.errors import HeatmapError, SettingsError
-from pytest_gradcam.settings import nearest
+from pytest_gradcam.validation import nearest
 
 SETTINGS = "gradcam.toml"
 

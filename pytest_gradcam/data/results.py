@@ -19,7 +19,7 @@ from pytest_gradcam.data.plan import Row
 from pytest_gradcam.data.statistics import Interval
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.evidence.record import Subject
-from pytest_gradcam.settings import nearest
+from pytest_gradcam.validation import nearest
 
 if TYPE_CHECKING:
     from pytest_gradcam.questions.explained_model import ExplainedModel
