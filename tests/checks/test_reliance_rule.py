@@ -285,7 +285,8 @@ class TestDoubts:
         )
         assert judged(level_figures(0.7, count=2)).reason == (
             "without the masked pixels the model loses 0.70 of its margin, but the true loss may be anywhere from 0.25 to "
-            "1.15 (95 % confidence on each side), which contains the bound of 0.5: 2 images are too few, or differ too much; pass more images"
+            "1.15 (95 % confidence on each side), which contains the bound of 0.5: "
+            "2 images are too few, or differ too much; pass more images"
         )
 
     def test_pixels_around_that_move_it_as_well(self):
