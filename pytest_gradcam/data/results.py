@@ -158,7 +158,7 @@ class Results:
         there = [CLASS, PREDICTED, *self.slices]
         if by not in there:
             raise HeatmapError(
-                f"by={by!r} is no slice of this data set; expected {', '.join(there)}{nearest(str(by), there)}"
+                f"by={by!r} is not a slice of this data set; expected {', '.join(there)}{nearest(str(by), there)}"
             )
         groups: dict[str, list[Row]] = {}
         for row in found:
@@ -240,7 +240,7 @@ class Results:
         """The model. Raises HeatmapError for an audit that was loaded from its rows."""
         if self._model is None or self.cases is None:
             raise HeatmapError(
-                "this audit was loaded from its rows, without a model to ask; run it again with rows= the file"
+                "this audit was loaded from its rows, without a model to ask; run it again with rows= this file"
             )
         return self._model
 
