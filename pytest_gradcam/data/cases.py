@@ -21,6 +21,8 @@ from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.targets import Target
 from pytest_gradcam.validation import nearest
 
+__all__ = ["from_coco", "from_csv", "from_dataset", "from_folder", "from_frame", "of"]
+
 FilePath = str | os.PathLike[str]
 #: What image files are called.
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp", ".gif", ".ppm", ".pgm")
