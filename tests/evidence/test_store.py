@@ -300,7 +300,8 @@ def test_killed_writers_leave_whole_entries_only(tmp_path):
             killer.stdin.write("next\n")
             killer.stdin.flush()
     assert killer.returncode == 0
-    with python(WRITER, tmp_path) as writer:  # on a busy machine none of the killed ones may have come to the last entry
+    # On a busy machine none of the killed ones may have come to the last entry.
+    with python(WRITER, tmp_path) as writer:
         assert writer.wait() == 0
     assert verify(tmp_path) == 8
     leftovers = list(tmp_path.rglob("*.part"))
