@@ -38,7 +38,7 @@ def assert_no_reliance(
 ) -> None:
     """The model does not rely on the masked pixels of these images: `reliance(images, masks)` says no.
 
-    `weak` says what a model does that relies weakly: "fail" if it loses 0.10 of its decisions or more, and warn otherwise;
+    `weak` says what weak reliance leads to: "fail" (it fails if 0.10 of the decisions or more are lost, and warns otherwise);
     "warn"; or "allow". With `at_most` the fall of the margin decides in any case: the mean fall above which the model
     relies, in units of its mean margin, above 0 and up to 1 (docs/reliance.md).
     Raises FocusError if the model relies on them; HeatmapError if that is undecided.
