@@ -454,7 +454,7 @@ class TestLoad:
         exif = Image.Exif()
         exif[0x0112] = 6
         Image.fromarray(BLOB.astype(np.uint8) * 255).save(tmp_path / "mask.png", exif=exif)
-        with pytest.raises(HeatmapError, match=r"turned by an EXIF orientation.*save it upright"):
+        with pytest.raises(HeatmapError, match=r"rotated by an EXIF orientation.*save it upright"):
             masks.load(tmp_path / "mask.png")
 
     def test_several_frames(self, tmp_path: Path) -> None:
