@@ -273,7 +273,7 @@ class TestLabelStudio:
             ([task(result("car", "keypoint", x=1, y=1))], "Label Studio keypoint, which is not supported"),
             ([task(result("car", "brush", format="rle", rle=PERSON_RLE[:-2]))], "run lengths end too early"),
             ([task(result("car", "brush", format="rle", rle=[0] * 20))], "hold 0 words of 1 bits; expected 960 of 8"),
-            ([task(result("car", "brush", format="rle", rle=["a"]))], "no bytes"),
+            ([task(result("car", "brush", format="rle", rle=["a"]))], "not bytes"),
             ([task(result("car", "brush", format="rle", rle=None))], "expected a list of bytes"),
             ({"a": 1}, "holds a dict; expected a list"),
         ],
