@@ -173,6 +173,24 @@ def test_a_control_never_adds():
     assert found.estimate == pytest.approx(0.1)
 
 
+def test_what_a_control_takes_away_is_no_ground_for_a_no():
+    """It may be the artefact's: the loss and the fall before the control are held against the bounds of 'no'."""
+    control = exchange((25, 25), every(1, 2.0))
+    found = verdict((25, 25), every(6, 1.5), control=control, **THROUGH)
+    assert (found.claim, found.estimate) == ("undecided", 0)
+    assert "which changes 18 % of the decisions and takes 0.27 of the margin; pass images `without=`" in found.reason
+    assert "the scene shows through" in verdict((25, 25), every(1, 0.4), control=control, **THROUGH).reason
+    near = verdict((25, 25), every(9, 1.5), control=control, **THROUGH)  # 12 %, perhaps 20 %: more images may decide
+    assert (near.claim, "images like these would decide" in near.reason) == ("undecided", True)
+    assert verdict((25, 25), every(1, 0.1), control=control, **THROUGH).claim == "does not rely"
+
+
+def test_a_class_is_not_cleared_by_what_other_pixels_cost():
+    control = exchange((40, 40, 9), every(1, 2.0))
+    found = verdict((40, 40, 9), lambda i, a, b: 1.5 if a == 2 and i % 3 == 0 else 0.0, control=control, **THROUGH)
+    assert "images of 'speed' lose 33 % of their decisions, perhaps up to " in found.reason
+
+
 def test_where_the_scene_shows_through_no_entry_decides_by_itself():
     lost = lambda i, a, b: 2.0 if a == 0 else 0.0  # noqa: E731
     control = exchange((5, 23, 22), every(1, 0.0))
