@@ -32,6 +32,7 @@ from pytest_gradcam.settings import RISE_MASKS
 from pytest_gradcam.state.undo import finished
 from pytest_gradcam.state.wrappers import move
 from pytest_gradcam.targets import Classes, Target
+from pytest_gradcam.validation import knows_its_keywords
 
 if TYPE_CHECKING:
     import numpy as np
@@ -60,6 +61,7 @@ def _asks(
     return method
 
 
+@knows_its_keywords
 class Explainer:
     """Explains a model's scores by heatmaps, and checks what it does with an image.
 

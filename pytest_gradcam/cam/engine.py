@@ -258,7 +258,7 @@ class Engine:
             )
         grid, subject = explain_placed(self._network, one, target, self._outputs_of, layer or self._layer)
         subject = about(subject, self._identity.model(), one)
-        return Heatmap(grid, one.shape, one.look, subject=subject, carry=one.carry)
+        return Heatmap(grid, one.seen, subject)
 
     def _heatmaps(
         self,
@@ -311,7 +311,7 @@ class Engine:
             return None
         # The same pixels may now come from another file.
         subject = about(found.subject, self._identity.model(), one)
-        return Heatmap(found.grid, one.shape, one.look, subject=subject, carry=one.carry)
+        return Heatmap(found.grid, one.seen, subject)
 
     def _explain_batch(
         self, group: Sequence[Input], goals: Sequence[Goal], layer: str | None, how: Method, *, shared: bool
@@ -332,5 +332,5 @@ class Engine:
         for one, goal, (output, score, grid, resampled) in zip(group, goals, maps.each(), strict=True):
             subject = replace(goal.subject(output, score, self._names, kind), layer=site.name, method=how.name)
             subject = about(subject, who, one)
-            made.append(Heatmap(grid, one.shape, one.look, subject=subject, carry=one.carry, resampled=resampled))
+            made.append(Heatmap(grid, one.seen, subject, resampled))
         return made, chosen.steady

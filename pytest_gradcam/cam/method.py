@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 
 from pytest_gradcam.cam.rise import FEWEST_MASKS
 from pytest_gradcam.errors import HeatmapError
-from pytest_gradcam.settings import METHODS, NO_HEATMAP, RISE_MASKS, SCORE_METHODS, nearest
-from pytest_gradcam.validation import count
+from pytest_gradcam.settings import METHODS, NO_HEATMAP, RISE_MASKS, SCORE_METHODS
+from pytest_gradcam.validation import count, nearest
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What was measured by the fall of the margin, and every reason why it allows no verdict."""
+"""What the fall of the margin showed, and every reason why it allows no verdict."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ def doubt(falls: Falls, found: Estimate, around: float, bound: float) -> str:
         return _too_few(found, bound)
     if relies and found.count == 1 and found.mean > margins.TURNED:
         return (
-            f"without the masked pixels the model loses {two(found.mean)} of its margin, so it is surer of another class than "
-            "it was of this one, which any change may have caused; pass more images"
+            f"without the masked pixels the model loses {two(found.mean)} of its margin, so it is now more certain "
+            "of another class than it was of this one, which any change may have caused; pass more images"
         )
     if relies and _beyond(falls, bound).lower <= margins.PART * bound and not _deep(falls, bound):
         return (
@@ -80,8 +80,8 @@ def _hidden(falls: Falls, found: Estimate, bound: float) -> str:
     """Why a model may rely on pixels that cost little to remove, when no other class's pixels were brought in."""
     if falls.fallback > 0.5:
         return (
-            "the images' class is also what the model answers where there is nothing to see, so it would not fall when its "
-            "evidence is taken away, wherever that lies; pass images that are predicted as other classes as well"
+            "the model predicts this class for a blank image as well, so the margin would not fall wherever the "
+            "evidence was removed; pass images that are predicted as other classes as well"
         )
     if found.count == 1:
         return (
@@ -90,13 +90,14 @@ def _hidden(falls: Falls, found: Estimate, bound: float) -> str:
         )
     if falls.alike and falls.intervention == "colour":
         return (
-            "all images are of one class, and none brings in other pixels, so nothing shows what the model answers where these "
-            "pixels differ; pass images that are predicted as other classes as well"
+            "all images are of one class, so they bring in no other pixels, and nothing shows what the model "
+            "predicts when these pixels differ; pass images that are predicted as other classes as well"
         )
     if found.upper >= margins.PART * bound:
         return (
-            f"removing the masked pixels costs up to {two(found.upper)} of the margin, and what another class shows there, "
-            "which these images did not bring in, may cost more; pass images that are predicted as other classes, or more images"
+            f"removing the masked pixels costs up to {two(found.upper)} of the margin, and the pixels of another "
+            "class, which these images did not bring in, may cost more; pass images that are predicted as other "
+            "classes, or more images"
         )
     return ""
 
@@ -117,8 +118,9 @@ def _deep(falls: Falls, bound: float) -> bool:
 def _too_few(found: Estimate, bound: float) -> str:
     few = "one image is too few" if found.count == 1 else f"{found.count} images are too few, or differ too much"
     return (
-        f"without the masked pixels the model loses {two(found.mean)} of its margin, but with 95 % confidence a side that "
-        f"may be {two(found.lower)} to {two(found.upper)}, which contains the bound of {bound:.3g}: {few}; pass more images"
+        f"without the masked pixels the model loses {two(found.mean)} of its margin, but the true loss may be "
+        f"anywhere from {two(found.lower)} to {two(found.upper)} (95 % confidence on each side), which contains the "
+        f"bound of {bound:.3g}: {few}; pass more images"
     )
 
 
