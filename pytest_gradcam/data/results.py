@@ -245,7 +245,7 @@ class Results:
         return self._model
 
     def identified(self, record: _Subject) -> _Subject:
-        """The record with what is known of the model; as it is, for an audit that was loaded from its rows."""
+        """The record with what is known about the model; unchanged for an audit that was loaded from its rows."""
         return record if self._model is None else self._model.engine.identified(record)
 
     def summary(self) -> Iterator[str]:

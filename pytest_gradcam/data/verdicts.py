@@ -174,7 +174,7 @@ class Gap:
 
 
 def rate_rows(audit: Results, check: str, found: Rate) -> list[tuple[str, str]]:
-    """What a record says of a rate besides its finding: means, copies, slices, the worst images."""
+    """What a record says about a rate besides its finding: means, copies, slices, the worst images."""
     average = audit.mean(check, confidence=found.confidence)
     rows = [("figures", f"{average.value:.3g} in the mean, {average.lower:.3g} to {average.upper:.3g}")]
     if found.copies:
