@@ -350,7 +350,7 @@ def _phrase(model: ExplainedModel, found: _Findings, fill: str) -> str:
     before, after = (_predicted(model, found.lead, row) for row in (found.scores, first.scores))
     stays = f"{after!r} stays" if before == after else f"{before!r} becomes {after!r}"
     result, times = found.result(fill), len(found.at_mask(fill))
-    mean = f"in the mean over {times} other images, " if times > 1 else ""
+    mean = f"on average over {times} other images, " if times > 1 else ""
     control = _against(result) if found.controls and fill in _DECIDING else ""
     note = "" if fill in _DECIDING else " (for information)"
     return (
