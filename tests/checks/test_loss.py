@@ -291,7 +291,7 @@ class TestBounds:
     def test_the_control_is_taken_off_both_with_its_error(self):
         control = summary(0.1, 0.2, error=0.03)
         found = estimated(Exchanged(summary(0.3, 0.7, error=0.04), control, continuity=0.9))
-        assert found.estimate == pytest.approx(0.2)
+        assert (found.estimate, found.control) == (pytest.approx(0.2), 0.1)
         reach = Z * math.hypot(0.05, loss.OFF + loss.OFF_PER_LOSS * 0.2)
         assert found.interval == pytest.approx((0.2 - reach, max(0.2 + reach, 0.3)))
         known = stats.t.sf((0.5 - loss.WEAK_FALL) / 0.05, 24)
@@ -365,7 +365,7 @@ class TestOneEntry:
         assert found.worst_estimate == found.decisive == pytest.approx(0.3 + normal(loss.CONFIDENCE, 6) * 0.1)
         known = 6 * stats.t.sf((found.worst_estimate - loss.IN_ONE) / 0.1, 24)
         assert found.p_value == pytest.approx(known)
-        assert set(found.by_class) == {"stop", "yield"}
+        assert found.by_class == {"stop": found.worst_estimate, "yield": 0}
         assert set(found.matrix) == {("stop", "yield"), ("yield", "stop")}
 
     def test_the_p_value_is_that_of_the_stronger_claim(self):
