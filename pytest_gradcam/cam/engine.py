@@ -25,6 +25,7 @@ from pytest_gradcam.cam.outputs import Goal, class_row, per_image, resolve
 from pytest_gradcam.cam.placed import explain_placed
 from pytest_gradcam.cam.redraw import Redraw, copied
 from pytest_gradcam.cam.rise import FEWEST_MASKS
+from pytest_gradcam.cam.target_scores import TargetScore, target_scores
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.evidence.record import Subject
 from pytest_gradcam.heatmap import Heatmap
@@ -172,6 +173,11 @@ class Engine:
             goal = goal.settled(output)
             found[place] = float(goal.score(output))
         return np.array([found[place] for place in sorted(found)])
+
+    @in_turn
+    def scored(self, images: Sequence[Any], targets: Sequence[Target]) -> list[TargetScore]:
+        """What each image's target, which is no class, is worth there. Raises HeatmapError if the model does not find it."""
+        return target_scores(self, self._network, self._outputs_of, [self.read(image) for image in images], targets)
 
     @property
     def network(self) -> nn.Module:
