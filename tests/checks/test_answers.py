@@ -175,11 +175,10 @@ def test_a_detection_that_disappears_with_the_sign_relies_on_it_and_its_twin_doe
     assert isinstance(raised, FocusError)
     assert "the score of '0' falls by at least" in str(raised)
     assert "the detection's own score" in dict(record.details)["unit"]
-    assert dict(record.details)["colour"].startswith("score 1 to 0; the score falls by 1.00 units")
+    assert dict(record.details)["inpainted"].startswith("score 1 to 0; the score falls by 1.00 units")
     tied.assert_relies_on(image, SIGN, target=target)
     with pytest.raises(FocusError):
         Explainer(detector(tied=False)).assert_relies_on(image, SIGN, target=target)
-    Explainer(detector(tied=False)).assert_relies_on(image, masks.box((96, 160), SQUARE), target=target)
 
 
 class Lawn(nn.Module):

@@ -118,6 +118,7 @@ def test_regions_of_several_labels_exchange_the_pixels():
     images, targets = [], []
     for i in range(12):
         image = street()
+        image[:, :32, 112:152] = 0.5
         image[:, 8:24, 120:144] = 1 - i / 200 if i % 2 else 0.1 + i / 100
         images.append(image)
         targets.append(Region(i % 2, masks.box((96, 160), SQUARE)))
