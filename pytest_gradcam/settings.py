@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pytest_gradcam.errors import SettingsError
-from pytest_gradcam.validation import is_flag
+from pytest_gradcam.validation import is_flag, nearest
 
 #: The class activation maps by name; the engine maps each to its formula.
 CAM_METHODS = (
@@ -74,14 +74,6 @@ class Option(NamedTuple):
     @property
     def flag(self) -> str:
         return "--gradcam-" + self.name.replace("_", "-")
-
-
-def nearest(word: str, known: Iterable[str]) -> str:
-    """', did you mean ...?' with the known words that are close to this one, or an empty string."""
-    import difflib  # only a mistake needs it
-
-    close = difflib.get_close_matches(word, list(known), n=3)
-    return f"; did you mean {' or '.join(repr(c) for c in close)}?" if close else ""
 
 
 def _text(name: str, value: Any) -> str:

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pytest_gradcam.errors import HeatmapError
-from pytest_gradcam.settings import nearest
-from pytest_gradcam.validation import is_flag, is_whole, number
+from pytest_gradcam.validation import is_flag, is_whole, nearest, number
 
 
 @dataclass(frozen=True)

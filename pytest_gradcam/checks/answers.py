@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_gradcam.checks import margins
-from pytest_gradcam.checks.margins import MARGIN, Floats, Terms
+from pytest_gradcam.checks.margins import MARGIN, Floats, Wording
 from pytest_gradcam.checks.masked_image import scores_of
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.evidence.record import Subject
@@ -30,7 +30,7 @@ class Answers:
     `caption` tell what becomes of it in the change of an index.
     """
 
-    terms: Terms
+    wording: Wording
     falls: Floats
     unit_said: str
     telling: Bools
@@ -76,7 +76,7 @@ def _of_class(
     return Answers(
         MARGIN,
         (lead.of(seen[:1]) - lead.of(after)) / unit,
-        f"{unit:.3g} of logit: {whose} {'of the class ' * lead.alone}{over}",
+        f"a difference of {unit:.3g} in the logit: {whose} {'of the class ' * lead.alone}{over}",
         np.array([not lead.is_predicted(row) for row in seen[1:]], bool),
         bool(lead.of(after[-2:-1])[0] > margins.LEVEL * unit),
         model.subject(unchanged[0], seen[0], target),
@@ -110,7 +110,7 @@ def _of_score(
     falls = np.abs(raw) / unit if own.two_sided else raw / unit
     telling = np.abs(values[1:] - own.value) >= unit if len(rest) else np.ones(len(unchanged) - 1, bool)
     return Answers(
-        terms_of(own, unit_said),
+        wording_of(own, unit_said),
         falls,
         unit_said,
         telling,
@@ -137,11 +137,11 @@ def unit_of(scores: Sequence[TargetScore], values: Floats) -> tuple[float, str]:
     return unit, f"{unit:.3g}: the mean over {len(scores)} images, in the first {scores[0].unit_said}"
 
 
-def terms_of(score: TargetScore, unit_said: str) -> Terms:
+def wording_of(score: TargetScore, unit_said: str) -> Wording:
     """How to speak of this score and others like it."""
     if score.two_sided:
-        return Terms(
+        return Wording(
             score.noun, f"the {score.noun}", unit_said, "with another score", "with other scores", two_sided=True
         )
     whose = "its margin" if score.noun == "margin" else "the detection's score"
-    return Terms(score.noun, whose, unit_said, "with another object", "with other objects")
+    return Wording(score.noun, whose, unit_said, "with another object", "with other objects")

@@ -14,7 +14,7 @@ from pytest_gradcam import overlay
 from pytest_gradcam.checks import margins
 from pytest_gradcam.checks.answers import Answers, answers
 from pytest_gradcam.checks.donors import hold_the_same
-from pytest_gradcam.checks.margins import MARGIN, FillResult, Terms
+from pytest_gradcam.checks.margins import MARGIN, FillResult, Wording
 from pytest_gradcam.checks.masked_image import MaskedImage, common_level, heat_of, read_masked_image
 from pytest_gradcam.checks.samples import content, distinct
 from pytest_gradcam.errors import HeatmapError
@@ -68,8 +68,8 @@ class _Findings:
     rest: float
 
     @property
-    def terms(self) -> Terms:
-        return self.answers.terms
+    def wording(self) -> Wording:
+        return self.answers.wording
 
     def at_mask(self, fill: str) -> list[_Scored]:
         return [scored for scored in self.changes if scored.change.fill == fill and scored.change.region == 0]
@@ -102,7 +102,7 @@ class _OnMargin(Check):
     """A bound on the fall of the margin under every fill; `others` are further images, which make it more certain."""
 
     others: Sequence[Any]
-    terms: Terms = MARGIN
+    wording: Wording = MARGIN
 
     measure = MARGIN.measure
     replaced: ClassVar[str]
@@ -124,30 +124,28 @@ class _OnMargin(Check):
         assert record.bound is not None
         bound, results, more = record.bound, found.results(), "use reliance() on a set of images"
         advice = more if found.beside else f"pass others=, or {more}"
-        moves = margins.moved(results, lambda fall: self.keeps(fall, bound), advice=advice, terms=found.terms)
+        moves = margins.moved(results, lambda fall: self.keeps(fall, bound), advice=advice, wording=found.wording)
         falls = [result.fall for result in results]
         if not moves:
             self.accepts(record, found, falls)
         # The figure is that of the fill that speaks most against the verdict, and even that is not enough to change it.
-        return replace(self, terms=found.terms).decided(record, min(falls) if moves else max(falls))
+        return replace(self, wording=found.wording).decided(record, min(falls) if moves else max(falls))
 
     def finding(self, record: Record, figure: float, bound: float) -> str:
-        side, verb = (
-            "at most" if self.keeps(figure, bound) else "at least",
-            "moves" if self.terms.two_sided else "falls",
-        )
+        verb = "moves" if self.wording.two_sided else "falls"
+        side = "at most" if self.keeps(figure, bound) else "at least"
         falls = f"{verb} by {side} {messages.number(figure, unlike=bound)} units"
         rises = f"rises by at least {messages.number(-figure)} units"
         return (
-            f"the {self.terms.noun} of {record.target!r} {rises if figure < 0 else falls} with every fill of the "
+            f"the {self.wording.noun} of {record.target!r} {rises if figure < 0 else falls} with every fill of the "
             f"{self.replaced}; expected a {verb[:-1]} of {self.direction.replace('_', ' ')} {messages.number(bound)}"
         )
 
     def advice(self, record: Record) -> str:
         if messages.is_mispredicted(record):
             return (
-                f"look at the picture; the model {messages.predicts(record)}, so settle the prediction first, or leave target "
-                "out to see what it was predicted by"
+                f"look at the picture; the model {messages.predicts(record)}, so look into the prediction first, or "
+                "leave target out to see what the prediction is based on"
             )
         more = "reliance(images, masks) on a set of images says how certain this is"
         if not self.others:
@@ -168,20 +166,21 @@ class Ignores(_OnMargin):
         assert record.bound is not None
         if found.blind and record.predicted_index is not None:
             raise HeatmapError(
-                f"{record.target!r} is also what the model answers where there is nothing to see, so it would not fall when "
-                "its evidence is taken away, wherever that lies; pass others= that are predicted as another class, or an "
+                f"{record.target!r} is also what the model predicts for a blank image, so its margin would not fall "
+                "wherever the evidence was removed; pass others= that are predicted as another class, or an "
                 "image of another class"
             )
         if found.blind:
             raise HeatmapError(
-                f"the {found.terms.noun} of {record.target!r} is much the same where there is nothing to see, so it would not "
+                f"the {found.wording.noun} of {record.target!r} is much the same where there is nothing to see, so it would not "
                 "move when its evidence is taken away, wherever that lies; pass others= that differ from the image in it, or "
                 "another image"
             )
         if messages.is_mispredicted(record) and -min(falls) > record.bound:
             raise HeatmapError(
-                f"without these pixels the margin of {record.target!r} {MARGIN.change(min(falls))}: they speak against it, "
-                f"and may well carry {record.predicted!r}, which the model predicts; leave target out to ask whether the "
+                f"without these pixels the margin of {record.target!r} {MARGIN.change(min(falls))}: they are "
+                f"evidence against it, and perhaps for {record.predicted!r}, which the model predicts; leave target "
+                "out to ask whether the "
                 "prediction depends on them"
             )
 
@@ -315,16 +314,16 @@ def _changes(
 def _described(record: Record, found: _Findings) -> Record:
     """The record with the image, the target, and a row for each fill."""
     rows = [(_LABELS[fill], _phrase(found, fill)) for fill in _LABELS if found.at_mask(fill)]
-    terms = found.terms
+    wording = found.wording
     return replace(
         record,
         **asdict(found.answers.subject),
-        measure=terms.measure,
+        measure=wording.measure,
         view=found.image.image_input.shape,
         mask_area=float(found.image.mask.mean()),
         details=(
             *rows,
-            ("rest", f"with all the rest replaced instead, the {terms.noun} {terms.change(found.rest)}"),
+            ("rest", f"with all the rest replaced instead, the {wording.noun} {wording.change(found.rest)}"),
             ("unit", f"one unit is {found.answers.unit_said}"),
             *_others(found),
         ),
@@ -338,7 +337,7 @@ def _others(found: _Findings) -> list[tuple[str, str]]:
     return [
         (
             "others",
-            f"{found.beside} of the {found.passed} passed, by content: copies do not count, and {_OTHERS} do at most",
+            f"{found.beside} of the {found.passed} passed were used: copies do not count, and at most {_OTHERS} are used",
         )
     ]
 
@@ -347,18 +346,18 @@ def _phrase(found: _Findings, fill: str) -> str:
     """What one fill does to the target and its score."""
     result, times = found.result(fill), len(found.at_mask(fill))
     mean = f"in the mean over {times} other images, " if times > 1 else ""
-    control = _against(result, found.terms) if found.controls and fill in _DECIDING else ""
+    control = _against(result, found.wording) if found.controls and fill in _DECIDING else ""
     note = "" if fill in _DECIDING else " (for information)"
     said = found.answers.said(found.at_mask(fill)[0].place)
-    return f"{said}; {mean}the {found.terms.noun} {found.terms.change(result.fall)}{control}{note}"
+    return f"{said}; {mean}the {found.wording.noun} {found.wording.change(result.fall)}{control}{note}"
 
 
-def _against(result: FillResult, terms: Terms) -> str:
+def _against(result: FillResult, wording: Wording) -> str:
     """What the same fill does in the control regions; it follows what the fill does in the mask."""
     if result.control is None:
         return ""
-    change = terms.change(result.control)
-    if change.split()[0] == terms.change(result.fall).split()[0]:
+    change = wording.change(result.control)
+    if change.split()[0] == wording.change(result.fall).split()[0]:
         return f", in control regions by {abs(result.control):.2f}"
     return f", in control regions it {change}"
 
@@ -368,13 +367,13 @@ def _draw(model: ExplainedModel, record: Record, findings: Sequence[_Findings], 
     if not findings:
         return overlay.draw_panels([overlay.Panel(np.full((64, 128, 3), 255, np.uint8))], title=title, lines=lines)
     found = findings[0]
-    image_input, mask, terms = found.image.image_input, found.image.mask, found.terms
+    image_input, mask, wording = found.image.image_input, found.image.mask, found.wording
     view = image_input.look()[0]
     panels = [overlay.Panel(view, mask=mask, caption=f"{record.target}: {record.score:.3g}")]
     for fill, label in _LABELS.items():
         for scored in found.at_mask(fill)[:1]:
             now = found.answers.caption(scored.place)
-            caption = f"{label}: {now}, {terms.noun} {terms.change(scored.fall)}"
+            caption = f"{label}: {now}, {wording.noun} {wording.change(scored.fall)}"
             panels.append(overlay.Panel(scored.change.image.look()[0], mask=mask, caption=caption))
     heat = heat_of(model.engine, image_input, found.answers.target, question)
     if heat is not None:

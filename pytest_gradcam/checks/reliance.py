@@ -76,33 +76,39 @@ def reliance(
     a `Value` states. A value may move either way; with pixels of images whose value is another, it has to move towards theirs.
     Raises HeatmapError for malformed images, masks and targets, and for a model without a margin.
     """
-    return judged_masks(model, images, masks, targets, without)
+    return judged_masks(model, images, masks, without, Terms(targets))
 
 
-def judged_masks(
-    model: ExplainedModel, images: Any, masks: Any, targets: Any, without: Any, bound: float | None = None
-) -> Reliance:
-    """The verdict on one mask, or on several by their names; with a bound, by the fall of the margin."""
+@dataclass(frozen=True)
+class Terms:
+    """The target of each image, by default its predicted class; with a bound, the fall of the margin decides."""
+
+    targets: Sequence[Target] | None = None
+    bound: float | None = None
+
+
+def judged_masks(model: ExplainedModel, images: Any, masks: Any, without: Any, terms: Terms) -> Reliance:
+    """The verdict on one mask, or on several by their names."""
     if not isinstance(masks, Mapping):
         passed = read_masked_images(model.engine, images, masks)
-        return _judged(model, passed, targets, bound, without, masks)
+        return _judged(model, passed, terms, _lacking(model, passed, without, masks))
     if not masks or len(without):
         what = "without= takes one mask at a time" if masks else "masks is empty"
         raise HeatmapError(
             f"{what}; expected masks by their names, as in {{'date': mask, 'border': other}}, and no without="
         )
     read = {str(name): read_masked_images(model.engine, images, mask) for name, mask in masks.items()}
-    alone = {name: _judged(model, passed, targets, bound) for name, passed in read.items()}
+    alone = {name: _judged(model, passed, terms) for name, passed in read.items()}
     if len(read) == 1:
         return combined(alone, next(iter(alone.values())), {})
     rest = {name: [passed for other, passed in read.items() if other != name] for name in read}
     others = {
         name: alone[next(other for other in read if other != name)]
         if len(read) == 2
-        else _judged(model, _united(passed), targets, bound)
+        else _judged(model, _united(passed), terms)
         for name, passed in rest.items()
     }
-    return combined(alone, _judged(model, _united(list(read.values())), targets, bound), others)
+    return combined(alone, _judged(model, _united(list(read.values())), terms), others)
 
 
 def _united(masks: Sequence[Sequence[MaskedImage]]) -> list[MaskedImage]:
@@ -114,38 +120,33 @@ def _united(masks: Sequence[Sequence[MaskedImage]]) -> list[MaskedImage]:
 
 
 def _judged(
-    model: ExplainedModel,
-    passed: list[MaskedImage],
-    targets: Any,
-    bound: float | None,
-    without: Any = (),
-    masks: Any = None,
+    model: ExplainedModel, passed: list[MaskedImage], terms: Terms, lacking: Sequence[MaskedImage] = ()
 ) -> Reliance:
-    asked = [model.question(target).target for target in model.targets(targets, len(passed))]
-    if not all(map(has_margin, asked)):
-        if len(without):
-            raise HeatmapError("without= takes classes as targets, not a Box, a Region or a callable; leave it out")
-        falls, draw = score_falls(model, passed, asked, bound)
+    asked = [model.question(target).target for target in model.targets(terms.targets, len(passed))]
+    if all(map(has_margin, asked)):
+        falls, draw = _measured(model, passed, terms, lacking)
     else:
-        falls, draw = _measured(model, passed, targets, (without, masks), decisions=bound is None)
-    return replace(judged(falls, bound), draw=draw)
+        if lacking:
+            raise HeatmapError("without= takes classes as targets, not a Box, a Region or a callable; leave it out")
+        falls, draw = score_falls(model, passed, asked, terms.bound)
+    return replace(judged(falls, terms.bound), draw=draw)
 
 
 def _measured(
-    model: ExplainedModel, passed: list[MaskedImage], targets: Any, lacking: tuple[Any, Any], *, decisions: bool
+    model: ExplainedModel, passed: list[MaskedImage], terms: Terms, lacking: Sequence[MaskedImage]
 ) -> tuple[Falls, Callable[[str, Sequence[str]], Image]]:
     """The falls, and what draws the picture of them under a title and above some lines.
 
-    `lacking` are images without the artefact, and the masks as they were passed. Where the images can exchange pixels, it is
-    to see which `decisions` are lost, unless the fall of the margin decides.
+    `lacking` are images without the artefact. Where the images can exchange pixels, it is to see which decisions are lost,
+    unless the fall of the margin decides.
     """
-    wanted = model.targets(targets, len(passed))
+    wanted = model.targets(terms.targets, len(passed))
     counted = distinct(passed, wanted)
     own, wanted = [passed[i] for i in counted], [wanted[i] for i in counted]
-    every = [*own, *_lacking(model, own, *lacking)]
+    every = [*own, *lacking]
     scores = scores_of(model.engine, [image.image_input for image in every])
     asked = _Images(every, len(own), scores, _classes(model, scores, len(own), wanted), model.engine.multi_label)
-    plan = _plan(asked, decisions=decisions)
+    plan = _plan(asked, decisions=terms.bound is None)
     heats = _heats(model, asked, _INFORMED if plan.exchanges is not None and not plan.exchanges.through else len(own))
     falls, changes = _falls(model, plan, asked, heats)
     falls = replace(falls, mean_heat=_mean_heat(asked, heats), copies=len(passed) - len(own), fault=outline.fault(own))

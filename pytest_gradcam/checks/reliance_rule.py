@@ -12,7 +12,7 @@ import numpy as np
 from pytest_gradcam.checks import margins
 from pytest_gradcam.checks.doubts import Falls, contradiction, doubt, two
 from pytest_gradcam.checks.loss import Exchanged, Loss, estimated, percent
-from pytest_gradcam.checks.margins import MARGIN, Estimate, Floats, Intervention, Terms
+from pytest_gradcam.checks.margins import MARGIN, Estimate, Floats, Intervention, Wording
 from pytest_gradcam.errors import HeatmapError
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class Reliance:
     fault: str = ""
     alone: dict[str, Reliance] = field(default_factory=dict)
     added: dict[str, Added | None] = field(default_factory=dict)
-    terms: Terms = field(default=MARGIN, repr=False)
+    wording: Wording = field(default=MARGIN, repr=False)
     draw: Callable[[str, Sequence[str]], Image] | None = field(default=None, repr=False, compare=False)
 
     @cached_property
@@ -121,7 +121,7 @@ class Reliance:
         also = "" if self.lost is None else f", and {percent(self.lost.estimate)} of its decisions"
         return (
             f"the model {'relies' if self.relies else 'does not rely'} on the masked pixels: without them "
-            f"{self.terms.lost(two(self.effect), 'it')} ({self._range()}; {side}){also}"
+            f"{self.wording.lost(two(self.effect), 'it')} ({self._range()}; {side}){also}"
         )
 
     @property
@@ -151,9 +151,9 @@ class Reliance:
         """The figures: a label and a phrase for each."""
         p_value = "" if self.p_value is None else f", p {self.p_value:.2g}"
         bound = f", bound {self.bound:.3g}" if self.lost is None else ""
-        effect = f"{two(self.effect)} of {self.terms.of}, {self._range()} at 95 % a side{bound}"
+        effect = f"{two(self.effect)} of {self.wording.of}, {self._range()} at 95 % on each side{bound}"
         rows = [*self._masks(), *([] if self.lost is None else self.lost.rows())]
-        rows += [("effect", effect + p_value), ("replaced", f"{self.terms.replaced(self.intervention)}: {self.why}")]
+        rows += [("effect", effect + p_value), ("replaced", f"{self.wording.replaced(self.intervention)}: {self.why}")]
         if self.without is not None:
             rows.append(
                 ("without", f"{two(self.without)} for the same pixels of images without the artefact, subtracted")
@@ -162,13 +162,13 @@ class Reliance:
             rows.append(("around", f"{two(self.around)} for the pixels right around the mask"))
         if self.core is not None:
             rows.append(("core", f"{two(self.core)} for the mask without its outline"))
-        rows += [("otherwise", f"{two(fall)} {self.terms.replaced(name)}") for name, fall in self.others.items()]
+        rows += [("otherwise", f"{two(fall)} {self.wording.replaced(name)}") for name, fall in self.others.items()]
         if self.mean_heat is not None:
             side = "" if self.agreement is None else ": agrees" if self.agreement else ": does not agree"
             rows.append(("mean heat", f"{two(self.mean_heat)} of the heatmaps' maxima in the mask{side}"))
         if self.fault:
             rows.append(("mask", self.fault))
-        copies = f", each once: {self.copies} copies of them do not count" if self.copies else ""
+        copies = f", each counted once: {self.copies} copies do not count" if self.copies else ""
         return [*rows, ("images", f"{self.images}{copies}")]
 
     def _range(self) -> str:
@@ -184,7 +184,7 @@ class Reliance:
             loss, bound = f"loss={self.lost.estimate:.3f} ({low:.2f} to {high:.2f}), ", ""
         weak = ", weak=True" if self.weak else ""
         return (
-            f"Reliance(relies={self.relies}{weak}, {loss}effect={self.effect:.3f} ({self._range()}), {bound}"
+            f"Reliance(relies={self.relies}{weak}, {loss}effect={round(self.effect, 3) + 0.0:.3f} ({self._range()}), {bound}"
             f"p_value={p_value}, intervention={self.intervention!r}, images={self.images}{reason})"
         )
 
@@ -260,7 +260,7 @@ def _figures(falls: Falls, found: Estimate, bound: float) -> Reliance:
         mean_heat=falls.mean_heat,
         copies=falls.copies,
         fault="" if falls.fault is None else falls.fault.sentence,
-        terms=falls.terms,
+        wording=falls.wording,
     )
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pytest_gradcam import overlay
 from pytest_gradcam.checks import margins, outline
-from pytest_gradcam.checks.answers import terms_of, unit_of
+from pytest_gradcam.checks.answers import unit_of, wording_of
 from pytest_gradcam.checks.donors import Patch, Patches, arrange
 from pytest_gradcam.checks.doubts import Falls
 from pytest_gradcam.checks.margins import Floats, Intervention
@@ -125,7 +125,7 @@ class _Images:
             fallback=float((emptied <= least).mean()),
             alike=self._alike,
             fault=outline.fault(self.images),
-            terms=terms_of(self.scores[0], self.unit[1]),
+            wording=wording_of(self.scores[0], self.unit[1]),
         )
 
     @property

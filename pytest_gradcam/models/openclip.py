@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from pytest_gradcam.errors import SettingsError
 from pytest_gradcam.models.kinds import Wanted, package
 from pytest_gradcam.models.zero_shot import ZeroShot, prompts, require_alike
-from pytest_gradcam.settings import nearest
+from pytest_gradcam.validation import nearest
 
 FILE = False
 

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 from pytest_gradcam.errors import SettingsError
 from pytest_gradcam.models.kinds import Kind, Wanted, kind_of
-from pytest_gradcam.settings import nearest
 from pytest_gradcam.state.forward_only import ForwardOnly
 from pytest_gradcam.state.surroundings import random_states_kept
+from pytest_gradcam.validation import nearest
 
 PRETRAINED = "pretrained"  # the one value of gradcam_weights that may download
 _PREFIXES = ("module.", "_orig_mod.", "model.")  # of DataParallel, torch.compile and Lightning

@@ -79,7 +79,10 @@ def test_images_that_are_alike_in_the_value_never_show_that_it_ignores_anything(
         images.append(image)
     found = asked(Level(DISC), images, CORNER, Value(AGE.function, unit=4))
     assert found.relies is None
-    assert "alike in the score asked about" in found.reason or "much the same where there is nothing" in found.reason
+    assert (
+        "alike in the score that is asked about" in found.reason
+        or "much the same where there is nothing" in found.reason
+    )
 
 
 def test_kinds_of_targets_are_not_mixed():
@@ -111,7 +114,7 @@ def test_detections_that_disappear_with_the_sign_rely_on_it():
     assert "the mean over 6 images, in the first the detection's own score" in dict(tied.rows())["effect"]
     clean = Explainer(detector(tied=False)).reliance(images, SIGN, targets)
     assert clean.relies is not True
-    assert "alike in the score asked about" in clean.reason
+    assert "alike in the score that is asked about" in clean.reason
 
 
 def test_regions_of_several_labels_exchange_the_pixels():
