@@ -7,14 +7,14 @@ from torch import nn
 from torch.nn import functional as F
 
 from pytest_gradcam import Box, HeatmapError, Region, Value, masks
-from pytest_gradcam.cam.engine import Engine
+from pytest_gradcam.cam.engine import Engine, Interface
 from tests.cam.test_dense import GREEN, RED, colour_detector, picture
 
 SQUARE, OTHER = (16, 16, 48, 48), (96, 48, 128, 80)
 
 
-def scored(model, image, target, **options):
-    engine = Engine(model, **options)
+def scored(model, image, target, preprocess=None):
+    engine = Engine(model, Interface(preprocess))
     return engine, engine.scored([image], [target])[0]
 
 
