@@ -100,8 +100,9 @@ class Verdicts:
         self.of: dict[str, Verdict] = {}
         for line in record.read_text("utf-8").splitlines() if record and record.exists() else ():
             entry = json.loads(line)
-            if entry.pop("setting") == setting:
-                self.of[entry.pop("name")] = Verdict(**entry)
+            name, its_setting = entry.pop("name"), entry.pop("setting")
+            if its_setting == setting:
+                self.of[name] = Verdict(**entry)
 
     def add(self, name: str, verdict: Verdict) -> None:
         self.of[name] = verdict

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
+from pytest_gradcam.cam import norms
 from pytest_gradcam.cam.capture import capture, replaced
 from pytest_gradcam.cam.formulas import FloatArray, constructed
 from pytest_gradcam.cam.outputs import per_image
@@ -96,7 +97,7 @@ def _fullgrad(model: nn.Module, inputs: Tensor, _site: Site, goals: Sequence[Sco
     """
     layers = _biased(model)
     leaf = inputs.detach().clone().requires_grad_()
-    with _gradients_of(layers) as found:
+    with _gradients_of(model, layers) as found:
         outputs = _outputs(model, leaf.clone())
         total = torch.stack([goal(output).float() for goal, output in zip(goals, outputs, strict=True)]).sum()
         gradient = torch.autograd.grad(total, leaf, allow_unused=True)[0] if total.requires_grad else None
@@ -132,7 +133,7 @@ def _biased(model: nn.Module) -> list[nn.Module]:
 
 
 @contextmanager
-def _gradients_of(layers: Sequence[nn.Module]) -> Iterator[list[tuple[nn.Module, Tensor]]]:
+def _gradients_of(model: nn.Module, layers: Sequence[nn.Module]) -> Iterator[list[tuple[nn.Module, Tensor]]]:
     """A list that the backward pass fills: each layer, once per call, with the gradient of its output."""
     found: list[tuple[nn.Module, Tensor]] = []
 
@@ -141,8 +142,8 @@ def _gradients_of(layers: Sequence[nn.Module]) -> Iterator[list[tuple[nn.Module,
             output.register_hook(lambda gradient: found.append((module, gradient.float())))
 
     with ExitStack() as stack:
-        for layer in layers:
-            stack.callback(layer.register_forward_hook(watch).remove)
+        for handle in [*norms.watch(model), *(layer.register_forward_hook(watch) for layer in layers)]:
+            stack.callback(handle.remove)
         yield found
 
 
