@@ -44,10 +44,6 @@ class Maps:
         return zip(self.outputs, self.scores, self.grids, resampled, strict=True)
 
 
-#: For methods that look at no layer.
-NOWHERE = Site("", 0, (), "BCHW", (1, 1), 0)
-
-
 def make(
     model: nn.Module,
     inputs: Tensor,

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from copy import copy
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -18,16 +15,16 @@ from torch import Tensor, nn
 from pytest_gradcam.cam import model_methods
 from pytest_gradcam.cam.cache import HeatmapCache, model_key
 from pytest_gradcam.cam.cache import key as cache_key
-from pytest_gradcam.cam.compute import NOWHERE, make
+from pytest_gradcam.cam.compute import make
 from pytest_gradcam.cam.identity import Identity, about, describe
-from pytest_gradcam.cam.layers import Candidate, Choice, choose
+from pytest_gradcam.cam.layer_choices import NO_LAYER, LayerChoices
+from pytest_gradcam.cam.layers import Candidate
 from pytest_gradcam.cam.mixing import Mixing
-from pytest_gradcam.cam.output_kind import Asked, OutputKind, OutputReader
+from pytest_gradcam.cam.output_kind import Asked, OutputReader
 from pytest_gradcam.cam.outputs import Goal, class_row, per_image, resolve
 from pytest_gradcam.cam.placed import explain_placed
-from pytest_gradcam.cam.redraw import copied, redrawn
+from pytest_gradcam.cam.redraw import Redraw, copied
 from pytest_gradcam.cam.rise import FEWEST_MASKS
-from pytest_gradcam.cam.structure import anatomy
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.evidence.record import Subject
 from pytest_gradcam.heatmap import Heatmap
@@ -42,16 +39,7 @@ from pytest_gradcam.state.wrappers import move, unwrap
 from pytest_gradcam.targets import Box, Classes, ClassNames, Region, Target
 from pytest_gradcam.validation import count
 
-_CHOICES = 32  # remembered choices of a layer: one per structure, input shape and named layer
 _Subject = TypeVar("_Subject", bound=Subject)
-
-
-@dataclass(frozen=True)
-class _Chosen:
-    """A choice of the layer; `steady` if it does not depend on which image came first."""
-
-    choice: Choice
-    steady: bool
 
 
 class Engine:
@@ -90,9 +78,8 @@ class Engine:
         self._cache = cache
         self._rise_masks = count("rise_masks", rise_masks, FEWEST_MASKS)
         self._identity = Identity(self._network)
-        self._choices: OrderedDict[Any, _Chosen] = OrderedDict()
+        self._choices = LayerChoices(self._outputs_of)
         self._mixing: Mixing | None = Mixing()
-        self._asked: tuple[Input, Goal, str | None] | None = None
         if device != "auto":
             move(model, device)
 
@@ -132,7 +119,7 @@ class Engine:
     @in_turn
     def layer(self) -> str:
         """The target layer in use, by its dotted name. Raises HeatmapError before the first image if it is not set."""
-        return self._layer or self._chosen().choice.site.name
+        return self._layer or self._choices.last(self._network).site.name
 
     @in_turn
     def layers(self) -> tuple[Candidate, ...]:
@@ -141,7 +128,7 @@ class Engine:
         Each candidate has a `site` (its layer's `name` and its `grid`, (h, w)) and a `note`, which says why it was
         chosen or passed over. Raises HeatmapError before the first image.
         """
-        return self._chosen().choice.candidates
+        return self._choices.last(self._network).candidates
 
     @in_turn
     def heatmaps(
@@ -215,16 +202,16 @@ class Engine:
 
         return undoing(begin)
 
-    def redraw(self) -> Redraw:
+    def redraw(self) -> Redraw[Engine]:
         """A copy of the model whose weights can be redrawn. Raises HeatmapError if the model cannot be copied."""
-        return Redraw(self, copied(self._network))
+        return Redraw(self._network, copied(self._network), self._of)
 
     def _of(self, network: nn.Module) -> Engine:
         """This engine for another network of the same structure: it keeps the chosen layers and uses no cache."""
         other = copy(self)
         other.model = other._network = network
         other._cache = None
-        other._choices = OrderedDict(self._choices)
+        other._choices = self._choices.copy()
         return other
 
     def _outputs(self, ready: Sequence[Input], function: Any = None) -> Iterator[tuple[int, Any]]:
@@ -232,7 +219,7 @@ class Engine:
         for places in batches(ready, self._together(ready)):
             with untouched(self._network), torch.no_grad():
                 inputs = stack([ready[place] for place in places], self._network)
-                with self._read(inputs, function):
+                with self._outputs_of.reading_for(function, self._network, inputs):
                     output = forward(self._network, inputs)
             yield from ((place, per_image(output, i, len(places))) for i, place in enumerate(places))
 
@@ -246,12 +233,6 @@ class Engine:
 
     def _mix(self, inputs: Tensor) -> bool:
         return self._mixing is not None and self._mixing.of(self._network, inputs)
-
-    def _read(self, inputs: Tensor, function: Any) -> AbstractContextManager[OutputKind]:
-        """A `with` block in which the model returns logits, or its own output to a callable. The caller holds the guard."""
-        if function is not None:
-            return nullcontext(OutputKind())
-        return self._outputs_of.reading(self._network, inputs)
 
     def _explain_dense(self, one: Input, target: Any, layer: str | None, method: str | None) -> Heatmap:
         """The heatmap of one object of a detector, or of one class of a segmenter."""
@@ -278,7 +259,7 @@ class Engine:
         """One heatmap per input, from the cache if it is there; `shared` says that all inputs are the same image."""
         how, named = self.method if method is None else _known_method(method), layer or self._layer
         if ready:
-            self._asked = (ready[-1], goals[-1], named)
+            self._choices.asked(ready[-1], goals[-1], named)
         keys = self._keys(ready, goals, named, how)
         made = {place: found for place, key in enumerate(keys) if (found := self._kept(key, ready[place]))}
         missing = [place for place in range(len(ready)) if place not in made]
@@ -329,8 +310,10 @@ class Engine:
             size = self._batch_size
             if how in (*model_methods.METHODS, *SCORE_METHODS) and self._mix(inputs):
                 size = 1  # these methods run many variants of an image
-            with self._read(inputs, goals[0].function) as kind:
-                chosen = _NOT_KEPT if how in (*SCORE_METHODS, NO_HEATMAP) else self._site(inputs, goals[0], layer)
+            with self._outputs_of.reading_for(goals[0].function, self._network, inputs) as kind:
+                chosen = NO_LAYER
+                if how not in (*SCORE_METHODS, NO_HEATMAP):
+                    chosen = self._choices.of(self._network, inputs, goals[0], layer)
                 site, masks = chosen.choice.site, self._rise_masks
                 maps = make(self._network, inputs, site, goals, how, batch_size=size, masks=masks)
         made = []
@@ -339,56 +322,6 @@ class Engine:
             subject = about(subject, who, one)
             made.append(Heatmap(grid, one.shape, one.look, subject=subject, carry=one.carry, resampled=resampled))
         return made, chosen.steady
-
-    def _chosen(self) -> _Chosen:
-        """The layer chosen for the last question. Raises HeatmapError before the first one."""
-        if self._asked is None:
-            raise HeatmapError("no layer is in use yet: it is chosen on the first image; explain one, or pass layer=")
-        one, goal, layer = self._asked
-        with untouched(self._network):
-            inputs = stack([one], self._network)
-            with self._read(inputs, goal.function):
-                return self._site(inputs, goal, layer)
-
-    def _site(self, inputs: Tensor, goal: Goal, layer: str | None) -> _Chosen:
-        key = (layer, tuple(inputs.shape[1:]), goal.function, anatomy(self._network))
-        if key not in self._choices:
-            self._choices[key] = self._choose(inputs, goal, layer)
-        self._choices.move_to_end(key)
-        while len(self._choices) > _CHOICES:
-            self._choices.popitem(last=False)
-        return self._choices[key]
-
-    def _choose(self, inputs: Tensor, goal: Goal, layer: str | None) -> _Chosen:
-        # On fixed noise: a choice that depended on the first image would depend on the order of the tests.
-        noise = torch.randn(inputs.shape[1:], generator=torch.Generator().manual_seed(0))[None]
-        score = partial(_score_of_one, Goal(function=goal.function))
-        try:
-            return _Chosen(choose(self._network, noise.to(inputs), score, name=layer), steady=True)
-        except HeatmapError:
-            return _Chosen(choose(self._network, inputs[:1], score, name=layer), steady=False)
-
-
-#: A cache keeps no replicates, so a map that is an estimate is made each time.
-_NOT_KEPT = _Chosen(Choice(NOWHERE, "", ()), steady=False)
-
-
-@dataclass(frozen=True)
-class Redraw:
-    """A copy of an engine's model, to redraw its weights."""
-
-    engine: Engine
-    network: nn.Module
-
-    def stages(self, seed: int, count: int, image: Input) -> Iterator[Engine]:
-        """The copy's engine after each of at most `count` stages of redrawing, which begins at the output."""
-        inputs, engine = stack([image], self.network), self.engine._of(self.network)
-        for _ in redrawn(self.engine._network, self.network, inputs, seed, count):
-            yield engine
-
-
-def _score_of_one(goal: Goal, output: Any) -> Tensor:
-    return goal.score(per_image(output, 0, 1))
 
 
 def _known_method(method: str) -> str:
