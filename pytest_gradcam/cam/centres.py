@@ -7,7 +7,7 @@ Receptive Fields of Convolutional Neural Networks, Distill 2019).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,12 +21,13 @@ from pytest_gradcam.evidence.record import Centres
 
 _SAME = 1e-6  # relative difference of two distances that are equal
 
-_CELLWISE = frozenset(
-    "Abs Add Alias Celu Clamp ClampMax ClampMin Clone CudnnBatchNorm Div Elu Erf Exp Gelu Hardsigmoid Hardswish Hardtanh "
-    "LeakyRelu Log LogSigmoid Maximum Minimum MiopenBatchNorm Mish Mul NativeBatchNorm NativeDropout NativeGroupNorm "
-    "NativeLayerNorm Neg Pow PreluKernel Relu Rsqrt Selu Sigmoid Silu Softplus Split SplitWithSizes Sqrt Sub Tanh Threshold "
-    "ToCopy Where".split()
-)
+_CELLWISE = {
+    "Abs", "Add", "Alias", "Celu", "Clamp", "ClampMax", "ClampMin", "Clone", "CudnnBatchNorm", "Div", "Elu", "Erf",
+    "Exp", "Gelu", "Hardsigmoid", "Hardswish", "Hardtanh", "LeakyRelu", "Log", "LogSigmoid", "Maximum", "Minimum",
+    "MiopenBatchNorm", "Mish", "Mul", "NativeBatchNorm", "NativeDropout", "NativeGroupNorm", "NativeLayerNorm", "Neg",
+    "Pow", "PreluKernel", "Relu", "Rsqrt", "Selu", "Sigmoid", "Silu", "Softplus", "Split", "SplitWithSizes", "Sqrt",
+    "Sub", "Tanh", "Threshold", "ToCopy", "Where",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -126,13 +127,11 @@ def _convolution(node: Any, _shape: Any, axis: _Axis) -> _Axis | None:
 def _pool(node: Any, _shape: Any, axis: _Axis) -> _Axis | None:
     if axis.dim < 2:
         return None
-    kernel, stride, padding, dilation = (
-        getattr(node, f"_saved_{name}", ())
-        for name in ("kernel_size", "stride", "padding", "dilation")
-    )  # fmt: skip
-    which = axis.dim - 2
-    wide = kernel[which]
-    return axis.moved((stride or kernel)[which], (dilation or (1, 1))[which] * (wide - 1) / 2 - padding[which])
+    which, kernel = axis.dim - 2, node._saved_kernel_size
+    dilation = getattr(node, "_saved_dilation", (1, 1))[which]
+    return axis.moved(
+        (node._saved_stride or kernel)[which], dilation * (kernel[which] - 1) / 2 - node._saved_padding[which]
+    )
 
 
 def _resized(node: Any, shape: tuple[int, ...], axis: _Axis) -> _Axis | None:
@@ -176,7 +175,9 @@ _MOVED: Mapping[str, _Moved] = {
     "MaxPool2DWithIndices": _pool,
     "AvgPool2D": _pool,
     **dict.fromkeys(("AdaptiveAvgPool2D", "AdaptiveMaxPool2D", "MkldnnAdaptiveAvgPool2D"), _resized),
-    **dict.fromkeys(("UpsampleNearest2D", "UpsampleNearestExact2D", "UpsampleBilinear2D", "UpsampleBicubic2D"), _resized),
+    **dict.fromkeys(
+        ("UpsampleNearest2D", "UpsampleNearestExact2D", "UpsampleBilinear2D", "UpsampleBicubic2D"), _resized
+    ),
     **dict.fromkeys(("ConstantPadNd", "ReflectionPad2D", "ReplicationPad2D"), _padded),
     "Slice": _sliced,
     "Permute": _permuted,

@@ -318,7 +318,9 @@ class Engine:
                 maps = make(self._network, inputs, site, goals, how, batch_size=size, masks=masks)
         made = []
         for one, goal, (output, score, grid, resampled) in zip(group, goals, maps.each(), strict=True):
-            subject = replace(goal.subject(output, score, self._names, kind), layer=site.name, method=how)
+            where = site.centres if grid.shape == site.grid else None
+            subject = goal.subject(output, score, self._names, kind)
+            subject = replace(subject, layer=site.name, centres=where, method=how)
             subject = about(subject, who, one)
             made.append(Heatmap(grid, one.shape, one.look, subject=subject, carry=one.carry, resampled=resampled))
         return made, chosen.steady

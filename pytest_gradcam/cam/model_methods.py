@@ -18,6 +18,7 @@ from pytest_gradcam.cam.formulas import FloatArray, constructed
 from pytest_gradcam.cam.outputs import per_image
 from pytest_gradcam.cam.sites import Site
 from pytest_gradcam.errors import HeatmapError
+from pytest_gradcam.grids import weights
 from pytest_gradcam.state.guard import forward
 
 #: Maps the model's output for one image to a scalar.
@@ -58,12 +59,20 @@ def _masked(model: nn.Module, image: Tensor, goal: Score, site: Site, batch_size
     activations = capture(model, image, site).activations.float()
     scores: list[float] = []
     for channels in activations[0].split(batch_size):
-        enlarged = interpolate(channels[:, None], image.shape[-2:], mode="bilinear", align_corners=True)
+        enlarged = _enlarged(channels[:, None], image, site)
         low, high = enlarged.amin((2, 3), keepdim=True), enlarged.amax((2, 3), keepdim=True)
         seen = image * ((enlarged - low) / (high - low + _FLAT))
         scores += [float(goal(output)) for output in _outputs(model, seen.to(image.dtype))]
     weights = torch.tensor(scores).softmax(0).numpy()
     return np.asarray((weights[:, None, None] * activations[0].cpu().numpy()).sum(0), np.float32)
+
+
+def _enlarged(channels: Tensor, image: Tensor, site: Site) -> Tensor:
+    if site.centres is None:
+        return interpolate(channels, image.shape[-2:], mode="bilinear", align_corners=True)
+    shape = (image.shape[2], image.shape[3])
+    down, across = (torch.from_numpy(each).to(channels) for each in weights(site.grid, shape, site.centres))
+    return down @ channels @ across.T
 
 
 def _ablationcam(model: nn.Module, inputs: Tensor, site: Site, goals: Sequence[Score], batch_size: int) -> FloatArray:
