@@ -10,7 +10,8 @@ from collections.abc import Callable, Hashable, Sequence
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast
 
-from pytest_gradcam.cam.engine import Engine
+from pytest_gradcam.cam.engine import Engine, Interface
+from pytest_gradcam.cam.method import Method
 from pytest_gradcam.cam.output_kind import Asked
 from pytest_gradcam.checks import (
     class_effects,
@@ -29,7 +30,9 @@ from pytest_gradcam.heatmap import Heatmap
 from pytest_gradcam.questions.explained_model import ExplainedModel
 from pytest_gradcam.settings import RISE_MASKS
 from pytest_gradcam.state.undo import finished
+from pytest_gradcam.state.wrappers import move
 from pytest_gradcam.targets import Classes, Target
+from pytest_gradcam.validation import knows_its_keywords
 
 if TYPE_CHECKING:
     import numpy as np
@@ -58,6 +61,7 @@ def _asks(
     return method
 
 
+@knows_its_keywords
 class Explainer:
     """Explains a model's scores by heatmaps, and checks what it does with an image.
 
@@ -89,9 +93,10 @@ class Explainer:
         cache: HeatmapCache | None = None,
         rise_masks: int = RISE_MASKS,
     ) -> None:
-        how: dict[str, Any] = {"asked": Asked(output, output_key, task), "cache": cache, "rise_masks": rise_masks}
-        engine = Engine(model, layer, method, preprocess, classes, device, batch_size, **how)
-        explained = ExplainedModel(engine)
+        interface = Interface(preprocess, classes, Asked(output, output_key, task))
+        explained = ExplainedModel(Engine(model, interface, layer, Method(method, batch_size, rise_masks), cache))
+        if device != "auto":
+            move(model, device)
         self._source: Callable[[], ExplainedModel] = lambda: explained
 
     def __call__(

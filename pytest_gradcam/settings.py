@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pytest_gradcam.errors import SettingsError
-from pytest_gradcam.validation import is_flag
+from pytest_gradcam.validation import is_flag, nearest
 
 #: The class activation maps by name; the engine maps each to its formula.
 CAM_METHODS = (
@@ -76,14 +76,6 @@ class Option(NamedTuple):
         return "--gradcam-" + self.name.replace("_", "-")
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
-    """', did you mean ...?' with the known words that are close to this one, or an empty string."""
-    import difflib  # only a mistake needs it
-
-    close = difflib.get_close_matches(word, list(known), n=3)
-    return f"; did you mean {' or '.join(repr(c) for c in close)}?" if close else ""
-
-
 def _text(name: str, value: Any) -> str:
     if not isinstance(value, str) or not value.strip():
         raise SettingsError(f"{name} = {value!r} is empty; give it a value or leave it out")
@@ -128,7 +120,7 @@ def _model(name: str, value: Any) -> str:
 def _prompt(name: str, value: Any) -> str:
     text = _text(name, value)
     if text.count("{}") != 1:
-        raise SettingsError(f"{name} = {text!r} has {text.count('{}')} places for the class; expected one {{}}")
+        raise SettingsError(f"{name} = {text!r} has {text.count('{}')} places for the class name; expected one {{}}")
     return text
 
 
@@ -179,7 +171,8 @@ OPTIONS = (
     Option(
         "prompt",
         _prompt,
-        "for models whose classes are texts, such as CLIP: what is said of a class, with {} in its place [a photo of a {}]",
+        "for models whose classes are texts, such as CLIP: the prompt for a class, with {} in place of its name "
+        "[a photo of a {}]",
         "TEXT",
     ),
     Option("output", _one_of(OUTPUTS), "what the scores are: logits, probabilities, or auto (measured) [auto]", "UNIT"),

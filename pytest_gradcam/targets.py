@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pytest_gradcam.errors import HeatmapError
-from pytest_gradcam.settings import nearest
-from pytest_gradcam.validation import is_flag, is_whole
+from pytest_gradcam.validation import is_flag, is_whole, nearest
 
 
 @dataclass(frozen=True)
@@ -142,7 +141,7 @@ def _labels(entry: Any) -> list[str]:
     several = entry if isinstance(entry, (list, tuple)) and entry else [entry]
     for name in several:
         if not isinstance(name, (str, int, float)) or not str(name).strip():
-            raise HeatmapError(f"the class name {name!r} is blank or no text; expected a name for each score")
+            raise HeatmapError(f"the class name {name!r} is blank or not text; expected a name for each score")
     return [str(name) for name in several]
 
 

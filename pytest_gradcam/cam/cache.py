@@ -112,8 +112,8 @@ def _load(store: Store, name: str) -> Cached | None:
     if entry is None or "grid" not in entry.arrays:
         return None
     try:
-        return Cached(_frozen(entry.arrays["grid"]), Subject(**checked(Subject, entry.metadata)))
-    except ValueError:  # written by another version, with other fields
+        return Cached(_frozen(entry.arrays["grid"]), Subject(**entry.metadata | checked(Subject, entry.metadata)))
+    except (TypeError, ValueError):  # written by another version, with other fields
         return None
 
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from pytest_gradcam.cam import norms
 from pytest_gradcam.errors import HeatmapError
-from pytest_gradcam.settings import nearest
+from pytest_gradcam.validation import nearest
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from copy import copy
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -19,69 +19,77 @@ from pytest_gradcam.cam.compute import make
 from pytest_gradcam.cam.identity import Identity, about, describe
 from pytest_gradcam.cam.layer_choices import NO_LAYER, LayerChoices
 from pytest_gradcam.cam.layers import Candidate
+from pytest_gradcam.cam.method import Method
 from pytest_gradcam.cam.mixing import Mixing
 from pytest_gradcam.cam.output_kind import Asked, OutputReader
 from pytest_gradcam.cam.outputs import Goal, class_row, per_image, resolve
 from pytest_gradcam.cam.placed import explain_placed
 from pytest_gradcam.cam.redraw import Redraw, copied
-from pytest_gradcam.cam.rise import FEWEST_MASKS
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.evidence.record import Subject
 from pytest_gradcam.heatmap import Heatmap
 from pytest_gradcam.inputs.preprocess import Preprocess
 from pytest_gradcam.inputs.reader import Input, Reader, batches, stack
-from pytest_gradcam.settings import METHODS, NO_HEATMAP, RISE_MASKS, SCORE_METHODS, nearest
+from pytest_gradcam.settings import SCORE_METHODS, Settings
 from pytest_gradcam.state.forward_only import blind
 from pytest_gradcam.state.guard import forward, untouched
 from pytest_gradcam.state.surroundings import keep_random_states, seed_all
 from pytest_gradcam.state.undo import in_turn, undoing
-from pytest_gradcam.state.wrappers import move, unwrap
+from pytest_gradcam.state.wrappers import unwrap
 from pytest_gradcam.targets import Box, Classes, ClassNames, Region, Target
-from pytest_gradcam.validation import count
 
 _Subject = TypeVar("_Subject", bound=Subject)
+
+
+@dataclass(frozen=True)
+class Interface:
+    """What lies between a model and its users: how images become its input, and what its scores stand for.
+
+    `preprocess` is a callable from a PIL image to a float tensor (C, H, W), not needed for tensors; `classes` are names in
+    the order of the scores, or a dict name -> index; `output` is what the user says about the scores.
+    """
+
+    preprocess: Preprocess | None = None
+    classes: Classes | None = None
+    output: Asked = field(default_factory=Asked)
 
 
 class Engine:
     """Explains a classifier's scores by class activation maps. The model is given back as it was after every call.
 
-    `layer` is a module's dotted name, by default the deepest place where the choice is sound; `method` a name from
-    `pytest_gradcam.settings.METHODS`; `preprocess` a callable from a PIL image to a float tensor (C, H, W), not needed
-    for tensors; `classes` names in the order of the scores, or a dict name -> index; `device` "auto" (where the model
-    is), or one that the model is moved to; `batch_size` the most images in one forward pass; `asked` what the user
-    says about the output; `cache` keeps heatmaps from one call to the next; without one each call computes its own.
+    `layer` is a module's dotted name, by default the deepest place where the choice is sound; `method` applies to calls
+    that name none; `cache` keeps heatmaps from one call to the next; without one each call computes its own.
     Raises HeatmapError for arguments that cannot work with any image.
     """
 
     def __init__(
         self,
         model: nn.Module,
+        interface: Interface = Interface(),
         layer: str | None = None,
-        method: str = "gradcam",
-        preprocess: Preprocess | None = None,
-        classes: Classes | None = None,
-        device: str | torch.device = "auto",
-        batch_size: int = 16,
-        *,
-        asked: Asked = Asked(),  # noqa: B008 - frozen
+        method: Method = Method(),  # noqa: B008 - frozen
         cache: HeatmapCache | None = None,
-        rise_masks: int = RISE_MASKS,
     ) -> None:
         self.model = model
-        self.method = _known_method(method)
+        self._method = method
         self._network = unwrap(model)
         self._layer = layer
-        self._names = ClassNames(classes)
-        self._outputs_of = OutputReader(asked, self._names)
-        self._batch_size = count("batch_size", batch_size)
-        self._reader = Reader(preprocess, self._network)
+        self._names = ClassNames(interface.classes)
+        self._outputs_of = OutputReader(interface.output, self._names)
+        self._reader = Reader(interface.preprocess, self._network)
         self._cache = cache
-        self._rise_masks = count("rise_masks", rise_masks, FEWEST_MASKS)
         self._identity = Identity(self._network)
         self._choices = LayerChoices(self._outputs_of)
         self._mixing: Mixing | None = Mixing()
-        if device != "auto":
-            move(model, device)
+
+    @classmethod
+    def from_settings(
+        cls, settings: Settings, model: Any, preprocess: Any, classes: Any, cache: HeatmapCache | None = None
+    ) -> Engine:
+        """The engine that the settings describe, for a model that is already where it is to run."""
+        output = Asked(settings.output, settings.output_key, settings.task)
+        method = Method(settings.method, settings.batch_size, settings.rise_masks)
+        return cls(model, Interface(preprocess, classes, output), settings.layer, method, cache)
 
     def read(self, image: Any) -> Input:
         """The image as the model's input; an Input is returned unchanged.
@@ -109,6 +117,11 @@ class Engine:
     def multi_label(self) -> bool:
         """Whether an image may have several of the model's classes; False before the first image."""
         return self._outputs_of.last is not None and self._outputs_of.last.multi
+
+    @property
+    def method(self) -> str:
+        """The name of the method of calls that name none."""
+        return self._method.name
 
     @property
     def names(self) -> ClassNames:
@@ -225,11 +238,11 @@ class Engine:
 
     def _together(self, ready: Sequence[Input]) -> int:
         """How many images may share a forward pass: one if they would affect each other."""
-        group = next((group for group in batches(ready, self._batch_size) if len(group) > 1), None)
+        group = next((group for group in batches(ready, self._method.batch_size) if len(group) > 1), None)
         if group is None or self._mixing is None:
-            return self._batch_size
+            return self._method.batch_size
         with untouched(self._network):
-            return 1 if self._mix(stack([ready[group[0]]], self._network)) else self._batch_size
+            return 1 if self._mix(stack([ready[group[0]]], self._network)) else self._method.batch_size
 
     def _mix(self, inputs: Tensor) -> bool:
         return self._mixing is not None and self._mixing.of(self._network, inputs)
@@ -245,7 +258,7 @@ class Engine:
             )
         grid, subject = explain_placed(self._network, one, target, self._outputs_of, layer or self._layer)
         subject = about(subject, self._identity.model(), one)
-        return Heatmap(grid, one.shape, one.look, subject=subject, carry=one.carry)
+        return Heatmap(grid, one.seen, subject)
 
     def _heatmaps(
         self,
@@ -257,10 +270,10 @@ class Engine:
         shared: bool = False,
     ) -> list[Heatmap]:
         """One heatmap per input, from the cache if it is there; `shared` says that all inputs are the same image."""
-        how, named = self.method if method is None else _known_method(method), layer or self._layer
+        how, named = self._method.named(method), layer or self._layer
         if ready:
             self._choices.asked(ready[-1], goals[-1], named)
-        keys = self._keys(ready, goals, named, how)
+        keys = self._keys(ready, goals, named, how.name)
         made = {place: found for place, key in enumerate(keys) if (found := self._kept(key, ready[place]))}
         missing = [place for place in range(len(ready)) if place not in made]
         size = len(missing) if shared else self._together([ready[place] for place in missing])
@@ -298,37 +311,28 @@ class Engine:
             return None
         # The same pixels may now come from another file.
         subject = about(found.subject, self._identity.model(), one)
-        return Heatmap(found.grid, one.shape, one.look, subject=subject, carry=one.carry)
+        return Heatmap(found.grid, one.seen, subject)
 
     def _explain_batch(
-        self, group: Sequence[Input], goals: Sequence[Goal], layer: str | None, how: str, *, shared: bool
+        self, group: Sequence[Input], goals: Sequence[Goal], layer: str | None, how: Method, *, shared: bool
     ) -> tuple[list[Heatmap], bool]:
         """The heatmaps of inputs of one size, and whether they may be cached. A `shared` image runs once."""
         with untouched(self._network) as parts:
             who = self._identity.model(parts)
             inputs = stack(group[:1] if shared else group, self._network)
-            size = self._batch_size
-            if how in (*model_methods.METHODS, *SCORE_METHODS) and self._mix(inputs):
-                size = 1  # these methods run many variants of an image
+            if how.name in (*model_methods.METHODS, *SCORE_METHODS) and self._mix(inputs):
+                how = how.one_at_a_time()  # these methods run many variants of an image
             with self._outputs_of.reading_for(goals[0].function, self._network, inputs) as kind:
                 chosen = NO_LAYER
-                if how not in (*SCORE_METHODS, NO_HEATMAP):
+                if how.needs_layer:
                     chosen = self._choices.of(self._network, inputs, goals[0], layer)
-                site, masks = chosen.choice.site, self._rise_masks
-                maps = make(self._network, inputs, site, goals, how, batch_size=size, masks=masks)
+                site = chosen.choice.site
+                maps = make(self._network, inputs, site, goals, how)
         made = []
         for one, goal, (output, score, grid, resampled) in zip(group, goals, maps.each(), strict=True):
             where = site.centres if grid.shape == site.grid else None
             subject = goal.subject(output, score, self._names, kind)
-            subject = replace(subject, layer=site.name, centres=where, method=how)
+            subject = replace(subject, layer=site.name, centres=where, method=how.name)
             subject = about(subject, who, one)
-            made.append(Heatmap(grid, one.shape, one.look, subject=subject, carry=one.carry, resampled=resampled))
+            made.append(Heatmap(grid, one.seen, subject, resampled))
         return made, chosen.steady
-
-
-def _known_method(method: str) -> str:
-    if method not in (*METHODS, NO_HEATMAP):
-        raise HeatmapError(
-            f"method={method!r} is not known; expected one of {', '.join(METHODS)}{nearest(str(method), METHODS)}"
-        )
-    return method

@@ -20,8 +20,8 @@ from pytest_gradcam.cam.geometry import Geometry, examine, refuse_second_look
 from pytest_gradcam.cam.sites import Site, like_input, read_layout
 from pytest_gradcam.cam.trace import CutTest, Output, Trace
 from pytest_gradcam.errors import HeatmapError
-from pytest_gradcam.settings import nearest
 from pytest_gradcam.state.forward_only import require_insides
+from pytest_gradcam.validation import nearest
 
 __all__ = ["Candidate", "Choice", "Site", "choose"]
 

@@ -15,6 +15,7 @@ from torch.nn.functional import interpolate
 from pytest_gradcam.cam import norms
 from pytest_gradcam.cam.capture import capture, replaced
 from pytest_gradcam.cam.formulas import FloatArray, constructed
+from pytest_gradcam.cam.method import Method
 from pytest_gradcam.cam.outputs import per_image
 from pytest_gradcam.cam.sites import Site
 from pytest_gradcam.errors import HeatmapError
@@ -27,20 +28,18 @@ Score = Callable[[Any], Tensor]
 _FLAT = 1e-8  # added to a channel's range, as in the library; a constant channel then masks the whole image
 
 
-def grids(
-    method: str, model: nn.Module, inputs: Tensor, site: Site, goals: Sequence[Score], *, batch_size: int
-) -> FloatArray:
+def grids(method: Method, model: nn.Module, inputs: Tensor, site: Site, goals: Sequence[Score]) -> FloatArray:
     """The class activation maps (B, h, w) of inputs (B, C, H, W), one goal each, signed and not normalised.
 
     Goals score many variants of their image, so the predicted class must be fixed beforehand. A forward pass takes at
-    most `batch_size` images, except FullGrad's, which takes all of them; it has no layer, and maps of the input's size.
+    most the method's `batch_size` images, except FullGrad's, which takes all; it has no layer, and maps of the input's size.
     The caller holds the guard. Raises HeatmapError for a model that the method does not apply to, and for a map that is
     not finite.
     """
-    maps = _METHODS[method](model, inputs, site, goals, batch_size)
+    maps = _METHODS[method.name](model, inputs, site, goals, method.batch_size)
     if not np.isfinite(maps).all():
         raise HeatmapError(
-            f"{method} gives NaN or infinite values; expected finite scores for every variant of the image it tries. "
+            f"{method.name} gives NaN or infinite values; expected finite scores for every variant of the image it tries. "
             "Check the target, or use another method"
         )
     return maps

@@ -1,4 +1,4 @@
-"""What was measured by the fall of the margin, and every reason why it allows no verdict."""
+"""What the fall of the margin showed, and every reason why it allows no verdict."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ WAYS: dict[Intervention, str] = {
 class Falls:
     """How far replacing the masked pixels lowers the margin of each image, in the model's units.
 
-    `main` (N,) are the falls under the `intervention`; `around` (N,) those when it replaces the pixels right around the
-    mask; `removed` those under other interventions; `core` (N,) those when the mask's outline is left alone (None if the
-    mask is at most half of the view); `without` (M,) the main falls of images that lack the artefact, whose means are
-    already subtracted from `around`, `removed` and `core`. `worth` is the number of independent images that the main
-    falls amount to; `copies` how many images were passed besides, since each content counts once; `alive` whether the
+    `main` (N,) are the falls under the `intervention`; `around` those when it replaces the pixels right around the mask, of
+    the first images or of all; `removed` those under other interventions; `core` those when the mask's outline is left
+    alone (None if the mask is at most half of the view); `without` (M,) the main falls of images that lack the artefact,
+    whose means are already subtracted from `around`, `removed` and `core`. `worth` is the number of independent images that
+    the main falls amount to; `copies` how many images were passed besides, since each content counts once; `alive` whether the
     model's scores depend on its input at all; `fallback` the share of the images whose class is also the model's answer
     to the mean colour alone; `alike` whether all images are of one class; `exchanged` what became of the decisions, where
     images of several predicted classes exchange pixels; `fault` what is wrong with the masks, as far as can be seen.
@@ -58,8 +58,8 @@ def doubt(falls: Falls, found: Estimate, around: float, bound: float) -> str:
         return _too_few(found, bound)
     if relies and found.count == 1 and found.mean > margins.TURNED:
         return (
-            f"without the masked pixels the model loses {two(found.mean)} of its margin, so it is surer of another class than "
-            "it was of this one, which any change may have caused; pass more images"
+            f"without the masked pixels the model loses {two(found.mean)} of its margin, so it is now more certain "
+            "of another class than it was of this one, which any change may have caused; pass more images"
         )
     if relies and _beyond(falls, bound).lower <= margins.PART * bound and not _deep(falls, bound):
         return (
@@ -80,8 +80,8 @@ def _hidden(falls: Falls, found: Estimate, bound: float) -> str:
     """Why a model may rely on pixels that cost little to remove, when no other class's pixels were brought in."""
     if falls.fallback > 0.5:
         return (
-            "the images' class is also what the model answers where there is nothing to see, so it would not fall when its "
-            "evidence is taken away, wherever that lies; pass images that are predicted as other classes as well"
+            "the model predicts this class for a blank image as well, so the margin would not fall wherever the "
+            "evidence was removed; pass images that are predicted as other classes as well"
         )
     if found.count == 1:
         return (
@@ -90,20 +90,22 @@ def _hidden(falls: Falls, found: Estimate, bound: float) -> str:
         )
     if falls.alike and falls.intervention == "colour":
         return (
-            "all images are of one class, and none brings in other pixels, so nothing shows what the model answers where these "
-            "pixels differ; pass images that are predicted as other classes as well"
+            "all images are of one class, so they bring in no other pixels, and nothing shows what the model "
+            "predicts when these pixels differ; pass images that are predicted as other classes as well"
         )
     if found.upper >= margins.PART * bound:
         return (
-            f"removing the masked pixels costs up to {two(found.upper)} of the margin, and what another class shows there, "
-            "which these images did not bring in, may cost more; pass images that are predicted as other classes, or more images"
+            f"removing the masked pixels costs up to {two(found.upper)} of the margin, and the pixels of another "
+            "class, which these images did not bring in, may cost more; pass images that are predicted as other "
+            "classes, or more images"
         )
     return ""
 
 
 def _beyond(falls: Falls, bound: float) -> Estimate:
     """How much more the mask costs than the pixels right around it."""
-    return margins.estimate(falls.main - falls.around, bound, independent=falls.worth, base=falls.without)
+    both = falls.main[: len(falls.around)] - falls.around
+    return margins.estimate(both, bound, independent=falls.worth, base=falls.without)
 
 
 def _deep(falls: Falls, bound: float) -> bool:
@@ -117,8 +119,9 @@ def _deep(falls: Falls, bound: float) -> bool:
 def _too_few(found: Estimate, bound: float) -> str:
     few = "one image is too few" if found.count == 1 else f"{found.count} images are too few, or differ too much"
     return (
-        f"without the masked pixels the model loses {two(found.mean)} of its margin, but with 95 % confidence a side that "
-        f"may be {two(found.lower)} to {two(found.upper)}, which contains the bound of {bound:.3g}: {few}; pass more images"
+        f"without the masked pixels the model loses {two(found.mean)} of its margin, but the true loss may be "
+        f"anywhere from {two(found.lower)} to {two(found.upper)} (95 % confidence on each side), which contains the "
+        f"bound of {bound:.3g}: {few}; pass more images"
     )
 
 

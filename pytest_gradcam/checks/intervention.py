@@ -141,8 +141,8 @@ class _OnMargin(Check):
     def advice(self, record: Record) -> str:
         if messages.is_mispredicted(record):
             return (
-                f"look at the picture; the model {messages.predicts(record)}, so settle the prediction first, or leave target "
-                "out to see what it was predicted by"
+                f"look at the picture; the model {messages.predicts(record)}, so look into the prediction first, or "
+                "leave target out to see what the prediction is based on"
             )
         more = "reliance(images, masks) on a set of images says how certain this is"
         if not self.others:
@@ -163,14 +163,15 @@ class Ignores(_OnMargin):
         assert record.bound is not None
         if found.blind:
             raise HeatmapError(
-                f"{record.target!r} is also what the model answers where there is nothing to see, so it would not fall when "
-                "its evidence is taken away, wherever that lies; pass others= that are predicted as another class, or an "
+                f"{record.target!r} is also what the model predicts for a blank image, so its margin would not fall "
+                "wherever the evidence was removed; pass others= that are predicted as another class, or an "
                 "image of another class"
             )
         if messages.is_mispredicted(record) and -min(falls) > record.bound:
             raise HeatmapError(
-                f"without these pixels the margin of {record.target!r} {margins.change(min(falls))}: they speak against it, "
-                f"and may well carry {record.predicted!r}, which the model predicts; leave target out to ask whether the "
+                f"without these pixels the margin of {record.target!r} {margins.change(min(falls))}: they are "
+                f"evidence against it, and perhaps for {record.predicted!r}, which the model predicts; leave target "
+                "out to ask whether the "
                 "prediction depends on them"
             )
 
@@ -325,7 +326,7 @@ def _described(model: ExplainedModel, record: Record, found: _Findings, question
         details=(
             *rows,
             ("rest", f"with all the rest replaced instead, the margin {margins.change(found.rest)}"),
-            ("unit", f"one unit is {found.unit:.3g} of logit: {few} {lead}"),
+            ("unit", f"one unit is a difference of {found.unit:.3g} in the logit: {few} {lead}"),
             *_others(found),
         ),
     )
@@ -338,7 +339,7 @@ def _others(found: _Findings) -> list[tuple[str, str]]:
     return [
         (
             "others",
-            f"{found.beside} of the {found.passed} passed, by content: copies do not count, and {_OTHERS} do at most",
+            f"{found.beside} of the {found.passed} passed were used: copies do not count, and at most {_OTHERS} are used",
         )
     ]
 

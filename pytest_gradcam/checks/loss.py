@@ -103,7 +103,7 @@ class Loss:
             rows.append(
                 (
                     "scene",
-                    f"{percent(self.control)} for as many pixels elsewhere, since the scene shows through: subtracted",
+                    f"{percent(self.control)} for as many pixels elsewhere: subtracted, since the scene shows through the mask",
                 )
             )
         if self.by_class:
@@ -112,7 +112,10 @@ class Loss:
             rows.append(("by class", shown + (f" and {len(parts) - _SHOWN} more" if len(parts) > _SHOWN else "")))
         if self.worst_lower is not None and self.worst:
             rows.append(
-                ("worst", f"{self.worst}: at least {max(0.0, self.worst_lower):.2f}, corrected for looking at all")
+                (
+                    "worst",
+                    f"{self.worst}: at least {max(0.0, self.worst_lower):.2f}, corrected for looking at all of them",
+                )
             )
         return rows
 
@@ -204,8 +207,8 @@ def _open(found: Exchanged, net: Difference, fall: Difference) -> str:
     most, farthest = min(net.upper(z), gross.upper(z)), min(fall.upper(z), found.main.margin.upper(z))
     if found.through and gross.upper(z) >= NONE_GROSS:
         return (
-            "the scene shows through the masked pixels, so exchanging them exchanges parts of the object, which turns "
-            f"{percent(gross.mean)} of the decisions; pass images `without=` the artefact, or a mask of its pixels alone"
+            "the scene shows through the masked pixels, so exchanging them exchanges parts of the object, which "
+            f"changes {percent(gross.mean)} of the decisions; pass images `without=` the artefact, or a mask of its pixels alone"
         )
     if most >= NONE_LOSS or farthest >= NONE_FALL:
         return (
@@ -224,7 +227,7 @@ def _more(net: Difference, fall: Difference) -> str:
         _needed(count, z * fall.error, NONE_FALL - fall.mean, FALL_ALONE - fall.mean),
     ]
     if max(needs) > 20 * count:
-        return "the loss lies so near the bounds that more images would hardly decide; look at the classes one by one"
+        return "the loss is so close to the bounds that more images would hardly decide; look at the classes one by one"
     return f"about {math.ceil(max(needs))} images like these would decide"
 
 

@@ -82,7 +82,7 @@ def unit(scores: NDArray[np.floating], own: Floats | None = None) -> float:
         lead = float(np.abs(own).mean())
         if not lead > 0:
             raise HeatmapError(
-                "the class's own logit is 0 on every image, so no pixels could move it; check the weights"
+                "the class's own logit is 0 on every image, so no pixels can change it; check the weights"
             )
         return lead
     if scores.shape[1] < 2:
@@ -91,7 +91,7 @@ def unit(scores: NDArray[np.floating], own: Floats | None = None) -> float:
     if not lead > 1e-6 * float(np.abs(scores).max()):
         raise HeatmapError(
             "the model scores its best two classes the same on every image, so there is no prediction that pixels "
-            "could move; check the weights"
+            "could change; check the weights"
         )
     return lead
 
@@ -140,19 +140,19 @@ def moved(
         return False
     if still:
         raise HeatmapError(
-            f"the fills disagree: the margin {_listed(falling)}, but it {_listed(still)}; one of them may make the image "
-            f"unnatural, or paint the cue back: look at the picture, or {advice}"
+            f"the fills disagree: the margin {_listed(falling)}, but it {_listed(still)}; one of them may make the "
+            f"image unnatural, or bring the cue back: look at the picture, or {advice}"
         )
     for result in results:
         if result.control is None:
             raise HeatmapError(
-                "the mask covers more than half of the view and its shape fits nowhere else, so nothing shows whether any "
-                "change of this size would move the prediction; pass a smaller mask, of the part that matters"
+                "the mask covers more than half of the view and its shape fits nowhere else, so nothing shows "
+                "whether any change of this size would change the prediction; pass a smaller mask, of the part that matters"
             )
         if result.control > YARDSTICK * result.fall:
             raise HeatmapError(
-                f"replacing {result.where} costs {result.control:.2f} units, the mask {result.fall:.2f} ({result.label}): any "
-                f"change of this size moves the prediction; pass a smaller mask, or {advice}"
+                f"replacing {result.where} costs {result.control:.2f} units, the mask {result.fall:.2f} "
+                f"({result.label}): any change of this size changes the prediction; pass a smaller mask, or {advice}"
             )
     return True
 
@@ -168,7 +168,7 @@ def change(fall: float) -> str:
 
 def margin_bound(name: str, bound: object) -> float:
     """The bound on a fall of the margin as a plain number. Raises HeatmapError unless it is above 0 and up to 1 unit."""
-    units = "in units of the model's own lead: at 1 the prediction is lost"
+    units = "in units of the model's own lead; at 1 the prediction is lost"
     return validation.bound(
         name, bound, f"a fall of the margin above 0 and up to 1, {units}", lambda fall: 0 < fall <= 1
     )

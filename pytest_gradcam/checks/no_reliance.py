@@ -12,7 +12,7 @@ import numpy as np
 from pytest_gradcam import overlay
 from pytest_gradcam.checks import margins
 from pytest_gradcam.checks.loss import RELIES
-from pytest_gradcam.checks.reliance import judged_masks
+from pytest_gradcam.checks.reliance import Terms, judged_masks
 from pytest_gradcam.checks.reliance_rule import Reliance
 from pytest_gradcam.errors import GradcamWarning, HeatmapError
 from pytest_gradcam.evidence import messages, settle
@@ -38,7 +38,7 @@ def assert_no_reliance(
 ) -> None:
     """The model does not rely on the masked pixels of these images: `reliance(images, masks)` says no.
 
-    `weak` says what a model does that relies weakly: "fail" if it loses 0.10 of its decisions or more, and warn otherwise;
+    `weak` says what weak reliance leads to: "fail" (it fails if 0.10 of the decisions or more are lost, and warns otherwise);
     "warn"; or "allow". With `at_most` the fall of the margin decides in any case: the mean fall above which the model
     relies, in units of its mean margin, above 0 and up to 1 (docs/reliance.md).
     Raises FocusError if the model relies on them; HeatmapError if that is undecided.
@@ -49,7 +49,7 @@ def assert_no_reliance(
         bound = check.plain_bound()
         if weak not in WEAK:
             raise HeatmapError(f"weak={weak!r}; expected one of {', '.join(map(repr, WEAK))}")
-        found.append(judged_masks(model, images, masks, None, without, bound))
+        found.append(judged_masks(model, images, masks, without, Terms(bound=bound)))
         return check.judged(model.engine.identified(record), found[0])  # now it is known what the output means
 
     def draw(record: Record) -> Image:
@@ -60,7 +60,7 @@ def assert_no_reliance(
 
     settle.judge(model.engine.identified(check.record(Subject())), measure, draw)
     if found[0].weak and weak != "allow":
-        warnings.warn(found[0].verdict, GradcamWarning, stacklevel=4)
+        warnings.warn(found[0].verdict, GradcamWarning, stacklevel=5)
 
 
 @dataclass(frozen=True)

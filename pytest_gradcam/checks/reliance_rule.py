@@ -148,7 +148,7 @@ class Reliance:
         """The figures: a label and a phrase for each."""
         p_value = "" if self.p_value is None else f", p {self.p_value:.2g}"
         bound = f", bound {self.bound:.3g}" if self.lost is None else ""
-        effect = f"{two(self.effect)} of the model's mean margin, {self._range()} at 95 % a side{bound}"
+        effect = f"{two(self.effect)} of the model's mean margin, {self._range()} at 95 % on each side{bound}"
         rows = [*self._masks(), *([] if self.lost is None else self.lost.rows())]
         rows += [("effect", effect + p_value), ("replaced", f"{WAYS[self.intervention]}: {self.why}")]
         if self.without is not None:
@@ -165,7 +165,7 @@ class Reliance:
             rows.append(("mean heat", f"{two(self.mean_heat)} of the heatmaps' maxima in the mask{side}"))
         if self.fault:
             rows.append(("mask", self.fault))
-        copies = f", each once: {self.copies} copies of them do not count" if self.copies else ""
+        copies = f", each counted once: {self.copies} copies do not count" if self.copies else ""
         return [*rows, ("images", f"{self.images}{copies}")]
 
     def _range(self) -> str:
@@ -181,7 +181,7 @@ class Reliance:
             loss, bound = f"loss={self.lost.estimate:.3f} ({low:.2f} to {high:.2f}), ", ""
         weak = ", weak=True" if self.weak else ""
         return (
-            f"Reliance(relies={self.relies}{weak}, {loss}effect={self.effect:.3f} ({self._range()}), {bound}"
+            f"Reliance(relies={self.relies}{weak}, {loss}effect={round(self.effect, 3) + 0.0:.3f} ({self._range()}), {bound}"
             f"p_value={p_value}, intervention={self.intervention!r}, images={self.images}{reason})"
         )
 

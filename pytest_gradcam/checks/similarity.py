@@ -130,7 +130,7 @@ def _in_one_size(heatmap: MapOnView, other: MapOnView) -> Iterator[Values]:
         grid = averaged(each.grid if alike else each.values, (height, width))
         if is_flat(grid):
             raise NoEvidenceError(
-                f"on {height} x {width} cells {which} heatmap is the same everywhere, so no similarity means anything; "
+                f"on {height} x {width} cells {which} heatmap is the same everywhere, so no similarity is defined; "
                 "choose a layer with a finer grid"
             )
         yield grid

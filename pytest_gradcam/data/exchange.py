@@ -136,7 +136,7 @@ def scan(
     classes = scores.argmax(axis=1)
     if len(set(classes)) < 2:
         raise HeatmapError(
-            "all images are predicted as one class, so none brings in what another class shows; pass images of several classes"
+            "all images are predicted as one class, so none brings in pixels of another class; pass images of several classes"
         )
     lead = margins(scores, classes, alone=engine.multi_label)
     unit = float(np.abs(lead).mean())

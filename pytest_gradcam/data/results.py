@@ -19,7 +19,7 @@ from pytest_gradcam.data.plan import Row
 from pytest_gradcam.data.statistics import Interval
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.evidence.record import Subject
-from pytest_gradcam.settings import nearest
+from pytest_gradcam.validation import nearest
 
 if TYPE_CHECKING:
     from pytest_gradcam.questions.explained_model import ExplainedModel
@@ -158,7 +158,7 @@ class Results:
         there = [CLASS, PREDICTED, *self.slices]
         if by not in there:
             raise HeatmapError(
-                f"by={by!r} is no slice of this data set; expected {', '.join(there)}{nearest(str(by), there)}"
+                f"by={by!r} is not a slice of this data set; expected {', '.join(there)}{nearest(str(by), there)}"
             )
         groups: dict[str, list[Row]] = {}
         for row in found:
@@ -240,12 +240,12 @@ class Results:
         """The model. Raises HeatmapError for an audit that was loaded from its rows."""
         if self._model is None or self.cases is None:
             raise HeatmapError(
-                "this audit was loaded from its rows, without a model to ask; run it again with rows= the file"
+                "this audit was loaded from its rows, without a model to ask; run it again with rows= this file"
             )
         return self._model
 
     def identified(self, record: _Subject) -> _Subject:
-        """The record with what is known of the model; as it is, for an audit that was loaded from its rows."""
+        """The record with what is known about the model; unchanged for an audit that was loaded from its rows."""
         return record if self._model is None else self._model.engine.identified(record)
 
     def summary(self) -> Iterator[str]:

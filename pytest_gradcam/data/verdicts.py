@@ -83,7 +83,7 @@ class RateAtLeast(_OnSet):
         passed, failed = found.lower >= bound, found.upper < bound
         if not passed and not failed:
             return replace(record, outcome="invalid", reason=_open(found, bound, audit.distinct(check)))
-        said = f"{check} passes on {found}; expected at least {percent(bound)} with all of the interval"
+        said = f"{check} passes on {found}; expected the whole interval to be at least {percent(bound)}"
         advice = "" if passed else self.advice(record)
         outcome = "passed" if passed else "failed"
         return replace(record, figure=found.interval.value, outcome=outcome, finding=said, advice=advice)  # type: ignore[arg-type]
@@ -121,8 +121,8 @@ class SlicesEqual(_OnSet):
         if apart:
             named = " and ".join(f"{gap.group} ({gap})" for gap in apart[:_NAMED])
             said = (
-                f"{check} passes at another rate than in the other images for {self.by} {named}; "
-                f"expected at most {percent(bound)} apart"
+                f"{check} passes at a different rate for {self.by} {named} than for the other images; expected at "
+                f"most {percent(bound)} apart"
             )
             return replace(record, figure=abs(widest.value), outcome="failed", finding=said, advice=self.advice(record))
         if loose := [gap for gap in gaps if max(-gap.lower, gap.upper) > bound]:
@@ -172,7 +172,7 @@ class Gap:
 
 
 def rate_rows(audit: Results, check: str, found: Rate) -> list[tuple[str, str]]:
-    """What a record says of a rate besides its finding: means, copies, slices, the worst images."""
+    """What a record says about a rate besides its finding: means, copies, slices, the worst images."""
     average = audit.mean(check, confidence=found.confidence)
     rows = [("figures", f"{average.value:.3g} in the mean, {average.lower:.3g} to {average.upper:.3g}")]
     if found.copies:

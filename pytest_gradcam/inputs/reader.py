@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from pytest_gradcam import images, masks
 from pytest_gradcam.errors import HeatmapError
-from pytest_gradcam.heatmap import View
+from pytest_gradcam.heatmap import SeenImage, View
 from pytest_gradcam.inputs.mask_transform import TracedPreprocess, display
 from pytest_gradcam.inputs.preprocess import Preprocess
 from pytest_gradcam.perturbations.movement import Placement
@@ -56,6 +56,11 @@ class Input:
     def look(self) -> View:
         """The image as the model sees it."""
         return self.show(self.tensor)
+
+    @property
+    def seen(self) -> SeenImage:
+        """What a heatmap of it lies on."""
+        return SeenImage(self.shape, self.look, self.carry)
 
     @property
     def shape(self) -> tuple[int, int]:

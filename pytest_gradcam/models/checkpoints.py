@@ -34,7 +34,7 @@ def layout(path: Path) -> Layout:
     prefix = "".join(f"{part}." for part in common)
     matrices = [value for value in state.values() if value.ndim == 2 or (value.ndim == 4 and value.shape[2:] == (1, 1))]
     if not matrices:
-        raise SettingsError(f"{path} holds no matrix of a classifier, so its number of classes cannot be told")
+        raise SettingsError(f"{path} holds no weight matrix of a classifier, so its number of classes is unknown")
     return Layout(keys, prefix, int(matrices[-1].shape[0]))
 
 

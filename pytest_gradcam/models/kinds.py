@@ -31,7 +31,7 @@ class Wanted:
 
 
 class Kind(Protocol):
-    """One kind of models. Each function raises SettingsError for a name that names nothing."""
+    """One kind of models. Each function raises SettingsError for a name that does not exist."""
 
     #: Whether the name is a file that holds weights as well.
     FILE: bool

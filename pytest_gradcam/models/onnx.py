@@ -51,7 +51,7 @@ def build(name: str, wanted: Wanted) -> nn.Module:
     ) as error:  # protobuf's and ONNX Runtime's own, of a file that is no model, or has operators of its own
         reason = next(iter(str(error).splitlines()), "")
         raise SettingsError(
-            f"{path} cannot be read as an ONNX model ({type(error).__name__}: {reason:.300}); check that it is whole"
+            f"{path} cannot be read as an ONNX model ({type(error).__name__}: {reason:.300}); check that the file is complete"
         ) from None
     return ForwardOnly(run, name=f"ONNX model {path.name}", digest=digest)
 

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 from pytest_gradcam.errors import SettingsError
 from pytest_gradcam.models.kinds import Kind, Wanted, kind_of
-from pytest_gradcam.settings import nearest
 from pytest_gradcam.state.forward_only import ForwardOnly
 from pytest_gradcam.state.surroundings import random_states_kept
+from pytest_gradcam.validation import nearest
 
 PRETRAINED = "pretrained"  # the one value of gradcam_weights that may download
 _PREFIXES = ("module.", "_orig_mod.", "model.")  # of DataParallel, torch.compile and Lightning
@@ -50,7 +50,7 @@ def build(
         model = _timm(name, pretrained)
     elif pretrained:
         raise SettingsError(
-            f"gradcam_weights = 'pretrained' means nothing for {spec!r}; expected a file, or a torchvision: or timm: model"
+            f"gradcam_weights = 'pretrained' does not apply to {spec!r}; expected a file, or a torchvision: or timm: model"
         )
     else:
         model = _called(spec)
@@ -95,7 +95,7 @@ def preprocess(spec: str, *, pretrained: bool = False) -> Any:
 
 
 def class_names(text: str) -> Any:
-    """The names in a text file (a line each), a .json file (a list, or a dict name -> index) or 'package.module:name'."""
+    """The names in a text file (one per line), a .json file (a list, or a dict name -> index) or 'package.module:name'."""
     path = Path(text)
     try:
         if path.suffix == ".json":
@@ -196,7 +196,7 @@ def load(model: nn.Module, path: Path) -> None:
     if any(problems):
         raise SettingsError(
             f"the weights in {path} do not fit {type(model).__name__}: {'; '.join(p for p in problems if p)}. "
-            "Check that gradcam_model builds the architecture, and the number of classes, that was trained"
+            "Check that gradcam_model builds the architecture, and the number of classes, that were trained"
         )
     model.load_state_dict(state)
 
@@ -215,8 +215,8 @@ def _state_dict(path: Path) -> dict[str, Any]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise SettingsError(
-            f"{path} holds more than tensors, and to read it would run code from the file, which is refused; where you "
-            "trust it, save the weights alone: torch.save(model.state_dict(), path), or safetensors.torch.save_model"
+            f"{path} holds more than tensors, and reading it would run code from the file, which is refused; if you "
+            "trust it, save only the weights: torch.save(model.state_dict(), path), or safetensors.torch.save_model"
         ) from None
     except Exception as error:  # on a file that is not a pickle, the unpickler may raise anything
         raise SettingsError(

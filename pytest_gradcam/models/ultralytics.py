@@ -73,7 +73,7 @@ def _model(name: str) -> Any:
     except Exception as error:  # of whatever the file holds
         reason = next(iter(str(error).splitlines()), "")
         raise SettingsError(
-            f"{path} is no model of Ultralytics ({type(error).__name__}: {reason:.300}); check that it is whole"
+            f"{path} is not an Ultralytics model ({type(error).__name__}: {reason:.300}); check that the file is complete"
         ) from None
     if yolo.task != "classify" or not isinstance(yolo.model, nn.Module):
         raise SettingsError(

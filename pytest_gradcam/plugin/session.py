@@ -157,22 +157,10 @@ class Models:
 
     def _explain(self, objects: Objects) -> ExplainedModel:
         from pytest_gradcam.cam.engine import Engine
-        from pytest_gradcam.cam.output_kind import Asked
         from pytest_gradcam.checks.gate import Gatekeeper
         from pytest_gradcam.questions.explained_model import ExplainedModel
 
-        settings = self._settings
-        engine = Engine(
-            objects.model,
-            settings.layer,
-            settings.method,
-            objects.preprocess,
-            objects.classes,
-            batch_size=settings.batch_size,
-            asked=Asked(settings.output, settings.output_key, settings.task),
-            cache=self._cache,
-            rise_masks=settings.rise_masks,
-        )
+        engine = Engine.from_settings(self._settings, objects.model, objects.preprocess, objects.classes, self._cache)
         return ExplainedModel(engine, self.policy, Gatekeeper(engine))
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from pytest_gradcam.cam.engine import Engine
-from pytest_gradcam.cam.output_kind import Asked
 from pytest_gradcam.errors import SettingsError
 from pytest_gradcam.models import from_settings, sources
 from pytest_gradcam.settings import Settings
@@ -26,16 +25,8 @@ class ModelParts:
     untrained: str
 
     def engine(self, *, with_classes: bool = True) -> Engine:
-        settings = self.settings
-        return Engine(
-            self.model,
-            settings.layer,
-            settings.method,
-            self.preprocess,
-            self.classes if with_classes else None,
-            batch_size=settings.batch_size,
-            asked=Asked(settings.output, settings.output_key, settings.task),
-        )
+        classes = self.classes if with_classes else None
+        return Engine.from_settings(self.settings, self.model, self.preprocess, classes)
 
 
 def build(settings: Settings) -> ModelParts:

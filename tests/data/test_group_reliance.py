@@ -63,7 +63,7 @@ def test_without_masks():
     audit = explainer(OBJECT).audit([Case(np.zeros((SIDE, SIDE, 3), np.uint8), mask=OBJECT)])
     with pytest.raises(HeatmapError, match="no case has invalid pixels"):
         audit.assert_no_reliance()
-    with pytest.raises(HeatmapError, match="on='masks' is no mask of a case"):
+    with pytest.raises(HeatmapError, match="on='masks' is not a mask of a case"):
         audit.assert_no_reliance(on="masks")
 
 

@@ -31,8 +31,8 @@ def test_rate_passes(audit_of, recording):
     (record,) = recording.records
     assert (record.check, record.outcome, record.figure, record.bound) == ("rate", "passed", 1.0, 0.9)
     assert record.finding == (
-        "focus_within passes on 100.0 % of 60 images (94.0 % to 100.0 % at 95 %); expected at least 90.0 % with all of the "
-        "interval"
+        "focus_within passes on 100.0 % of 60 images (94.0 % to 100.0 % at 95 %); expected the whole interval "
+        "to be at least 90.0 %"
     )
     assert dict(record.details)["data set"] == "blobs: 60 images"
     assert recording.pictures[0].width > 300

@@ -180,7 +180,7 @@ def test_files_that_are_no_weights(tmp_path):
 
 
 def test_pretrained_means_nothing_for_a_callable():
-    with pytest.raises(SettingsError, match="'pretrained' means nothing"):
+    with pytest.raises(SettingsError, match="'pretrained' does not apply"):
         sources.build("json:dumps", "pretrained")
 
 

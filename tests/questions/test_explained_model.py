@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from pytest_gradcam import Box, FocusError, HeatmapError, Region, masks
-from pytest_gradcam.cam.engine import Engine
+from pytest_gradcam.cam.engine import Engine, Interface
 from pytest_gradcam.evidence.current_test import running
 from pytest_gradcam.explainer import Explainer, explainer_of
 from pytest_gradcam.perturbations import brightness
@@ -75,7 +75,7 @@ def picture(seed=0):
 
 
 def engine():
-    return Asked(Colours().eval(), preprocess=preprocess, classes=("red", "green", "dark"))
+    return Asked(Colours().eval(), Interface(preprocess, ("red", "green", "dark")))
 
 
 def under(policy, engine, gate=None):
