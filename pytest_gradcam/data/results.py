@@ -254,7 +254,8 @@ class Results:
             yield f"{check}: passes on {self.rate(check)}"
 
     def _in_lifts(self, check: str) -> bool:
-        return any((row["figure"] or 0) > 1 for row in self.rows if row["check"] == check)
+        """Whether the figures are lifts, which have another limit on every mask, and no shares."""
+        return any(row["figure"] == row["lift"] != row["mass"] for row in self.rows if row["check"] == check)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self.name}: {self.images} images, {', '.join(self.checks)}>"

@@ -159,12 +159,14 @@ class Gap:
             ((rate.passed + rate.undecided, rate.count), (passed, count)),
         )
         ends = [statistics.difference(*pair, confidence) for pair in (low, high)]
+        # Between a lower and a higher rate than that of the others, the undecided may make none.
+        either = ends[0].value < 0 < ends[1].value
         return cls(
             rate.group,
             statistics.difference((rate.passed, rate.count), (passed, count)).value,
             ends[0].lower,
             ends[1].upper,
-            max(statistics.p_beyond(*pair, margin) for pair in (low, high)),
+            1.0 if either else max(statistics.p_beyond(*pair, margin) for pair in (low, high)),
         )
 
     def __str__(self) -> str:
