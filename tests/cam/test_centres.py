@@ -128,9 +128,7 @@ def test_cells_that_tile_the_input_or_have_no_clear_centre_stay_where_they_are(n
     assert found({**TILED, **UNCLEAR}[name]) is None
 
 
-@pytest.mark.parametrize(
-    "name", ["three convolutions", "LeNet", "strides", "dilation", "average pool", "AlexNet"]
-)
+@pytest.mark.parametrize("name", ["three convolutions", "LeNet", "strides", "dilation", "average pool", "AlexNet"])
 def test_the_support_of_the_gradient_has_the_same_centre(name: str) -> None:
     (first, step), _ = found(PLACED[name][0]) or ((0, 0), (0, 0))
     net = deepcopy(PLACED[name][0]).double().eval()
