@@ -336,7 +336,9 @@ class Engine:
                 maps = make(self._network, inputs, site, goals, how)
         made = []
         for one, goal, (output, score, grid, resampled) in zip(group, goals, maps.each(), strict=True):
-            subject = replace(goal.subject(output, score, self._names, kind), layer=site.name, method=how.name)
+            where = site.centres if grid.shape == site.grid else None
+            subject = goal.subject(output, score, self._names, kind)
+            subject = replace(subject, layer=site.name, centres=where, method=how.name)
             subject = about(subject, who, one)
             made.append(Heatmap(grid, one.seen, subject, resampled))
         return made, chosen.steady
