@@ -188,6 +188,7 @@ class TestRate:
     def test_one_decided_image_is_enough_to_be_asked_about(self):
         assert judged(RateAtLeast(0.99, 0.95), results(rows_of("fnnn"))).outcome == "invalid"
         assert judged(RateAtLeast(0.99, 0.95), results(rows_of("pnnn"))).outcome == "invalid"
+        assert judged(RateAtLeast(0.9, 0.95), results(rows_of("pf" * 15))).outcome == "failed"
         with pytest.raises(HeatmapError, match="focus_within is undecided on all 3 images: nothing to see$"):
             judged(RateAtLeast(0.99, 0.95), results(rows_of("nnn")))
 
