@@ -26,10 +26,11 @@ from pytest_gradcam.checks.masked_image import (
 )
 from pytest_gradcam.checks.reliance_rule import Reliance, finite, judged
 from pytest_gradcam.checks.samples import distinct
+from pytest_gradcam.checks.score_reliance import score_falls
 from pytest_gradcam.checks.several_masks import combined
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.questions.explained_model import ExplainedModel
-from pytest_gradcam.questions.lead import Lead
+from pytest_gradcam.questions.lead import Lead, has_margin
 from pytest_gradcam.questions.lead import margins as margins_of
 from pytest_gradcam.replacement import control_regions, fills
 from pytest_gradcam.targets import Target
@@ -69,6 +70,10 @@ def reliance(
 
     If the artefact covers the object, pass two or more images `without` it: the same pixels are inpainted in all images,
     and what that costs without the artefact is subtracted.
+
+    Targets that are no classes (a `Box`, `Region`, `Value` or other callable for each image) have scores of their own, in units
+    that `rows()` name: a detection's own score, a region's mean margin, the spread of a value over the images, or the unit that
+    a `Value` states. A value may move either way; with pixels of images whose value is another, it has to move towards theirs.
     Raises HeatmapError for malformed images, masks and targets, and for a model without a margin.
     """
     return judged_masks(model, images, masks, without, Terms(targets))
@@ -117,7 +122,13 @@ def _united(masks: Sequence[Sequence[MaskedImage]]) -> list[MaskedImage]:
 def _judged(
     model: ExplainedModel, passed: list[MaskedImage], terms: Terms, lacking: Sequence[MaskedImage] = ()
 ) -> Reliance:
-    falls, draw = _measured(model, passed, terms, lacking)
+    asked = [model.question(target).target for target in model.targets(terms.targets, len(passed))]
+    if all(map(has_margin, asked)):
+        falls, draw = _measured(model, passed, terms, lacking)
+    else:
+        if lacking:
+            raise HeatmapError("without= takes classes as targets, not a Box, a Region or a callable; leave it out")
+        falls, draw = score_falls(model, passed, asked, terms.bound)
     return replace(judged(falls, terms.bound), draw=draw)
 
 

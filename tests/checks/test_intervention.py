@@ -226,7 +226,7 @@ def test_targets_are_classes():
         explainer.assert_relies_on(image, DISC, target="rod")
     with pytest.raises(HeatmapError, match="target=3 is out of range"):
         explainer.assert_relies_on(image, DISC, target=3)
-    with pytest.raises(HeatmapError, match="has no margin over other classes"):
+    with pytest.raises(HeatmapError, match="the score has no margin, and 1 image cannot say by how much it differs"):
         explainer.assert_relies_on(image, DISC, target=lambda output: output[0])
 
 
