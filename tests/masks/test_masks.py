@@ -331,6 +331,8 @@ class TestAsMask:
             (BLOB * 2 - 1, "mask holds the label ids -1, 1"),
             (BLOB + 254, "mask holds the label ids 254, 255"),
             (np.arange(240).reshape(SHAPE), "mask has 240 values; .* saved as JPEG"),
+            (None, r"mask is None; expected a bool array"),
+            ((1, 2, 5, 8), r"mask has shape \(4,\); .* for the corners of a box pass masks\.box\(\(H, W\), corners\)"),
             (BLOB[None], r"mask has shape \(1, 12, 20\); expected \(H, W\); squeeze it: mask\[0\]"),
             (BLOB[..., None], r"mask has shape \(12, 20, 1\); .* squeeze it: mask\[\.\.\., 0\]"),
             (np.stack([BLOB] * 3, -1), r"mask has shape \(12, 20, 3\); .* it is a colour picture"),
