@@ -340,7 +340,6 @@ class TestAsMask:
             (BLOB.ravel(), r"mask has shape \(240,\)"),
             (np.zeros((0, 5), bool), r"mask has shape \(0, 5\)"),
             (True, r"mask has shape \(\)"),
-            (None, r"mask has shape \(\)"),
             (BLOB.astype(complex), "mask has type complex128"),
             (BLOB.astype(str), "mask has type <U"),
             (BLOB.astype(object), "mask has type object"),
