@@ -60,8 +60,8 @@ class OnMask(Check):
     def _next(self, record: Record) -> str:
         if messages.is_mispredicted(record):
             return (
-                f"the model {messages.predicts(record)}, so settle the prediction first, "
-                "or leave target out to see what it was predicted by"
+                f"the model {messages.predicts(record)}, so look into the prediction first, or leave target out to "
+                "see what the prediction is based on"
             )
         if excuse := self.excuse(record):
             return excuse

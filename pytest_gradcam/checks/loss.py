@@ -103,7 +103,7 @@ class Loss:
             rows.append(
                 (
                     "scene",
-                    f"{percent(self.control)} for as many pixels elsewhere, since the scene shows through: subtracted",
+                    f"{percent(self.control)} for as many pixels elsewhere: subtracted, since the scene shows through the mask",
                 )
             )
         if self.by_class:
@@ -112,7 +112,10 @@ class Loss:
             rows.append(("by class", shown + (f" and {len(parts) - _SHOWN} more" if len(parts) > _SHOWN else "")))
         if self.worst_lower is not None and self.worst:
             rows.append(
-                ("worst", f"{self.worst}: at least {max(0.0, self.worst_lower):.2f}, corrected for looking at all")
+                (
+                    "worst",
+                    f"{self.worst}: at least {max(0.0, self.worst_lower):.2f}, corrected for looking at all of them",
+                )
             )
         return rows
 
@@ -143,6 +146,7 @@ def estimated(found: Exchanged) -> Loss:
     single = worst is not None and not found.through and net_fall.lower(normal(CONFIDENCE)) > 0
     single = single and worst is not None and entries[worst].lower(z) > IN_ONE
     claim, reason = _claim(found, net, net_fall, single=single)
+    p_value = _p_value(net_fall, WEAK_FALL)
     verdict = Loss(
         claim,
         round(max(0.0, net.mean), 6),
@@ -150,7 +154,7 @@ def estimated(found: Exchanged) -> Loss:
         reason,
         control=None if control[0] is None else control[0].mean,
         single=single,
-        p_value=_p_value(net_fall, WEAK_FALL),
+        p_value=p_value,
         by_class={found.name(a): entry.mean for (a, b), entry in entries.items() if a is not None and b is None},
         matrix={
             (found.name(a), found.name(b)): entry.mean
@@ -163,7 +167,7 @@ def estimated(found: Exchanged) -> Loss:
     largest = entries[worst]
     verdict = replace(verdict, worst_estimate=largest.mean, worst_lower=largest.lower(z))
     if single:
-        verdict = replace(verdict, p_value=min(verdict.p_value or 0.0, _p_value(largest, IN_ONE, len(entries))))
+        verdict = replace(verdict, p_value=min(p_value, _p_value(largest, IN_ONE, len(entries))))
     return replace(verdict, worst=_words(found, worst, largest)) if _stands_out(largest, net) else verdict
 
 
@@ -204,8 +208,8 @@ def _open(found: Exchanged, net: Difference, fall: Difference) -> str:
     most, farthest = min(net.upper(z), gross.upper(z)), min(fall.upper(z), found.main.margin.upper(z))
     if found.through and gross.upper(z) >= NONE_GROSS:
         return (
-            "the scene shows through the masked pixels, so exchanging them exchanges parts of the object, which turns "
-            f"{percent(gross.mean)} of the decisions; pass images `without=` the artefact, or a mask of its pixels alone"
+            "the scene shows through the masked pixels, so exchanging them exchanges parts of the object, which "
+            f"changes {percent(gross.mean)} of the decisions; pass images `without=` the artefact, or a mask of its pixels alone"
         )
     if most >= NONE_LOSS or farthest >= NONE_FALL:
         return (
@@ -224,7 +228,7 @@ def _more(net: Difference, fall: Difference) -> str:
         _needed(count, z * fall.error, NONE_FALL - fall.mean, FALL_ALONE - fall.mean),
     ]
     if max(needs) > 20 * count:
-        return "the loss lies so near the bounds that more images would hardly decide; look at the classes one by one"
+        return "the loss is so close to the bounds that more images would hardly decide; look at the classes one by one"
     return f"about {math.ceil(max(needs))} images like these would decide"
 
 

@@ -16,6 +16,7 @@ from pytest_gradcam.questions.padding import refuse_padding
 from pytest_gradcam.questions.protocols import Engine, ModelInput
 from pytest_gradcam.replacement import fills
 from pytest_gradcam.replacement.fills import Bools, Floats
+from pytest_gradcam.targets import Target
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ def common_level(images: Sequence[MaskedImage]) -> Floats:
     return np.asarray(np.mean([image.pixels[:, ~image.padding].mean(axis=1) for image in images], axis=0), np.float32)
 
 
-def heat_of(engine: Engine, image_input: ModelInput, target: int, question: Question) -> NDArray[np.float32] | None:
+def heat_of(engine: Engine, image_input: ModelInput, target: Target, question: Question) -> NDArray[np.float32] | None:
     """The heatmap's values (H, W), for a picture; None if there is no layer to read one at."""
     try:
         return engine.heatmaps([image_input], [target], layer=question.layer, method=question.method)[0].values

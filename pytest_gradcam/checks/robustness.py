@@ -162,7 +162,9 @@ def robustness(
     steps = _steps(_make(kind), severities)
     questions = model.questions(image, target)
     if len(questions) > 1:
-        raise HeatmapError("mispredicted = both asks for two classes, but a curve is for one; set label or prediction")
+        raise HeatmapError(
+            "mispredicted = both explains two classes, but a curve has one; set it to label or prediction"
+        )
     perturbed = PerturbedImages(model, image, questions[0])
     checked = None if mask is None else perturbed.mask(mask)
     measured = perturbed.of([perturbation for _, perturbation in steps], checked)

@@ -61,8 +61,8 @@ def audit(
     pixels; by default those of the masks that a case has, without overlap. `sample` audits only so many cases, drawn with the
     `seed`. `rows` is a file to which rows are appended as they are made: an audit that was interrupted goes on from there,
     one that was finished is read from it, after the last chunk of images was computed again and gave the same rows.
-    A case that cannot be judged leaves rows of outcome "invalid", which never count as passed.
-    Raises HeatmapError for no cases, unknown checks, and rows that are of another audit or come out differently now.
+    A case that cannot be judged leaves rows with the outcome "invalid", which never count as passed.
+    Raises HeatmapError for no cases, unknown checks, and rows that belong to another audit or come out differently now.
     """
     every = as_cases(cases)
     own = _sampled(every, sample, seed)

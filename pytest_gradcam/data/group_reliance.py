@@ -38,7 +38,7 @@ def reliance_by(
     Raises HeatmapError if no case has such a mask.
     """
     if on not in _KINDS:
-        raise HeatmapError(f"on={on!r} is no mask of a case; expected {' or '.join(_KINDS)}")
+        raise HeatmapError(f"on={on!r} is not a mask of a case; expected {' or '.join(_KINDS)}")
     most, rng = count("images", images, 2), np.random.default_rng(count("seed", seed, 0))
     cases, model = audit.cases, audit.model
     assert cases is not None
@@ -64,7 +64,7 @@ def assert_no_reliance(
 ) -> None:
     """The model does not rely on the invalid pixels of the data set, or of any group of a slice: `reliance` says no to each.
 
-    By "class" up to `images` of each class are asked about together, and the rule itself looks at each class.
+    By "class" up to `images` of each class are judged together, and the rule itself looks at each class.
 
     Fails if it relies on them in one group, at a chance of a false alarm of 5 % over all groups together (Holm 1979).
     Raises FocusError for the groups; HeatmapError if it is undecided for one.

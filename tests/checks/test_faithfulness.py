@@ -85,7 +85,7 @@ class TestUndecided:
             def forward(self, x):
                 return self.head(self.features(x).mean((2, 3)))
 
-        words = "the image scores 1 and its own mean colour 1; expected .* clearly higher, .* explain another target"
+        words = "the image scores 1 and its own mean colour 1; expected .* clearly higher, .* Explain another target"
         self.refused(words, Explainer(Mean(), layer="features"))
 
     def test_an_image_that_scores_no_higher_than_its_blur(self):

@@ -136,8 +136,8 @@ class TestAdvice:
         for rank in (2, 3):
             wrong = {"rank": rank, "target_index": 3, "predicted": "dog", "predicted_index": 5}
             assert self.advice(self.WITHIN, subject=wrong, lift=2.0) == (
-                "the model predicts 'dog', so settle the prediction first, "
-                "or leave target out to see what it was predicted by"
+                "the model predicts 'dog', so look into the prediction first, or leave target out to see what the "
+                "prediction is based on"
             )
         assert self.advice(self.WITHIN, subject={"rank": 1, "predicted": "cat"}) == self.LAST
 
@@ -236,7 +236,7 @@ def test_a_wrong_prediction_is_said_and_leads_the_advice():
     with pytest.raises(FocusError) as caught:
         heatmap.assert_focus_within(CORNER, at_least=0.9)
     assert "  prediction the model predicts 'tabby' (281)\n" in str(caught.value)
-    assert "the model predicts 'tabby', so settle the prediction first" in str(caught.value)
+    assert "the model predicts 'tabby', so look into the prediction first" in str(caught.value)
 
 
 def test_what_is_kept_says_itself_also_where_it_passed():

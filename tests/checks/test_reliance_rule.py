@@ -11,7 +11,7 @@ from PIL import Image
 from pytest_gradcam import HeatmapError, Reliance
 from pytest_gradcam.checks import margins, reliance_rule
 from pytest_gradcam.checks.doubts import Falls
-from pytest_gradcam.checks.loss import THROUGH, Exchanged, Loss
+from pytest_gradcam.checks.loss import THROUGH, Exchanged, Loss, estimated
 from pytest_gradcam.checks.outline import Fault
 from pytest_gradcam.checks.reliance_rule import finite, judged
 from tests.checks.test_loss import every, exchange
@@ -54,7 +54,7 @@ def test_a_loss_that_no_other_class_brought_about_may_be_more_than_it_seems(inte
 def test_the_mean_colour_alone_does_not_clear_images_that_are_all_of_one_class():
     found = judged(figures(0.05, intervention="colour", alike=True))
     assert found.relies is None
-    assert "all images are of one class, and none brings in other pixels" in found.reason
+    assert "all images are of one class, so they bring in no other pixels" in found.reason
     assert judged(figures(0.05, intervention="colour")).relies is False
     assert judged(figures(0.05, intervention="paste", alike=True)).relies is False
     assert judged(figures(0.9, intervention="colour", alike=True)).relies is True
@@ -163,7 +163,7 @@ def test_the_mean_colour_speaks_against_a_swap_that_shows_nothing(intervention):
 def test_a_class_that_needs_no_evidence_is_never_shown_not_to_rely(intervention, fallback, clear):
     still = judged(figures(0.0, intervention=intervention, removed={}, fallback=fallback))
     assert still.relies is (False if clear or intervention == "swap" else None)
-    assert still.relies is False or "where there is nothing to see" in still.reason
+    assert still.relies is False or "for a blank image" in still.reason
     assert judged(figures(1.0, intervention=intervention, removed={}, fallback=fallback)).relies is True
 
 
@@ -188,7 +188,7 @@ def test_one_image_needs_a_clear_figure_both_ways_and_never_shows_a_no(main, oth
     if main == 0:
         assert "a class may be recognised by what is missing there" in found.reason
     if main > 2:
-        assert "surer of another class than it was of this one" in found.reason
+        assert "more certain of another class than it was of this one" in found.reason
 
 
 def test_only_of_one_image_does_a_fall_of_more_than_its_lead_twice_say_nothing():
@@ -235,7 +235,7 @@ def test_it_says_itself():
         "above 0.5 is reliance)"
     )
     assert dict(found.rows()) == {
-        "effect": "1.00 of the model's mean margin, 0.92 to 1.08 at 95 % a side, bound 0.5, p 4.2e-10",
+        "effect": "1.00 of the model's mean margin, 0.92 to 1.08 at 95 % on each side, bound 0.5, p 4.2e-10",
         "replaced": "with pixels of images predicted as another class: why",
         "around": "0.10 for the pixels right around the mask",
         "otherwise": "0.50 with the mean colour",
@@ -280,12 +280,13 @@ class TestDoubts:
 
     def test_too_few_images(self):
         assert judged(level_figures(0.5, count=1, intervention="colour")).reason == (
-            "without the masked pixels the model loses 0.50 of its margin, but with 95 % confidence a side that may be 0.10 to "
-            "0.90, which contains the bound of 0.45: one image is too few; pass more images"
+            "without the masked pixels the model loses 0.50 of its margin, but the true loss may be anywhere from 0.10 to "
+            "0.90 (95 % confidence on each side), which contains the bound of 0.45: one image is too few; pass more images"
         )
         assert judged(level_figures(0.7, count=2)).reason == (
-            "without the masked pixels the model loses 0.70 of its margin, but with 95 % confidence a side that may be 0.25 to "
-            "1.15, which contains the bound of 0.5: 2 images are too few, or differ too much; pass more images"
+            "without the masked pixels the model loses 0.70 of its margin, but the true loss may be anywhere from 0.25 to "
+            "1.15 (95 % confidence on each side), which contains the bound of 0.5: "
+            "2 images are too few, or differ too much; pass more images"
         )
 
     def test_pixels_around_that_move_it_as_well(self):
@@ -306,8 +307,8 @@ class TestDoubts:
 
     def test_a_class_that_needs_no_evidence(self):
         assert judged(level_figures(0.0, intervention="colour", fallback=1.0)).reason == (
-            "the images' class is also what the model answers where there is nothing to see, so it would not fall when its "
-            "evidence is taken away, wherever that lies; pass images that are predicted as other classes as well"
+            "the model predicts this class for a blank image as well, so the margin would not fall wherever the "
+            "evidence was removed; pass images that are predicted as other classes as well"
         )
 
     def test_one_image_that_loses_nothing(self):
@@ -318,13 +319,13 @@ class TestDoubts:
 
     def test_one_image_that_was_in_the_balance(self):
         assert judged(level_figures(2.5, intervention="colour", count=1)).reason == (
-            "without the masked pixels the model loses 2.50 of its margin, so it is surer of another class than it was of this "
-            "one, which any change may have caused; pass more images"
+            "without the masked pixels the model loses 2.50 of its margin, so it is now more certain of another "
+            "class than it was of this one, which any change may have caused; pass more images"
         )
 
     def test_a_little_that_is_taken_away(self):
         assert judged(level_figures(0.25, intervention="paste")).reason == (
-            "removing the masked pixels costs up to 0.29 of the margin, and what another class shows there, which these "
+            "removing the masked pixels costs up to 0.29 of the margin, and the pixels of another class, which these "
             "images did not bring in, may cost more; pass images that are predicted as other classes, or more images"
         )
 
@@ -348,6 +349,9 @@ class TestDoubts:
 
 
 class TestWords:
+    def test_of_copies(self):
+        assert dict(judged(level_figures(0.0, copies=3)).rows())["images"].endswith(": 3 copies do not count")
+
     def test_of_a_verdict_against(self):
         found = judged(level_figures(-0.004, 0.0, mean_heat=0.7))
         assert found.verdict == (
@@ -359,7 +363,7 @@ class TestWords:
     def test_of_a_single_image(self):
         found = judged(level_figures(1.0, intervention="colour", count=1, removed={"inpaint": 1.0}))
         assert dict(found.rows()) == {
-            "effect": "1.00 of the model's mean margin, 0.60 to 1.40 at 95 % a side, bound 0.45",
+            "effect": "1.00 of the model's mean margin, 0.60 to 1.40 at 95 % on each side, bound 0.45",
             "replaced": "with the mean colour: why",
             "around": "0.00 for the pixels right around the mask",
             "otherwise": "1.00 with what surrounds them, inpainted",
@@ -419,6 +423,18 @@ class TestExchangedDecisions:
         assert "bound" not in dict(found.rows())["effect"]
         assert found.figure == found.lost.decisive >= found.loss
 
+    def test_its_figures_are_those_of_the_loss(self):
+        found, lost = by_loss(2, 0.0), estimated(exchanged(2))
+        assert (found.loss, found.loss_interval, found.by_class) == (lost.estimate, lost.interval, lost.by_class)
+        assert found.matrix == lost.matrix
+        assert set(found.matrix) == {("0", "1"), ("1", "0")}
+        assert replace(found, lost=replace(lost, worst="images of '0' lose all")).worst == "images of '0' lose all"
+        assert set(lost.rows()) <= set(found.rows())
+
+    def test_without_exchanged_decisions_there_are_none(self):
+        found = judged(figures(0.0))
+        assert (found.loss, found.loss_interval, found.by_class, found.matrix, found.worst) == (None, None, {}, {}, "")
+
     def test_no_lost_decision_and_no_fall_is_a_no(self):
         found = by_loss(None, 0.0)
         assert (found.relies, found.weak, found.claim, found.reason) == (False, False, "does not rely", "")
@@ -427,6 +443,7 @@ class TestExchangedDecisions:
 
     def test_a_fall_of_the_margin_above_its_bound_is_reliance_whatever_the_decisions(self):
         found = by_loss(None, 0.9)
+        assert found.lost.claim == "relies"
         assert (found.relies, found.weak, found.claim, found.reason) == (True, False, "relies", "")
         assert found.lost.by_margin is True
         assert found.p_value == judged(figures(0.9)).p_value < 0.01

@@ -109,7 +109,7 @@ def test_no_order_changes_anything(order):
 def test_copies_count_once(times):
     once, often = (explainer().reliance(pictures(6) * n, CORNER) for n in (1, times))
     assert figures(often) == figures(once)
-    assert dict(often.rows())["images"] == f"6, each once: {6 * (times - 1)} copies of them do not count"
+    assert dict(often.rows())["images"] == f"6, each counted once: {6 * (times - 1)} copies do not count"
     assert dict(once.rows())["images"] == "6"
 
 
@@ -158,7 +158,7 @@ class TestOthersOfOneImage:
         for others in (images[1:], images[:0:-1], images[1:] * 2, images):  # the image itself is no other
             seen.append(self.message(images[0], others))
         assert len({text.partition("  others")[0] for text in seen}) == 1
-        assert "  others     9 of the 29 passed, by content: copies do not count, and 9 do at most" in seen[0]
+        assert "  others     9 of the 29 passed were used: copies do not count, and at most 9 are used" in seen[0]
         assert "others     9 of the 58 passed" in seen[2]
 
     def test_all_of_a_few_are_used_and_nothing_is_said(self):

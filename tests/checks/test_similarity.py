@@ -340,7 +340,7 @@ class TestRefused:
         with pytest.raises(NoEvidenceError) as caught:
             one.similarity(other)
         assert str(caught.value) == (
-            f"on 2 x 2 cells {which} heatmap is the same everywhere, so no similarity means anything; choose a layer with a "
+            f"on 2 x 2 cells {which} heatmap is the same everywhere, so no similarity is defined; choose a layer with a "
             "finer grid"
         )
 
