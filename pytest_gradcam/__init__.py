@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pytest_gradcam.data import Case, cases
     from pytest_gradcam.explainer import Explainer
     from pytest_gradcam.heatmap import Heatmap
-    from pytest_gradcam.targets import Box, Contrast, Region
+    from pytest_gradcam.targets import Box, Contrast, Region, Value
 
 __all__ = [
     "Box",
@@ -35,6 +35,7 @@ __all__ = [
     "Reliance",
     "Robustness",
     "SettingsError",
+    "Value",
     "cases",
     "data",
     "masks",
@@ -49,6 +50,7 @@ _LAZY = {
     "Fed": "pytest_gradcam.checks.class_effects",
     "Reliance": "pytest_gradcam.checks.reliance_rule",
     "Contrast": "pytest_gradcam.targets",
+    "Value": "pytest_gradcam.targets",
     "Robustness": "pytest_gradcam.checks.robustness",
     "Explainer": "pytest_gradcam.explainer",
     "Heatmap": "pytest_gradcam.heatmap",

@@ -55,8 +55,8 @@ class Heatmap:
     """Where the evidence for one target lies in one image: a class activation map and what it explains.
 
     `grid` float32 (h, w) is the map at the target layer's own resolution, `values` float32 (H, W) the same resized
-    bilinearly to the model's input; both are non-negative and not normalised. `view` uint8 (H, W, 3) is the image as
-    the model saw it; `padding` bool (H, W) are pixels of the view that the preprocess added.
+    bilinearly to the model's input, with each cell where it looks; both are non-negative and not normalised. `view` uint8
+    (H, W, 3) is the image as the model saw it; `padding` bool (H, W) are pixels of the view that the preprocess added.
     Masks are in the coordinates of the image that was passed to the explainer; `padding` itself may be passed as one.
     """
 
@@ -102,7 +102,7 @@ class Heatmap:
 
     @cached_property
     def values(self) -> NDArray[np.float32]:
-        return resize(self.grid, self._shape)
+        return resize(self.grid, self._shape, self.subject.centres)
 
     @property
     def view(self) -> NDArray[np.uint8]:

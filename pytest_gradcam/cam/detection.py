@@ -37,10 +37,10 @@ def explain_box(
     IoU of 0.5 (it lists the nearest), and if the score or its gradient cannot be used.
     """
     check_input(image)
-    found = _detect(model, wide(image), layer)  # torchvision's box operators lack half precision on a CPU
+    found = detect(model, wide(image), layer)  # torchvision's box operators lack half precision on a CPU
     place = found.matching(target, wanted)
     if found.is_saturated(place) and image.device.type != "mps":  # it has no float64
-        found = _detect(model, image.double(), layer)
+        found = detect(model, image.double(), layer)
         place = found.matching(target, wanted)
     if found.is_saturated(place):
         raise HeatmapError(
@@ -67,7 +67,7 @@ def sum_levels(maps: Sequence[Tensor], filled: tuple[float, float]) -> Tensor:
 
 
 @dataclass(frozen=True)
-class _Found:
+class Found:
     """The detections in one image, the leaves they come from, and the share of these that the image fills."""
 
     boxes: Tensor
@@ -106,11 +106,22 @@ class _Found:
         ]
         return f"the nearest of {len(overlaps)} detections: {', '.join(listed)}"
 
+    def again(self, box: Tensor, label: int) -> float:
+        """The score of the best detection of this label in the place of this box (4,); 0 if there is none."""
+        same = (box_iou(self.boxes.double(), box.double()[None])[:, 0].nan_to_num() >= _SAME_OBJECT) & (
+            self.labels == label
+        )
+        return float(self.scores[same].max()) if same.any() else 0.0
+
     def is_saturated(self, place: int) -> bool:
         return 1 - float(self.scores[place]) < _ROUNDING * torch.finfo(self.scores.dtype).eps
 
 
-def _detect(model: nn.Module, image: Tensor, layer: str | None) -> _Found:
+def detect(model: nn.Module, image: Tensor, layer: str | None = None) -> Found:
+    """What the detector finds in an image (C, H, W); `layer` is the module whose outputs become the leaves.
+
+    The caller holds the guard. Raises HeatmapError for a model that is no detector of torchvision's.
+    """
     named = _detector(model)
     if named is None:
         raise HeatmapError(
@@ -129,7 +140,14 @@ def _detect(model: nn.Module, image: Tensor, layer: str | None) -> _Found:
         )
     sound = len(found["scores"]) and found["boxes"].isfinite().all()  # a NaN score is below every threshold
     hint = "" if sound else not_finite(model)
-    return _Found(found["boxes"].detach(), found["scores"], found["labels"], leaves, filled[-1], hint)
+    return Found(found["boxes"].detach(), found["scores"], found["labels"], leaves, filled[-1], hint)
+
+
+def least_score(model: nn.Module) -> float:
+    """The score below which the detector reports nothing."""
+    named = _detector(model)
+    own = None if named is None else named[1]
+    return float(getattr(own, "score_thresh", getattr(getattr(own, "roi_heads", None), "score_thresh", 0.0)))
 
 
 def _detector(model: nn.Module) -> tuple[str, nn.Module] | None:

@@ -25,6 +25,7 @@ from pytest_gradcam.cam.output_kind import Asked, OutputReader
 from pytest_gradcam.cam.outputs import Goal, class_row, per_image, resolve
 from pytest_gradcam.cam.placed import explain_placed
 from pytest_gradcam.cam.redraw import Redraw, copied
+from pytest_gradcam.cam.target_scores import TargetScore, target_scores
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.evidence.record import Subject
 from pytest_gradcam.heatmap import Heatmap
@@ -186,6 +187,11 @@ class Engine:
             found[place] = float(goal.score(output))
         return np.array([found[place] for place in sorted(found)])
 
+    @in_turn
+    def scored(self, images: Sequence[Any], targets: Sequence[Target]) -> list[TargetScore]:
+        """What each image's target, which is no class, is worth there. Raises HeatmapError if the model does not find it."""
+        return target_scores(self, self._network, self._outputs_of, [self.read(image) for image in images], targets)
+
     @property
     def network(self) -> nn.Module:
         """The model without torch.compile and DataParallel around it."""
@@ -330,7 +336,9 @@ class Engine:
                 maps = make(self._network, inputs, site, goals, how)
         made = []
         for one, goal, (output, score, grid, resampled) in zip(group, goals, maps.each(), strict=True):
-            subject = replace(goal.subject(output, score, self._names, kind), layer=site.name, method=how.name)
+            where = site.centres if grid.shape == site.grid else None
+            subject = goal.subject(output, score, self._names, kind)
+            subject = replace(subject, layer=site.name, centres=where, method=how.name)
             subject = about(subject, who, one)
             made.append(Heatmap(grid, one.seen, subject, resampled))
         return made, chosen.steady

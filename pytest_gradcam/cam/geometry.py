@@ -12,11 +12,13 @@ from torch import Tensor, nn
 from torch.autograd.graph import get_gradient_edge
 
 from pytest_gradcam.cam import orders, trace
+from pytest_gradcam.cam.centres import centres
 from pytest_gradcam.cam.orders import Order
 from pytest_gradcam.cam.reach import Reach, spread
 from pytest_gradcam.cam.sites import Grid, Site, like_input
 from pytest_gradcam.cam.trace import Output, Trace
 from pytest_gradcam.errors import HeatmapError
+from pytest_gradcam.evidence.messages import placed
 
 __all__ = ["Geometry", "examine", "refuse_second_look"]
 
@@ -64,6 +66,14 @@ def examine(output: Output, site: Site, start: Tensor) -> tuple[Site, Geometry]:
     """
     if output.edge is None or not trace.leads(output.edge, get_gradient_edge(start)):
         return site, Geometry("no gradient leads from the layer to the input")
+    site = replace(site, centres=centres(output, site, start))
+    site, geometry = _examined(output, site, start)
+    if site.centres:
+        geometry = replace(geometry, note=f"{geometry.note}; {placed(site.centres)}")
+    return site, geometry
+
+
+def _examined(output: Output, site: Site, start: Tensor) -> tuple[Site, Geometry]:
     if site.grid[0] * site.grid[1] < _FINE:
         return site, Geometry("the grid is too coarse")
     try:

@@ -31,16 +31,14 @@ def explain_placed(
     """
     require_insides(network, f"the heatmap of a {type(target).__name__}")
     names = outputs.names
-    if isinstance(target, Region):
-        refuse_padding(target.mask)
     wanted = ClassToFind(None if target.label is None else class_index(target.label, names), names.name)
     kind = OutputKind()
     with untouched(network):
         inputs = stack([one], network)
         if isinstance(target, Box):
-            found = explain_box(network, inputs[0], _in_view(target, one), wanted, layer=layer)
+            found = explain_box(network, inputs[0], box_in_view(target, one), wanted, layer=layer)
         else:
-            region = target if target.mask is None else replace(target, mask=one.carry(target.mask).pixels)
+            region = region_in_view(target, one)
             with outputs.reading(network, inputs, dense=True) as kind:
                 wanted = replace(wanted, multi=kind.multi)
                 found = explain_region(network, inputs[0], region, wanted, layer=layer)
@@ -55,7 +53,13 @@ def explain_placed(
     )
 
 
-def _in_view(target: Box, one: Input) -> Box:
+def region_in_view(target: Region, one: Input) -> Region:
+    """The region in the coordinates of the model's input. Raises HeatmapError for one that is a heatmap's padding."""
+    refuse_padding(target.mask)
+    return target if target.mask is None else replace(target, mask=one.carry(target.mask).pixels)
+
+
+def box_in_view(target: Box, one: Input) -> Box:
     """The box in the coordinates of the model's input."""
     if one.size is None:
         return target

@@ -77,7 +77,7 @@ class _OnViewOf:
 
     @cached_property
     def values(self) -> Values:
-        return resize(self.grid, self.like.values.shape)
+        return resize(self.grid, self.like.values.shape, self.like.subject.centres)
 
     @property
     def view(self) -> NDArray[np.uint8]:

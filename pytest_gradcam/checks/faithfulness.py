@@ -132,8 +132,8 @@ def _measured(check: Faithful, subject: Explained, record: Record) -> Record:
     _ = heatmap.peak  # raises if there is none
     curves = DeletionInsertion(subject.image_input, subject.scores, np.random.default_rng(record.seed))
     arrangements = rearranged(heatmap.grid, int(record.parameters["orders"]), np.random.default_rng(record.seed))
-    own = curves.of(resize(heatmap.grid, subject.image_input.shape))
-    others = [curves.of(resize(grid, subject.image_input.shape)) for grid in arrangements]
+    shape, centres = subject.image_input.shape, heatmap.subject.centres
+    own, *others = (curves.of(resize(grid, shape, centres)) for grid in (heatmap.grid, *arrangements))
     return check.judged(record, own, others)
 
 

@@ -19,6 +19,7 @@ from pytest_gradcam.evidence import messages, settle
 from pytest_gradcam.evidence.check import Check
 from pytest_gradcam.evidence.record import Record, Subject
 from pytest_gradcam.questions.explained_model import ExplainedModel
+from pytest_gradcam.targets import Target
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -31,12 +32,13 @@ def assert_no_reliance(
     model: ExplainedModel,
     images: Sequence[Any],
     masks: Any,
+    targets: Sequence[Target] | None = None,
     *,
     without: Sequence[Any] = (),
     at_most: float | None = None,
     weak: str = "fail",
 ) -> None:
-    """The model does not rely on the masked pixels of these images: `reliance(images, masks)` says no.
+    """The model does not rely on the masked pixels of these images: `reliance(images, masks, targets)` says no.
 
     `weak` says what weak reliance leads to: "fail" (it fails if 0.10 of the decisions or more are lost, and warns otherwise);
     "warn"; or "allow". With `at_most` the fall of the margin decides in any case: the mean fall above which the model
@@ -49,7 +51,7 @@ def assert_no_reliance(
         bound = check.plain_bound()
         if weak not in WEAK:
             raise HeatmapError(f"weak={weak!r}; expected one of {', '.join(map(repr, WEAK))}")
-        found.append(judged_masks(model, images, masks, without, Terms(bound=bound)))
+        found.append(judged_masks(model, images, masks, without, Terms(targets, bound)))
         return check.judged(model.engine.identified(record), found[0])  # now it is known what the output means
 
     def draw(record: Record) -> Image:
@@ -77,7 +79,7 @@ class NoReliance(Check):
 
     def judged(self, record: Record, found: Reliance) -> Record:
         """The record decided by the verdict on reliance, or undecided for its reason."""
-        record = replace(record, bound=found.bound, details=tuple(found.rows()))
+        record = replace(record, measure=found.wording.measure, bound=found.bound, details=tuple(found.rows()))
         by_loss = found.lost is not None and not found.lost.by_margin
         if by_loss:
             record = replace(record, measure="loss of decisions", bound=RELIES)

@@ -35,7 +35,8 @@ class Rate:
     """How many of the different images of a group pass a check.
 
     `interval` is that of the rate among the decided ones; `lower` counts the undecided as failed, `upper` as passed, and so
-    they bound the rate whatever the undecided would have been. `copies` are images that were passed besides, which do not count.
+    they bound the rate however the undecided would have come out. `copies` are further images that are copies and do not
+    count.
     """
 
     check: str
@@ -254,7 +255,8 @@ class Results:
             yield f"{check}: passes on {self.rate(check)}"
 
     def _in_lifts(self, check: str) -> bool:
-        return any((row["figure"] or 0) > 1 for row in self.rows if row["check"] == check)
+        """Whether the figures are lifts, which have another limit on every mask, and no shares."""
+        return any(row["figure"] == row["lift"] != row["mass"] for row in self.rows if row["check"] == check)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self.name}: {self.images} images, {', '.join(self.checks)}>"

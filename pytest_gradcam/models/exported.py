@@ -15,7 +15,7 @@ from pytest_gradcam.models.compiled import ACTIVATIONS, in_chunks, require_shape
 from pytest_gradcam.models.kinds import Wanted, require_file
 from pytest_gradcam.state.forward_only import ForwardOnly
 
-FILE = True
+WEIGHTS = "file"
 
 
 def look_up(name: str) -> None:

@@ -13,7 +13,7 @@ from pytest_gradcam.errors import HeatmapError, SettingsError
 from pytest_gradcam.models.kinds import Wanted, package
 from pytest_gradcam.models.zero_shot import ZeroShot, prompts, require_alike
 
-FILE = False
+WEIGHTS = "own"
 _SHOWN = 4  # tensors in a message
 _GREY = 127
 

@@ -19,7 +19,7 @@ from pytest_gradcam.models.compiled import ACTIVATIONS, in_chunks, require_shape
 from pytest_gradcam.models.kinds import Wanted, package, require_file
 from pytest_gradcam.state.forward_only import ForwardOnly
 
-FILE = True
+WEIGHTS = "file"
 _FLOATS = {"tensor(float)": torch.float32, "tensor(double)": torch.float64, "tensor(float16)": torch.float16}
 _CHANNELS = (1, 2, 3, 4)
 _KINDS = {"Softmax": "softmax", "LogSoftmax": "log_softmax", "Sigmoid": "sigmoid"}

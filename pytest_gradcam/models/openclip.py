@@ -14,7 +14,7 @@ from pytest_gradcam.models.kinds import Wanted, package
 from pytest_gradcam.models.zero_shot import ZeroShot, prompts, require_alike
 from pytest_gradcam.validation import nearest
 
-FILE = False
+WEIGHTS = "own"
 
 
 def look_up(name: str) -> None:

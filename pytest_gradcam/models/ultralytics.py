@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from pytest_gradcam.errors import SettingsError
 from pytest_gradcam.models.kinds import Wanted, package, require_file
 
-FILE = True
+WEIGHTS = "file"
 #: It neither downloads nor installs anything with these.
 _QUIET = {"YOLO_OFFLINE": "true", "YOLO_AUTOINSTALL": "false"}
 

@@ -101,7 +101,7 @@ def test_fills_that_disagree_are_no_verdict():
     ],
 )
 def test_a_change_of_the_margin_in_words(fall, said):
-    assert margins.change(fall) == said
+    assert margins.MARGIN.change(fall) == said
 
 
 @pytest.mark.parametrize(("control", "verdict"), [(0.3, True), (0.31, None), (None, None)])
@@ -270,4 +270,4 @@ class TestFills:
         ],
     )
     def test_a_change_in_words(self, fall, words):
-        assert margins.change(fall) == words
+        assert margins.MARGIN.change(fall) == words
