@@ -214,7 +214,7 @@ class TestRate:
         assert details["worst"] == ", ".join(f"case {place} (0.1)" for place in (57, 58, 59, 84, 85))
         assert details["undecided"] == "2 images: nothing to see"
         assert "copies" not in details
-        assert details["figures"].startswith("0.7 in the mean, 0.6")
+        assert details["figures"].startswith("0.7 on average, 0.6")
         assert "worst" not in dict(judged(RateAtLeast(0.5, 0.95), results(rows_of("p" * 20))).details)
 
     def test_the_worst_of_a_check_with_an_upper_bound_have_the_highest_figures(self):
