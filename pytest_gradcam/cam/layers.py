@@ -290,7 +290,8 @@ class _Search:
 
 
 def _activations(model: nn.Module, site: Site, image: Tensor) -> Tensor:
-    return capture(model, image, site).activations
+    with torch.enable_grad():  # as in the traced pass: a re-entrant checkpoint warns of inputs without a gradient
+        return capture(model, image.clone().requires_grad_().clone(), site).activations
 
 
 def _equal(part: Tensor, whole: Tensor) -> bool:
