@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.state.forward_only import ForwardOnly
 
-_WRAP = "or wrap it: a torch.nn.Module whose forward takes the batch (N, C, H, W) alone and calls the model with all that it needs"
+_WRAP = "or wrap it: a torch.nn.Module whose forward takes the batch (N, C, H, W) alone and calls the model with all it needs"
 
 
 @dataclass(frozen=True)

@@ -89,7 +89,7 @@ def test_any_number_of_channels_is_explained_and_people_see_those_that_are_chose
     assert heatmap.peak[0] < 16
     assert heatmap.peak[1] < 16
     assert heatmap.view.shape == (SIDE, SIDE, 3)
-    assert (heatmap.view.max() == 0) is bool(count > 1)  # the last channel is empty
+    assert (heatmap.view.max() == 0) == (count > 1)  # the last channel is empty
     heatmap.assert_focus_within(SQUARE)
     explained = Explainer(Mean(count), "features")(image, 0)
     np.testing.assert_array_equal(explained.grid, heatmap.grid)
