@@ -156,7 +156,7 @@ def open_image(content: bytes, name: str) -> Iterator[Image.Image]:
         Image.DecompressionBombError,
         Image.DecompressionBombWarning,
     ) as error:
-        raise HeatmapError(f"{name} cannot be read ({error}); check that it is whole, and its size") from None
+        raise HeatmapError(f"{name} cannot be read ({error}); check that the file is complete, and its size") from None
 
 
 def _refuse_deep_colour(image: Image.Image, name: str) -> None:
@@ -198,7 +198,7 @@ def _read_pil(image: Image.Image, window: Window | None) -> Picture:
     try:
         return Picture(_eight_bit(image, name, window), name)
     except (OSError, SyntaxError) as error:
-        raise HeatmapError(f"{name} cannot be read ({error}); check that the file is whole") from None
+        raise HeatmapError(f"{name} cannot be read ({error}); check that the file is complete") from None
 
 
 def _read_array(array: NDArray[Any], window: Window | None) -> Picture:

@@ -120,7 +120,7 @@ def _model(name: str, value: Any) -> str:
 def _prompt(name: str, value: Any) -> str:
     text = _text(name, value)
     if text.count("{}") != 1:
-        raise SettingsError(f"{name} = {text!r} has {text.count('{}')} places for the class; expected one {{}}")
+        raise SettingsError(f"{name} = {text!r} has {text.count('{}')} places for the class name; expected one {{}}")
     return text
 
 
@@ -193,7 +193,8 @@ OPTIONS = (
     Option(
         "prompt",
         _prompt,
-        "for models whose classes are texts, such as CLIP: what is said of a class, with {} in its place [a photo of a {}]",
+        "for models whose classes are texts, such as CLIP: the prompt for a class, with {} in place of its name "
+        "[a photo of a {}]",
         "TEXT",
     ),
     Option("output", _one_of(OUTPUTS), "what the scores are: logits, probabilities, or auto (measured) [auto]", "UNIT"),

@@ -171,7 +171,7 @@ def _labels(entry: Any) -> list[str]:
     several = entry if isinstance(entry, (list, tuple)) and entry else [entry]
     for name in several:
         if not isinstance(name, (str, int, float)) or not str(name).strip():
-            raise HeatmapError(f"the class name {name!r} is blank or no text; expected a name for each score")
+            raise HeatmapError(f"the class name {name!r} is blank or not text; expected a name for each score")
     return [str(name) for name in several]
 
 

@@ -14,11 +14,11 @@ from pytest_gradcam.checks.outline import Fault
 class Falls:
     """How far replacing the masked pixels lowers the margin of each image, in the model's units.
 
-    `main` (N,) are the falls under the `intervention`; `around` (N,) those when it replaces the pixels right around the
-    mask; `removed` those under other interventions; `core` (N,) those when the mask's outline is left alone (None if the
-    mask is at most half of the view); `without` (M,) the main falls of images that lack the artefact, whose means are
-    already subtracted from `around`, `removed` and `core`. `worth` is the number of independent images that the main
-    falls amount to; `copies` how many images were passed besides, since each content counts once; `alive` whether the
+    `main` (N,) are the falls under the `intervention`; `around` those when it replaces the pixels right around the mask, of
+    the first images or of all; `removed` those under other interventions; `core` those when the mask's outline is left
+    alone (None if the mask is at most half of the view); `without` (M,) the main falls of images that lack the artefact,
+    whose means are already subtracted from `around`, `removed` and `core`. `worth` is the number of independent images that
+    the main falls amount to; `copies` how many images were passed besides, since each content counts once; `alive` whether the
     model's scores depend on its input at all; `fallback` the share of the images whose class is also the model's answer
     to the mean colour alone; `alike` whether all images are of one class; `exchanged` what became of the decisions, where
     images of several predicted classes exchange pixels; `fault` what is wrong with the masks, as far as can be seen; `wording`
@@ -109,7 +109,8 @@ def _hidden(falls: Falls, found: Estimate, bound: float) -> str:
 
 def _beyond(falls: Falls, bound: float) -> Estimate:
     """How much more the mask costs than the pixels right around it."""
-    return margins.estimate(falls.main - falls.around, bound, independent=falls.worth, base=falls.without)
+    both = falls.main[: len(falls.around)] - falls.around
+    return margins.estimate(both, bound, independent=falls.worth, base=falls.without)
 
 
 def _deep(falls: Falls, bound: float) -> bool:

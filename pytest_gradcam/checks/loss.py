@@ -146,6 +146,7 @@ def estimated(found: Exchanged) -> Loss:
     single = worst is not None and not found.through and net_fall.lower(normal(CONFIDENCE)) > 0
     single = single and worst is not None and entries[worst].lower(z) > IN_ONE
     claim, reason = _claim(found, net, net_fall, single=single)
+    p_value = _p_value(net_fall, WEAK_FALL)
     verdict = Loss(
         claim,
         round(max(0.0, net.mean), 6),
@@ -153,7 +154,7 @@ def estimated(found: Exchanged) -> Loss:
         reason,
         control=None if control[0] is None else control[0].mean,
         single=single,
-        p_value=_p_value(net_fall, WEAK_FALL),
+        p_value=p_value,
         by_class={found.name(a): entry.mean for (a, b), entry in entries.items() if a is not None and b is None},
         matrix={
             (found.name(a), found.name(b)): entry.mean
@@ -166,7 +167,7 @@ def estimated(found: Exchanged) -> Loss:
     largest = entries[worst]
     verdict = replace(verdict, worst_estimate=largest.mean, worst_lower=largest.lower(z))
     if single:
-        verdict = replace(verdict, p_value=min(verdict.p_value or 0.0, _p_value(largest, IN_ONE, len(entries))))
+        verdict = replace(verdict, p_value=min(p_value, _p_value(largest, IN_ONE, len(entries))))
     return replace(verdict, worst=_words(found, worst, largest)) if _stands_out(largest, net) else verdict
 
 

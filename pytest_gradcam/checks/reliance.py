@@ -14,7 +14,7 @@ from pytest_gradcam import metrics, overlay
 from pytest_gradcam.checks import margins, outline
 from pytest_gradcam.checks.donors import Patches, arrange
 from pytest_gradcam.checks.doubts import Falls
-from pytest_gradcam.checks.exchanges import Change, Exchanges, pasted
+from pytest_gradcam.checks.exchanges import Change, Exchanges, firsts, pasted
 from pytest_gradcam.checks.margins import Floats, Intervention
 from pytest_gradcam.checks.masked_image import (
     MaskedImage,
@@ -203,10 +203,18 @@ class _Plan:
     exchanges: Exchanges | None = None
 
     def changes(self, images: Sequence[MaskedImage], level: fills.Floats) -> list[Change]:
-        if self.exchanges is not None:
-            return pasted(images, self.exchanges.main)
-        if self.patches is not None:
-            return pasted(images, self.patches.patches)
+        """The changed images, some of them several times."""
+        if self.patches is None:
+            return self._filled(images, level)
+        return pasted(images, self.patches.patches if self.exchanges is None else self.exchanges.main)
+
+    def first_changes(self, images: Sequence[MaskedImage], level: fills.Floats) -> list[Change]:
+        """The first change of each of these images, which are the first ones or all."""
+        if self.patches is None:
+            return self._filled(images, level)
+        return pasted(images, [patch for patch in firsts(self.patches.patches) if patch.to < len(images)])
+
+    def _filled(self, images: Sequence[MaskedImage], level: fills.Floats) -> list[Change]:
         fill = fills.inpaint if self.intervention == "inpaint" else partial(fills.colour, level=level)
         return [(i, image.filled(fill)) for i, image in enumerate(images)]
 
@@ -242,15 +250,16 @@ def _falls(
     images, count, own, exchanges = asked.every, asked.count, asked.own, plan.exchanges
     level = common_level(own)
     removal = _Plan("colour", "") if plan.intervention != "colour" else _Plan("inpaint", "")
-    informing, compared = (images if exchanges is None else own[:_INFORMED]), len(images)
-    if exchanges is not None and exchanges.through:
-        compared = _INFORMED  # another control decides
+    informing = compared = len(images)
+    if exchanges is not None:
+        informing = _INFORMED
+        compared = _INFORMED if exchanges.through else max(_INFORMED, -(-count // 2))  # else another control decides
     inner = _cores(images)
     groups = [
         plan.changes(images, level),
-        [change for change in _once(plan.changes(_surrounded(images), level)) if change[0] < compared],
-        removal.changes(informing, level),
-        [change for change in _once(plan.changes(inner, level)) if change[0] < compared] if inner else [],
+        plan.first_changes(_surrounded(images[:compared]), level),
+        removal.changes(images[:informing], level),
+        plan.first_changes(inner[:compared], level),
         *((exchanges.yardstick(), exchanges.control(heats)) if exchanges is not None else ([], [])),
     ]
     rest = [own[0].at(~own[0].mask).filled(fills.colour, level=level)] if len(images) == 1 else []

@@ -56,7 +56,7 @@ def evidence(directory: Path, form: str, into: Path | None) -> int:
         )
     if into is None:
         if wants_json():
-            raise click.UsageError("--json says what was written; pass --into FILE as well")
+            raise click.UsageError("--json reports what was written; pass --into FILE as well")
         print(text, end="")
         return 0
     files.replace(into, text.encode())
@@ -67,7 +67,7 @@ def evidence(directory: Path, form: str, into: Path | None) -> int:
 @click.command(short_help="Sign a report with an Ed25519 key.")
 @click.argument("directory", type=path(must_be="folder"), metavar="REPORT")
 @click.option("--key", type=path(must_be="file"), required=True, help="The private key, PEM or OpenSSH.")
-@click.option("--signer", help="Who signs, as the report will say it.  [user and host of this machine]")
+@click.option("--signer", help="Who signs, as the report will show it.  [user and host of this machine]")
 @as_json
 def sign(directory: Path, key: Path, signer: str | None) -> None:
     """Sign a report: its manifest, and by that every file in it. GRADCAM_KEY_PASSWORD has the password of the key, if it has one.

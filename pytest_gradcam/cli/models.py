@@ -12,14 +12,14 @@ from pytest_gradcam.settings import Settings
 _MODEL = "MODEL is torchvision:NAME, timm:NAME or package.module:callable, as in the setting gradcam_model."
 
 
-@click.command(epilog=_MODEL, short_help="What explaining a model would mean.")
+@click.command(epilog=_MODEL, short_help="How a model would be explained.")
 @click.argument("model")
 @click.option("--image", type=path(must_be="file"), help="What to measure on.  [a photograph of scikit-image]")
 @model_options
 @as_json
 def inspect(settings: Settings, image: Path | None) -> None:
-    """What explaining this model would mean: its layers with their grids, which is chosen and why, what the preprocess does
-    to an image, what the output is, what one heatmap costs, and what looks wrong."""
+    """How this model would be explained: its layers with their grids, which one is chosen and why, what the preprocess
+    does to an image, what the output is, what one heatmap costs, and what looks wrong."""
     from pytest_gradcam.tools import model_facts, subject
 
     facts = model_facts.inspect(subject.build(settings), image)
@@ -39,7 +39,7 @@ def inspect(settings: Settings, image: Path | None) -> None:
 def explain(settings: Settings, images: tuple[Path, ...], target: str | None, mask: Path | None, into: Path) -> int:
     """Pictures of heatmaps, and the figures of every measure, without writing a test.
 
-    Exit status 0, or 1 if an image's heatmap has no figures: nothing can be said of it.
+    Exit status 0, or 1 if an image's heatmap has no figures, so that nothing can be said about it.
     """
     from pytest_gradcam.tools import figures, subject
 

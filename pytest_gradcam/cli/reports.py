@@ -21,7 +21,7 @@ def calibrate(report: Path, take_failed: bool) -> int:
     """Propose bounds from a run: one for each check of each test function, as a line to paste.
 
     The bound is the worst figure of the checks that passed, moved by a margin from their spread. Checks that did not pass
-    are left out, and counted. Exit status 0 if every check got a bound, 1 if one did not, 2 if the run is no ground for any.
+    are left out, and counted. Exit status 0 if every check got a bound, 1 if one did not, 2 if no bound can be based on the run.
     """
     from pytest_gradcam.report import calibrate as calibration
     from pytest_gradcam.report import load

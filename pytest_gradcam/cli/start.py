@@ -1,4 +1,4 @@
-"""The commands that a project begins with."""
+"""The commands that a project starts with."""
 
 from __future__ import annotations
 

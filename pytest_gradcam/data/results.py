@@ -245,7 +245,7 @@ class Results:
         return self._model
 
     def identified(self, record: _Subject) -> _Subject:
-        """The record with what is known of the model; as it is, for an audit that was loaded from its rows."""
+        """The record with what is known about the model; unchanged for an audit that was loaded from its rows."""
         return record if self._model is None else self._model.engine.identified(record)
 
     def summary(self) -> Iterator[str]:
@@ -254,7 +254,8 @@ class Results:
             yield f"{check}: passes on {self.rate(check)}"
 
     def _in_lifts(self, check: str) -> bool:
-        return any((row["figure"] or 0) > 1 for row in self.rows if row["check"] == check)
+        """Whether the figures are lifts, which have another limit on every mask, and no shares."""
+        return any(row["figure"] == row["lift"] != row["mass"] for row in self.rows if row["check"] == check)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self.name}: {self.images} images, {', '.join(self.checks)}>"

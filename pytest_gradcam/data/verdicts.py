@@ -159,12 +159,14 @@ class Gap:
             ((rate.passed + rate.undecided, rate.count), (passed, count)),
         )
         ends = [statistics.difference(*pair, confidence) for pair in (low, high)]
+        # Between a lower and a higher rate than that of the others, the undecided may make none.
+        either = ends[0].value < 0 < ends[1].value
         return cls(
             rate.group,
             statistics.difference((rate.passed, rate.count), (passed, count)).value,
             ends[0].lower,
             ends[1].upper,
-            max(statistics.p_beyond(*pair, margin) for pair in (low, high)),
+            1.0 if either else max(statistics.p_beyond(*pair, margin) for pair in (low, high)),
         )
 
     def __str__(self) -> str:
@@ -172,7 +174,7 @@ class Gap:
 
 
 def rate_rows(audit: Results, check: str, found: Rate) -> list[tuple[str, str]]:
-    """What a record says of a rate besides its finding: means, copies, slices, the worst images."""
+    """What a record says about a rate besides its finding: means, copies, slices, the worst images."""
     average = audit.mean(check, confidence=found.confidence)
     rows = [("figures", f"{average.value:.3g} in the mean, {average.lower:.3g} to {average.upper:.3g}")]
     if found.copies:

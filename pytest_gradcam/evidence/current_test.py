@@ -43,7 +43,7 @@ class Objects(NamedTuple):
 
 
 class CurrentTest(Protocol):
-    """What its checks know of a test: what its gradcam markers say, and where to keep a record.
+    """What its checks know about a test: what its gradcam markers say, and where to keep a record.
 
     `path` is its file and `name` its id within that file; `baselines` are the labels of those that it has compared
     with so far, and `updates` says that it writes them instead.
@@ -56,7 +56,7 @@ class CurrentTest(Protocol):
     baselines: list[str]
 
     def wrote(self, path: Path) -> None:
-        """Have the end of the run say that this baseline was written."""
+        """Lists this baseline as written at the end of the run."""
 
     def keep(self, record: Record, draw: Callable[[Record], Image]) -> Record:
         """The record as it was kept: with the test's id and, where one was drawn, the picture's path."""

@@ -166,7 +166,7 @@ def predicts(subject: Subject) -> str:
     """What the model does instead of predicting the class that is explained, after 'the model'."""
     if subject.task != "multi":
         return f"predicts {subject.predicted!r}"
-    return f"does not find {subject.target!r}, and scores highest {subject.predicted!r}"
+    return f"does not find {subject.target!r}, and scores {subject.predicted!r} highest"
 
 
 def _prediction(record: Record) -> str:

@@ -18,7 +18,7 @@ def parse(content: bytes) -> dict[str, Any]:
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     except UnicodeDecodeError as error:
-        raise ValueError(f"it is no UTF-8 text: {error.reason} at byte {error.start}") from None
+        raise ValueError(f"it is not UTF-8 text: {error.reason} at byte {error.start}") from None
     except json.JSONDecodeError as error:
         raise ValueError(f"it is not JSON: {error}") from None
     return mapping(found, "it")

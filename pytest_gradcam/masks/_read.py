@@ -111,12 +111,12 @@ def _from_pil(image: Image.Image, name: str) -> Array:
     except HeatmapError:
         raise
     except (OSError, SyntaxError, EOFError, ValueError) as error:  # Pillow decodes on first use
-        raise HeatmapError(f"{name} cannot be read ({brief(str(error))}); check that its file is whole") from error
+        raise HeatmapError(f"{name} cannot be read ({brief(str(error))}); check that its file is complete") from error
 
 
 def _from_image(image: Image.Image, name: str, *, as_labels: bool = False) -> Array:
     if image.getexif().get(_ORIENTATION, 1) != 1:
-        raise HeatmapError(f"{name} is turned by an EXIF orientation, which not every reader applies; save it upright")
+        raise HeatmapError(f"{name} is rotated by an EXIF orientation, which not every reader applies; save it upright")
     image.load()  # which silently turns a TIFF as its orientation says
     if getattr(image, "n_frames", 1) != 1:
         raise HeatmapError(f"{name} has {getattr(image, 'n_frames', 1)} frames; expected one; save the one you mean")

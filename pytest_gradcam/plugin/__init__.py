@@ -242,11 +242,11 @@ def pytest_runtest_makereport(
 
 
 def _demand_a_check(test: TestItem, report: pytest.TestReport) -> None:
-    """A test that must make a check and made none fails, even if it is expected to fail: it fails for another reason."""
+    """A test that must make a check and made none fails, even if it was expected to fail, since that is another reason."""
     if test.unchecked() == "fail":
         report.outcome = "failed"
         report.longrepr = (
-            f"{test.id} has gradcam and made no check; call an assert_... method, with parentheses, or mark the test with "
+            f"{test.id} uses gradcam but made no check; call an assert_... method, with parentheses, or mark the test with "
             "@pytest.mark.gradcam(unchecked='allow')"
         )
         vars(report).pop("wasxfail", None)

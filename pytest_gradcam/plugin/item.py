@@ -130,7 +130,7 @@ class TestItem:
         request = getattr(self._item, "_request", None)
         if request is None:
             raise HeatmapError(
-                f"which {name} this test sees is not known; expected gradcam among the test's arguments; add it there"
+                f"it is not known which {name} this test sees; expected gradcam among the test's arguments; add it there"
             )
         return request.getfixturevalue(name)
 

@@ -72,8 +72,7 @@ def look_up(settings: Settings, wanted: Container[str]) -> None:
     if "gradcam_model" in wanted and settings.model is not None:
         sources.look_up(settings.model, "gradcam_model")
         sources.usable(sources.own_share(settings.device))
-        if settings.weights not in (None, sources.PRETRAINED):
-            sources.require_file(Path(str(settings.weights)))
+        from_settings.require_weights(settings)
     if "gradcam_preprocess" in wanted and settings.preprocess is not None:
         sources.look_up(settings.preprocess, "gradcam_preprocess")
     if "gradcam_classes" in wanted:

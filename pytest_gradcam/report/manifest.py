@@ -1,4 +1,4 @@
-"""Size and digest of every file of a report, and what differs from them later."""
+"""Size and digest of every file of a report, and which files differ from them later."""
 
 from __future__ import annotations
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from pytest_gradcam.cam.engine import Engine
@@ -31,8 +30,7 @@ class ModelParts:
 
 def build(settings: Settings) -> ModelParts:
     """Raises SettingsError, naming the setting, for what does not exist or cannot be built."""
-    if settings.weights not in (None, sources.PRETRAINED):
-        sources.require_file(Path(str(settings.weights)))
+    from_settings.require_weights(settings)
     spec = str(settings.model)
     sources.look_up(spec, "MODEL")
     with of_the_user(f"building {spec}"):

@@ -11,7 +11,7 @@ from PIL import Image
 from pytest_gradcam import HeatmapError, Reliance
 from pytest_gradcam.checks import margins, reliance_rule
 from pytest_gradcam.checks.doubts import Falls
-from pytest_gradcam.checks.loss import THROUGH, Exchanged, Loss
+from pytest_gradcam.checks.loss import THROUGH, Exchanged, Loss, estimated
 from pytest_gradcam.checks.outline import Fault
 from pytest_gradcam.checks.reliance_rule import finite, judged
 from tests.checks.test_loss import every, exchange
@@ -349,6 +349,9 @@ class TestDoubts:
 
 
 class TestWords:
+    def test_of_copies(self):
+        assert dict(judged(level_figures(0.0, copies=3)).rows())["images"].endswith(": 3 copies do not count")
+
     def test_of_a_verdict_against(self):
         found = judged(level_figures(-0.004, 0.0, mean_heat=0.7))
         assert found.verdict == (
@@ -420,6 +423,18 @@ class TestExchangedDecisions:
         assert "bound" not in dict(found.rows())["effect"]
         assert found.figure == found.lost.decisive >= found.loss
 
+    def test_its_figures_are_those_of_the_loss(self):
+        found, lost = by_loss(2, 0.0), estimated(exchanged(2))
+        assert (found.loss, found.loss_interval, found.by_class) == (lost.estimate, lost.interval, lost.by_class)
+        assert found.matrix == lost.matrix
+        assert set(found.matrix) == {("0", "1"), ("1", "0")}
+        assert replace(found, lost=replace(lost, worst="images of '0' lose all")).worst == "images of '0' lose all"
+        assert set(lost.rows()) <= set(found.rows())
+
+    def test_without_exchanged_decisions_there_are_none(self):
+        found = judged(figures(0.0))
+        assert (found.loss, found.loss_interval, found.by_class, found.matrix, found.worst) == (None, None, {}, {}, "")
+
     def test_no_lost_decision_and_no_fall_is_a_no(self):
         found = by_loss(None, 0.0)
         assert (found.relies, found.weak, found.claim, found.reason) == (False, False, "does not rely", "")
@@ -428,6 +443,7 @@ class TestExchangedDecisions:
 
     def test_a_fall_of_the_margin_above_its_bound_is_reliance_whatever_the_decisions(self):
         found = by_loss(None, 0.9)
+        assert found.lost.claim == "relies"
         assert (found.relies, found.weak, found.claim, found.reason) == (True, False, "relies", "")
         assert found.lost.by_margin is True
         assert found.p_value == judged(figures(0.9)).p_value < 0.01

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from pytest_gradcam import Case, Explainer, FocusError
+from pytest_gradcam.data.group_reliance import NoRelianceBy
 from pytest_gradcam.errors import HeatmapError
+from pytest_gradcam.evidence.record import Subject
+from tests.checks.test_no_reliance import found
 
 from .test_suspects import CORNER, OBJECT, SIDE, Regions, corner, pictures, to_tensor
 
@@ -75,3 +80,71 @@ def test_by_class_is_one_verdict_on_all_classes(records):
     assert list(found) == [""]
     assert found[""].relies is False
     assert found[""].images == 48
+
+
+def group(claim, p_value=0.9, effect=0.0):
+    return replace(found(claim, 0.5 if claim == "relies" else 0.0), p_value=p_value, effect=effect)
+
+
+def judged(by="site", **groups):
+    check = NoRelianceBy(None)
+    return check.judged(check.record(Subject()), groups, by)
+
+
+class TestVerdict:
+    """From the verdicts on the groups: one that relies fails it, one that is undecided leaves it open."""
+
+    def test_no_group_relies(self):
+        record = judged(a=group("does not rely", effect=0.1), b=group("does not rely", effect=0.2))
+        assert (record.outcome, record.figure, record.bound, record.reason) == ("passed", 0.2, 0.5, "")
+        assert record.finding.startswith("the model does not rely on the masked pixels in any of 2 values of site: the")
+        assert [label for label, _ in record.details] == ["site a", "site b"]
+
+    def test_of_all_images_together(self):
+        check = NoRelianceBy(None)
+        record = check.judged(check.record(Subject()), {"": group("does not rely")}, None)
+        assert record.outcome == "passed"
+        assert record.finding.startswith("the model does not rely on the masked pixels: the model")
+        assert record.details[0][0] == "all images"
+
+    @pytest.mark.parametrize(
+        ("p_values", "accused"),
+        [
+            ((0.05,), "a"),
+            ((0.051,), ""),
+            ((0.025, 0.9), "a"),
+            ((0.026, 0.9), ""),
+            ((0.025, 0.05), "a, b"),
+            ((0.01, 0.01, 0.051), "a, b"),
+            ((None,), ""),
+        ],
+    )
+    def test_groups_are_accused_at_the_level_of_all_of_them_together(self, p_values, accused):
+        groups = {name: group("relies", p_value) for name, p_value in zip("abc", p_values, strict=False)}
+        record = judged(**groups)
+        assert record.outcome == ("failed" if accused else "invalid")
+        if accused:
+            assert record.finding.startswith(f"the model relies on the masked pixels for site {accused}: ")
+            assert record.advice.startswith("look at the picture")
+        else:
+            assert record.reason.startswith(f"undecided for site {', '.join(groups)}: ")
+
+    def test_an_image_that_cannot_be_read_is_no_hypothesis(self):
+        assert judged(a=group("relies", 0.05), b="there is no file").outcome == "failed"
+
+    def test_the_group_with_the_largest_fall_is_shown(self):
+        record = judged(
+            a=group("relies", 0.001, 0.6), b=group("relies", 0.002, 0.8), c=group("does not rely", effect=0.9)
+        )
+        assert (record.outcome, record.figure) == ("failed", 0.8)
+
+    @pytest.mark.parametrize("open_one", [group("undecided"), "there is no file"])
+    def test_one_undecided_group_leaves_it_open(self, open_one):
+        record = judged(a=group("does not rely"), b=open_one, c=group("does not rely"))
+        assert (record.outcome, record.figure) == ("invalid", None)
+        reason = "there is no file" if isinstance(open_one, str) else "why not"
+        assert record.reason.startswith("undecided for site b: ")
+        assert record.reason.endswith(reason)
+
+    def test_a_group_that_relies_is_told_before_one_that_is_open(self):
+        assert judged(a=group("undecided"), b=group("relies", 0.001)).outcome == "failed"

@@ -45,6 +45,7 @@ class TestClip:
     @settings(max_examples=200)
     @given(st.lists(st.tuples(AROUND, AROUND), min_size=3, max_size=6, unique=True), st.booleans())
     def test_a_shape_is_cut_at_the_edges(self, points: list[tuple[float, float]], boxed: bool) -> None:
+        assume(np.min(points) < 0 or np.max(points) > 1)  # all of it in the first pixel looks like shares of the image
         larger = (12 + 64, 20 + 64)
         moved = [(x + 32, y + 32) for x, y in points]
         if boxed:
@@ -454,7 +455,7 @@ class TestLoad:
         exif = Image.Exif()
         exif[0x0112] = 6
         Image.fromarray(BLOB.astype(np.uint8) * 255).save(tmp_path / "mask.png", exif=exif)
-        with pytest.raises(HeatmapError, match=r"turned by an EXIF orientation.*save it upright"):
+        with pytest.raises(HeatmapError, match=r"rotated by an EXIF orientation.*save it upright"):
             masks.load(tmp_path / "mask.png")
 
     def test_several_frames(self, tmp_path: Path) -> None:
