@@ -124,6 +124,28 @@ def _prompt(name: str, value: Any) -> str:
     return text
 
 
+def _window(name: str, value: Any) -> tuple[float, float]:
+    words = _text(name, value).replace(",", " ").split()
+    try:
+        low, high = map(float, words)
+    except ValueError:
+        low = high = 0.0
+    if not -math.inf < low < high < math.inf:
+        raise SettingsError(
+            f"{name} = {value!r} is not a window; expected two numbers, the lower first, such as 0 4095"
+        )
+    return low, high
+
+
+def _channels(name: str, value: Any) -> tuple[int, ...]:
+    words = _text(name, value).replace(",", " ").split()
+    if len(words) not in (1, 3) or not all(word.isdecimal() for word in words):
+        raise SettingsError(
+            f"{name} = {value!r} are no channels; expected one or three of them by number, from 0: 3 2 1"
+        )
+    return tuple(map(int, words))
+
+
 def _device(name: str, value: Any) -> str:
     text = _text(name, value)
     kind, _, number = text.partition(":")
@@ -204,6 +226,19 @@ OPTIONS = (
         f"random masks of an image, each a forward pass, for method rise [{RISE_MASKS}]",
         "N",
         ini_type="int",
+    ),
+    Option(
+        "window",
+        _window,
+        "the values of 16-bit and float images that become black and white, such as 0 4095 [none: they are refused]",
+        "LO HI",
+    ),
+    Option(
+        "channels",
+        _channels,
+        "the channels of the model's input that pictures show: one, or three for red, green and blue, from 0 "
+        "[all: three as colours, else their mean]",
+        "N N N",
     ),
     Option("device", _device, "auto, cpu, cuda, cuda:0, mps [auto: CUDA, then MPS, then CPU]", "NAME"),
     Option("batch_size", _count, "at most this many images in one forward pass [16]", "N", ini_type="int"),
@@ -297,6 +332,8 @@ class Settings:
     layer: str | None = None
     method: str = "gradcam"
     rise_masks: int = RISE_MASKS
+    window: tuple[float, float] | None = None
+    channels: tuple[int, ...] | None = None
     device: str = "auto"
     batch_size: int = 16
     cache: str = "off"

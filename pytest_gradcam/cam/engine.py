@@ -29,9 +29,12 @@ from pytest_gradcam.cam.target_scores import TargetScore, target_scores
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.evidence.record import Subject
 from pytest_gradcam.heatmap import Heatmap
+from pytest_gradcam.images import Picture, Window
+from pytest_gradcam.inputs.mask_transform import Channels
 from pytest_gradcam.inputs.preprocess import Preprocess
 from pytest_gradcam.inputs.reader import Input, Reader, batches, stack
 from pytest_gradcam.settings import SCORE_METHODS, Settings
+from pytest_gradcam.state.called_with import Call
 from pytest_gradcam.state.forward_only import blind
 from pytest_gradcam.state.guard import forward, untouched
 from pytest_gradcam.state.surroundings import keep_random_states, seed_all
@@ -47,12 +50,17 @@ class Interface:
     """What lies between a model and its users: how images become its input, and what its scores stand for.
 
     `preprocess` is a callable from a PIL image to a float tensor (C, H, W), not needed for tensors; `classes` are names in
-    the order of the scores, or a dict name -> index; `output` is what the user says about the scores.
+    the order of the scores, or a dict name -> index; `output` is what the user says about the scores. `window` (lo, hi) are
+    the values of 16-bit and float images that become black and white; `channels` those of the model's input that people see.
+    `call` says how the model is called, if not with a batch alone.
     """
 
     preprocess: Preprocess | None = None
     classes: Classes | None = None
     output: Asked = field(default_factory=Asked)
+    window: Window | None = None
+    channels: Channels | None = None
+    call: Call = field(default_factory=Call)
 
 
 class Engine:
@@ -73,13 +81,13 @@ class Engine:
     ) -> None:
         self.model = model
         self._method = method
-        self._network = unwrap(model)
+        self._network = interface.call.around(unwrap(model))
         self._layer = layer
         self._names = ClassNames(interface.classes)
         self._outputs_of = OutputReader(interface.output, self._names)
-        self._reader = Reader(interface.preprocess, self._network)
+        self._reader = Reader(interface.preprocess, self._network, interface.window, interface.channels)
         self._cache = cache
-        self._identity = Identity(self._network)
+        self._identity = Identity(unwrap(model))
         self._choices = LayerChoices(self._outputs_of)
         self._mixing: Mixing | None = Mixing()
 
@@ -90,7 +98,12 @@ class Engine:
         """The engine that the settings describe, for a model that is already where it is to run."""
         output = Asked(settings.output, settings.output_key, settings.task)
         method = Method(settings.method, settings.batch_size, settings.rise_masks)
-        return cls(model, Interface(preprocess, classes, output), settings.layer, method, cache)
+        interface = Interface(preprocess, classes, output, settings.window, settings.channels)
+        return cls(model, interface, settings.layer, method, cache)
+
+    def picture(self, image: Any) -> Picture:
+        """The picture of an image that is no tensor, as `read` sees it before the preprocess."""
+        return self._reader.picture(image)
 
     def read(self, image: Any) -> Input:
         """The image as the model's input; an Input is returned unchanged.
@@ -103,7 +116,7 @@ class Engine:
         return self._reader.read(image) if self._reader.in_parallel else in_turn(self._reader.read)(image)
 
     def __repr__(self) -> str:
-        return describe(self._network)
+        return describe(unwrap(self.model))
 
     @in_turn
     def identified(self, subject: _Subject, image: Any = None) -> _Subject:
