@@ -18,11 +18,11 @@ class Falls:
     the first images or of all; `removed` those under other interventions; `core` those when the mask's outline is left
     alone (None if the mask is at most half of the view); `without` (M,) the main falls of images that lack the artefact,
     whose means are already subtracted from `around`, `removed` and `core`. `worth` is the number of independent images that
-    the main falls amount to; `copies` how many images were passed besides, since each content counts once; `alive` whether the
-    model's scores depend on its input at all; `fallback` the share of the images whose class is also the model's answer
-    to the mean colour alone; `alike` whether all images are of one class; `exchanged` what became of the decisions, where
-    images of several predicted classes exchange pixels; `fault` what is wrong with the masks, as far as can be seen; `wording`
-    how to speak of the falls, which are moves of a score where the targets are no classes.
+    the main falls amount to; `copies` how many more images were passed that are copies, since each content counts once;
+    `alive` whether the model's scores depend on its input at all; `fallback` the share of the images whose class is also
+    the model's answer to the mean colour alone; `alike` whether all images are of one class; `exchanged` what became of the
+    decisions, where images of several predicted classes exchange pixels; `fault` what is wrong with the masks, as far as
+    can be seen; `wording` how to speak of the falls, which are moves of a score where the targets are not classes.
     """
 
     intervention: Intervention

@@ -345,7 +345,7 @@ def _others(found: _Findings) -> list[tuple[str, str]]:
 def _phrase(found: _Findings, fill: str) -> str:
     """What one fill does to the target and its score."""
     result, times = found.result(fill), len(found.at_mask(fill))
-    mean = f"in the mean over {times} other images, " if times > 1 else ""
+    mean = f"on average over {times} other images, " if times > 1 else ""
     control = _against(result, found.wording) if found.controls and fill in _DECIDING else ""
     note = "" if fill in _DECIDING else " (for information)"
     said = found.answers.said(found.at_mask(fill)[0].place)

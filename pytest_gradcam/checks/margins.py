@@ -121,7 +121,7 @@ class FillResult:
 def unit(scores: NDArray[np.floating], own: Floats | None = None) -> float:
     """The model's own unit: the mean lead of the predicted class in scores (N, classes).
 
-    Where classes do not compete it is how far, in the mean, the margins `own` (N,) are from 0, where a class is neither
+    Where classes do not compete it is how far, on average, the margins `own` (N,) are from 0, where a class is neither
     found nor missed. Raises HeatmapError if there is no lead to lose.
     """
     if own is not None:

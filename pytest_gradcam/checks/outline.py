@@ -53,14 +53,14 @@ def _across(level: Floats, mask: Bools, padding: Bools) -> tuple[Floats, Floats]
 
 @dataclass(frozen=True)
 class Fault:
-    """What is wrong with masks: `name` says it, `pixels` how far the artefact's edge lies from the outline, at the most."""
+    """What is wrong with masks: `name` says it, `pixels` how far at most the artefact's edge lies from the outline."""
 
     name: str
     pixels: int = 0
 
     @property
     def misses(self) -> bool:
-        """Whether a part of the artefact lies outside of the mask, or may."""
+        """Whether a part of the artefact lies outside the mask, or may."""
         return self.name != "too wide"
 
     @property

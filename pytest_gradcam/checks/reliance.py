@@ -54,26 +54,28 @@ def reliance(
 ) -> Reliance:
     """Whether the model relies on the masked pixels of these images: yes, weakly, no, or undecided.
 
-    `masks` is one mask for all images or one per image, in the coordinates of the images that are passed, or several of them by
-    their names: then `alone` has the verdict on each, `added` what each loses where the others are exchanged already, and the
-    figures are those of all together. Where the images are
-    predicted as several classes and differ in these pixels, they exchange them: `loss` is the share of decisions that is
-    lost to other classes' pixels beyond what the own class's pixels cost, with a 90 % interval, and decides. The model
-    relies if its lower bound lies above 0.10, or that of one class above 0.20; it does not if the bounds of all that was
-    looked at stay low enough; between them it relies weakly, or it is undecided and `reason` says what would decide.
+    `masks` is one mask for all images or one per image, in the coordinates of the images that are passed. Several masks are
+    passed in a dict, by their names: then `alone` has the verdict on each, `added` what each costs beyond the others, and the
+    other figures are those of all masks together.
 
-    Otherwise pixels of any other image (paste) or the mean colour replace them, and the fall of the logit margin decides: of
-    each image's target (an index or a name; by default the predicted class), in units of the model's mean margin. Then the
-    model relies on the pixels if the one-sided 95 % lower bound of the mean fall lies above the intervention's bound, and
-    does not if the upper bound lies below, unless there is a doubt (docs/reliance.md). It costs up to eight forward
-    passes per image.
+    Where the images are predicted as several classes and differ in these pixels, they exchange them: `loss` is the share of
+    decisions that are lost to the pixels of other classes, beyond those lost to pixels of the same class, with a 90 % interval.
+    It decides: the model relies on the pixels if its lower bound lies above 0.10, or that of one class above 0.20;
+    it does not if the upper bounds of all that was examined are low enough; between them it relies weakly, or it is undecided
+    and `reason` says what would decide.
 
-    If the artefact covers the object, pass two or more images `without` it: the same pixels are inpainted in all images,
-    and what that costs without the artefact is subtracted.
+    Otherwise the pixels of any other image (paste) or the mean colour replace them, and the fall of the logit margin decides,
+    in units of the model's mean margin: that of each image's target (an index or a name; by default the predicted class). The
+    model relies on the pixels if the one-sided 95 % lower bound of the mean fall lies above the intervention's bound, and does
+    not if the upper bound lies below it, unless there is a doubt (docs/reliance.md). It costs up to eight forward passes per
+    image.
 
-    Targets that are no classes (a `Box`, `Region`, `Value` or other callable for each image) have scores of their own, in units
+    If the artefact covers the object, pass two or more images `without` it: the same pixels are inpainted in all images, and
+    the fall in the images without the artefact is subtracted.
+
+    Targets that are not classes (a `Box`, `Region`, `Value` or other callable for each image) have scores of their own, in units
     that `rows()` name: a detection's own score, a region's mean margin, the spread of a value over the images, or the unit that
-    a `Value` states. A value may move either way; with pixels of images whose value is another, it has to move towards theirs.
+    a `Value` states. A value may move either way; with pixels of images that have another value, it has to move towards theirs.
     Raises HeatmapError for malformed images, masks and targets, and for a model without a margin.
     """
     return judged_masks(model, images, masks, without, Terms(targets))

@@ -31,8 +31,8 @@ class Reliance:
     `intervention` says how the pixels were replaced, `why` the reason for this choice, `reason` why there is no verdict.
     `around` is the mean fall for the pixels right around the mask, `core` for the mask without its outline if it covers
     most of the view, `others` under other interventions. `mean_heat` is the heatmaps' mean heat in the mask, `agreement`
-    whether it points to the same verdict: information, not a gate. Each content counts once: `copies` of images were
-    passed besides.
+    whether it points to the same verdict: information, not a gate. Each content counts once: `copies` more images were
+    passed that are copies.
 
     Where images of several predicted classes exchanged the pixels, `loss` is the estimated share of decisions that is lost,
     `loss_interval` its 90 % interval, and they decide rather than the effect; `weak` says that the model relies, but

@@ -162,7 +162,7 @@ def _as_case(row: Any, number: int) -> Case:
 
 
 def _told_apart(found: list[Case]) -> list[Case]:
-    """The cases with ids of their own: those that share one get their folder, and then a number, besides."""
+    """The cases with ids of their own: those that share one get their folder added, and then a number."""
     times = Counter(case.name for case in found)
     if len(times) == len(found):
         return found

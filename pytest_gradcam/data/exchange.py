@@ -116,7 +116,7 @@ class Scan:
         return self.effect(window) / math.sqrt(window.sum())
 
     def _grown(self, region: Cells, taken: Cells) -> Cells:
-        """The region with all cells next to it, and to those, that cost half as much as its own do in the mean."""
+        """The region with all cells next to it, and to those, that cost half as much as its own do on average."""
         while True:
             level = _AS_MUCH * self.falls[region].mean()
             beside = ndimage.binary_dilation(region) & ~region & ~taken & (self.falls >= level)

@@ -35,7 +35,8 @@ class Rate:
     """How many of the different images of a group pass a check.
 
     `interval` is that of the rate among the decided ones; `lower` counts the undecided as failed, `upper` as passed, and so
-    they bound the rate whatever the undecided would have been. `copies` are images that were passed besides, which do not count.
+    they bound the rate however the undecided would have come out. `copies` are further images that are copies and do not
+    count.
     """
 
     check: str

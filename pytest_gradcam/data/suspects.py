@@ -37,7 +37,7 @@ class Suspect:
     `effect` is the fall of the margin, in units of the model's mean margin, that exchanging it with images of other classes
     costs, as far as it is more than with images of the same class; `p_value` is corrected for having looked everywhere.
     `reliance` is the verdict on the place, by the rule of `reliance` (docs/reliance.md). `on_object` is the share of the place
-    that the cases' masks cover in the mean, None where no case has one.
+    that the cases' masks cover on average, None where no case has one.
     """
 
     mask: Bools

@@ -26,10 +26,9 @@ def assert_rate(audit: Results, check: str, *, at_least: float = 0.9, confidence
     """At least this share of images like these passes the check: the whole interval of the rate lies at or above it.
 
     The interval is Clopper and Pearson's (1934), two-sided: where the true rate is below `at_least`, this passes in at most
-    (1 - confidence) / 2 of all samples, and as rarely it fails where the true rate is not. Copies of an image count once; an
-    image without a verdict counts as failed for passing and as passed for failing.
-    Raises FocusError if the whole interval lies below; HeatmapError if it contains `at_least`, saying how many more images
-    would decide.
+    (1 - confidence) / 2 of all samples, and it fails as rarely where the true rate is not. Copies of an image count once;
+    an image without a verdict counts as failed for passing and as passed for failing. Raises FocusError if the whole
+    interval lies below; HeatmapError if it contains `at_least`, saying how many more images would decide.
     """
     asked = RateAtLeast(at_least, confidence)
     _settle(audit, asked, check, lambda record: asked.judged(record, audit, check))
@@ -141,7 +140,7 @@ class SlicesEqual(_OnSet):
 
 @dataclass(frozen=True)
 class Gap:
-    """By how much the rate of a group lies above that of all other images, whatever the undecided would have been."""
+    """By how much the rate of a group lies above that of all other images, however the undecided would have come out."""
 
     group: str
     value: float
@@ -176,7 +175,7 @@ class Gap:
 def rate_rows(audit: Results, check: str, found: Rate) -> list[tuple[str, str]]:
     """What a record says about a rate besides its finding: means, copies, slices, the worst images."""
     average = audit.mean(check, confidence=found.confidence)
-    rows = [("figures", f"{average.value:.3g} in the mean, {average.lower:.3g} to {average.upper:.3g}")]
+    rows = [("figures", f"{average.value:.3g} on average, {average.lower:.3g} to {average.upper:.3g}")]
     if found.copies:
         rows.append(("copies", f"{found.copies} images are copies of others by content, and do not count"))
     if found.undecided:

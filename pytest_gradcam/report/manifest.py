@@ -54,7 +54,7 @@ def differences(directory: Path) -> Iterator[str]:
     for name, entry in entries.items():
         path = directory / name
         if not _below(directory, path):
-            yield f"{name}: lies outside of the report"
+            yield f"{name}: lies outside the report"
         elif not path.is_file():
             yield f"{name}: missing"
         elif _entry(directory, name) != entry:

@@ -53,6 +53,9 @@ def test_only_other_classes_pixels_shake_and_only_by_half_of_the_lead():
             np.array([0, 0, 1]), np.array([2.0, 2, 2]), np.array([0]), np.array([donor]), np.array([fall])
         ).shaken(0)
 
+    one_of_two = Exchange(np.array([0, 1]), np.ones(2), np.array([0, 0]), np.array([1, 1]), np.array([0.0, 0.6]))
+    assert one_of_two.shaken(0)
+    assert not one_of_two.shaken(1)
     assert shaken(1.01, 2)
     assert not shaken(1.0, 2)
     assert not shaken(1.01, 1)
@@ -175,15 +178,19 @@ def test_a_rate_is_uncertain_by_an_event_more_besides():
 def test_an_entry_is_of_the_images_of_one_class_by_donors_of_another():
     predicted = np.array([0] * 4 + [1] * 4 + [2] * 4)
     to, donor = np.array(every_pair(predicted)).T
-    flipped = np.random.default_rng(0).random(len(to)) < 0.5
-    found = Exchange(predicted, np.ones(12), to, donor, np.where(flipped, 2.0, 0.0))
     to_class, donor_class = predicted[to], predicted[donor]
+    flipped = np.random.default_rng(0).random(len(to)) < 0.5
+    flipped &= to_class != 2  # nothing moves the third class
+    found = Exchange(predicted, np.ones(12), to, donor, np.where(flipped, 2.0, 0.0))
     own = {a: flipped[(to_class == a) & (donor_class == a)].mean() for a in range(3)}
     for (a, b), entry in found.entries.items():
         of = (to_class != donor_class) & ((a is None) | (to_class == a)) & ((b is None) | (donor_class == b))
         base = own[a] if a is not None else np.mean([own[each] for each in range(3) if each != b])
         assert entry.mean == pytest.approx(flipped[of].mean() - base)
         assert entry.own == pytest.approx(base)
+        few = min(entry.receivers, entry.donors)
+        rate = 1 / (few + 2)
+        assert entry.error >= np.sqrt(rate * (1 - rate) / few)
         assert (entry.receivers, entry.donors) == (len(set(to[of])), len(set(donor[of])))
 
 

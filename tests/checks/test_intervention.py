@@ -75,7 +75,7 @@ def test_with_other_images_their_pixels_decide_too():
     labels = dict(record.details)
     assert list(labels) == ["colour", "inpainted", "pasted", "blurred", "noise", "rest", "unit"]
     assert labels["pasted"].startswith("'1' becomes '")
-    assert "in the mean over 4 other images" in labels["pasted"]
+    assert "on average over 4 other images" in labels["pasted"]
     assert "(for information)" in labels["noise"]
     assert "the mean lead over 8 images" in labels["unit"]
     assert all(len(label) <= 10 for label in labels)
@@ -86,11 +86,11 @@ def test_pixels_of_another_class_say_more_than_those_of_the_same():
     noise = torch.rand(3, 144, generator=torch.Generator().manual_seed(0))
     faint[:, CORNER] = noise * torch.tensor([0.3, 0.9, 0.3])[:, None]  # the same class, but not the same pixels
     record, _ = record_of(Explainer(Reads(CORNER)).assert_ignores, scene(), CORNER, others=[faint, scene(6, corner=2)])
-    assert "in the mean" not in dict(record.details)["pasted"]
+    assert "on average" not in dict(record.details)["pasted"]
     fainter = faint.clone()
     fainter[:, CORNER] *= 0.99
     record, _ = record_of(Explainer(Reads(CORNER)).assert_ignores, scene(), CORNER, others=[faint, fainter])
-    assert "in the mean over 2 other images" in dict(record.details)["pasted"]  # there are no others
+    assert "on average over 2 other images" in dict(record.details)["pasted"]  # there are no others
 
 
 def test_the_unit_of_one_image_is_its_own_lead():

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pytest_gradcam import Case, FocusError
-from pytest_gradcam.data import statistics
+from pytest_gradcam.data import statistics, verdicts
 from pytest_gradcam.data.results import Results
 from pytest_gradcam.data.verdicts import Gap, RateAtLeast, SlicesEqual
 from pytest_gradcam.errors import HeatmapError
@@ -188,6 +188,7 @@ class TestRate:
     def test_one_decided_image_is_enough_to_be_asked_about(self):
         assert judged(RateAtLeast(0.99, 0.95), results(rows_of("fnnn"))).outcome == "invalid"
         assert judged(RateAtLeast(0.99, 0.95), results(rows_of("pnnn"))).outcome == "invalid"
+        assert judged(RateAtLeast(0.9, 0.95), results(rows_of("pf" * 15))).outcome == "failed"
         with pytest.raises(HeatmapError, match="focus_within is undecided on all 3 images: nothing to see$"):
             judged(RateAtLeast(0.99, 0.95), results(rows_of("nnn")))
 
@@ -213,7 +214,7 @@ class TestRate:
         assert details["worst"] == ", ".join(f"case {place} (0.1)" for place in (57, 58, 59, 84, 85))
         assert details["undecided"] == "2 images: nothing to see"
         assert "copies" not in details
-        assert details["figures"].startswith("0.7 in the mean, 0.6")
+        assert details["figures"].startswith("0.7 on average, 0.6")
         assert "worst" not in dict(judged(RateAtLeast(0.5, 0.95), results(rows_of("p" * 20))).details)
 
     def test_the_worst_of_a_check_with_an_upper_bound_have_the_highest_figures(self):
@@ -321,3 +322,17 @@ def test_means_of_lifts_are_not_cut_at_one():
         row["mass"], row["lift"] = row["figure"], 4 * row["figure"]
     assert results(rows).mean("focus_within").upper == 1
     assert results(rows).compare(results(list(rows)), "focus_within").figures.upper < 1
+
+
+def test_without_a_bound_it_is_nine_in_ten_at_95_percent():
+    """Of 36 images all pass: 0.025 ** (1 / 36) = 0.9026. Of 35 it is 0.8999."""
+    verdicts.assert_rate(results(rows_of("p" * 36)), "focus_within")
+    with pytest.raises(HeatmapError, match="contains the bound of 90"):
+        verdicts.assert_rate(results(rows_of("p" * 35)), "focus_within")
+
+
+def test_without_a_margin_slices_may_differ_by_one_in_ten():
+    """Of n images all pass in both: the interval reaches to z^2 / (n + z^2), 0.0989 for 35 and 0.1015 for 34."""
+    verdicts.assert_slices_equal(sites(a="p" * 35, b="p" * 35), "focus_within", by="site")
+    with pytest.raises(HeatmapError, match="reaches beyond the margin of 10"):
+        verdicts.assert_slices_equal(sites(a="p" * 34, b="p" * 34), "focus_within", by="site")
