@@ -32,7 +32,7 @@ from pytest_gradcam.settings import RISE_MASKS
 from pytest_gradcam.state.called_with import Call
 from pytest_gradcam.state.undo import finished
 from pytest_gradcam.state.wrappers import move
-from pytest_gradcam.targets import Classes, Target
+from pytest_gradcam.targets import Classes, Detection, Target
 from pytest_gradcam.validation import knows_its_keywords
 
 if TYPE_CHECKING:
@@ -148,6 +148,15 @@ class Explainer:
         """
         scores: NDArray[np.float32] = self._engine.predict(images)
         return scores
+
+    def detections(self, image: Any) -> list[Detection]:
+        """What a detector finds in an image, the surest first: each a `Box` in pixels of the image, with its score.
+
+        `compare(image, explainer.detections(image))` explains them all, from one forward pass.
+        Raises HeatmapError for a model that is no detector.
+        """
+        found: list[Detection] = self._engine.detections(image)
+        return found
 
     @property
     def model(self) -> Any:
