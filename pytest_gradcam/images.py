@@ -29,7 +29,8 @@ FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP", "GIF", "PPM")
 Window = tuple[float, float]
 _WINDOW = (
     "; choose the window from lo to hi that your training uses, and state it: gradcam_window = lo hi (window=(lo, hi) of an "
-    "Explainer); or pass numpy.uint8(255 * numpy.clip((a.astype(float) - lo) / (hi - lo), 0, 1)), a the array of its values"
+    "Explainer), or convert it and pass numpy.uint8(255 * numpy.clip((a.astype(float) - lo) / (hi - lo), 0, 1)), a the array "
+    "of its values"
 )
 _DEEP = {"I", "I;16", "I;16L", "I;16B", "I;16N", "F"}  # Pillow would silently clip these at 255
 

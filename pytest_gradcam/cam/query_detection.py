@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -11,13 +12,14 @@ import torch
 from torch import Tensor, nn
 from torchvision.ops import box_convert
 
-from pytest_gradcam.cam.compute import make
+from pytest_gradcam.cam.compute import Maps, make
 from pytest_gradcam.cam.containers import parts
 from pytest_gradcam.cam.dense import ClassToFind, Dense, check_input, not_finite
-from pytest_gradcam.cam.layers import choose
+from pytest_gradcam.cam.layers import SHALLOWER, choose
 from pytest_gradcam.cam.method import Method
 from pytest_gradcam.cam.objects import Found
 from pytest_gradcam.cam.outputs import Goal
+from pytest_gradcam.cam.sites import Site
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.state.guard import forward
 from pytest_gradcam.targets import Box
@@ -91,12 +93,27 @@ def explain_queries(
     goals = [
         Goal(function=partial(_log_odds, model, int(queries[place]), int(found.labels[place]))) for place in places
     ]
-    site = choose(model, image[None], partial(_everything, model), name=layer).site
-    maps = make(model, image[None], site, goals, Method("hirescam"))
+    site, maps = _maps(model, image[None], goals, layer)
     return [
         Dense(grid, float(found.scores[place]), int(found.labels[place]), site.name)
         for grid, place in zip(maps.grids, places, strict=True)
     ]
+
+
+def _maps(model: nn.Module, inputs: Tensor, goals: Sequence[Goal], layer: str | None) -> tuple[Site, Maps]:
+    """The maps of the chosen layer, or of the next before it where they can be read.
+
+    Tokens that are read only through a LayerNorm have a gradient that cancels out against them.
+    """
+    chosen = choose(model, inputs, partial(_everything, model), name=layer)
+    before = [candidate.site for candidate in chosen.candidates if candidate.note == SHALLOWER]
+    try:
+        return chosen.site, make(model, inputs, chosen.site, goals, Method("hirescam"))
+    except HeatmapError:
+        for site in before:
+            with suppress(HeatmapError):
+                return site, make(model, inputs, site, goals, Method("hirescam"))
+        raise
 
 
 def _look(model: nn.Module, image: Tensor) -> tuple[Found, Tensor]:
