@@ -10,6 +10,7 @@ import tomllib
 from configparser import ConfigParser
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 from zlib import crc32
 
 import hypothesis
@@ -24,6 +25,7 @@ import pytest_gradcam
 from pytest_gradcam import Explainer, FocusError, HeatmapError, masks, settings
 from pytest_gradcam.cli import commands
 from pytest_gradcam.evidence.current_test import running
+from pytest_gradcam.evidence.requirements import BY_CHECK
 from tests.conftest import RecordingTest
 
 ROOT = Path(__file__).parents[1]
@@ -285,3 +287,36 @@ def test_every_public_name_is_on_a_page_of_the_api():
     assert len(shown) == len(set(shown))
     inside = {name for module in shown for name in getattr(getattr(pytest_gradcam, module, None), "__all__", ())}
     assert set(pytest_gradcam.__all__) <= inside | set(shown)
+
+
+@pytest.fixture(scope="module")
+def failures():
+    return SimpleNamespace(**runpy.run_path(str(ROOT / "docs/render_failures.py")))
+
+
+def test_every_kind_of_check_has_a_page_with_its_failure(failures):
+    pages = {page.stem: page.read_text("utf-8") for page in failures.PAGES.glob("*.md")}
+    kinds = set(BY_CHECK) - {"test"}
+    assert kinds == set(pages) - {"README", "refusals"}
+    for kind in kinds:
+        assert f"<!-- message: {kind} failed -->" in pages[kind]
+        assert f"]({kind}.md)" in pages["README"]
+    shown = re.findall(r"<!-- message: (.+?) -->", "".join(pages.values()))
+    assert sorted(shown) == sorted(failures.MESSAGES)
+
+
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize("page", sorted((ROOT / "docs/failures").glob("*.md")), ids=lambda page: page.stem)
+def test_the_pages_of_failures_say_what_the_checks_say(failures, page):
+    """Word for word; figures may differ by what another processor's rounding makes of them."""
+    text = page.read_text("utf-8")
+    rendered = failures.render(text)
+    assert NUMBER.split(text) == NUMBER.split(rendered), "run python docs/render_failures.py"
+    assert numbers(text) == pytest.approx(numbers(rendered), rel=0.05, abs=0.05)
+
+
+NUMBER = re.compile(r"\d+(?:\.\d+)?(?:e-\d+)?")
+
+
+def numbers(text):
+    return [float(found) for found in NUMBER.findall(text)]

@@ -131,7 +131,7 @@ def _compose(first: str, rest: list[tuple[str, str]]) -> str:
 
 
 def _line(label: str, phrase: str) -> str:
-    return f"{label:<11}{phrase}"
+    return f"{label:<10} {phrase}"
 
 
 def _attention(record: Record) -> str:
