@@ -20,7 +20,7 @@ from pytest_gradcam.evidence import baseline_paths
 from pytest_gradcam.evidence.current_test import begin, begin_run, current, running_as_made
 from pytest_gradcam.plugin.controller import JOURNALS, ORPHAN, Controller
 from pytest_gradcam.plugin.fixtures import gradcam, gradcam_classes, gradcam_model, gradcam_preprocess
-from pytest_gradcam.plugin.stash import MADE, MARKER, REQUIREMENTS, SETTINGS, TEST, name_in_file
+from pytest_gradcam.plugin.stash import MADE, MARKER, REQUIREMENTS, SETTINGS, name_in_file
 
 if TYPE_CHECKING:
     from pytest_gradcam.plugin.item import TestItem
@@ -29,6 +29,8 @@ _PACKAGE = Path(__file__).parents[1]
 _CONTEXTLIB = Path(contextlib.__file__)
 __all__ = ["gradcam", "gradcam_classes", "gradcam_model", "gradcam_preprocess"]  # pytest finds the fixtures here
 
+#: Only there where the test has gradcam, or has made a check.
+_TEST: pytest.StashKey[TestItem] = pytest.StashKey()
 _ORPHANS = pytest.StashKey[dict[Path, list[Path]]]()
 
 
@@ -186,8 +188,8 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     for path in item.config.stash.get(_ORPHANS, {}).pop(item.path, ()):  # with the first test of the file that runs
         item.user_properties.append((ORPHAN, baseline_paths.shown(path)))
-    if TEST in item.stash:  # of an earlier start of the same test
-        del item.stash[TEST]
+    if _TEST in item.stash:  # of an earlier start of the same test
+        del item.stash[_TEST]
     with running_as_made(partial(_begin_test, item)):
         return (yield)
 
@@ -196,7 +198,7 @@ def _begin_test(item: pytest.Item) -> TestItem:
     """The test as checks see it. Where it has no gradcam, its first check asks for it, and no other test pays for it."""
     from pytest_gradcam.plugin.item import TestItem
 
-    test = item.stash[TEST] = TestItem(item)
+    test = item.stash[_TEST] = TestItem(item)
     test.begin()
     return test
 
@@ -211,7 +213,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
         with _no_repeats(item):
             return (yield)
     finally:
-        if (test := item.stash.get(TEST, None)) is not None:
+        if (test := item.stash.get(_TEST, None)) is not None:
             test.ended = True
             if test.tries is not None:
                 test.tries.close()
@@ -229,8 +231,8 @@ def _no_repeats(item: pytest.Item) -> contextlib.AbstractContextManager[None]:
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """A test that is rerun, for example because it is flaky, counts its checks and baselines from the start again."""
     begin()
-    if TEST in item.stash:
-        item.stash[TEST].begin()
+    if _TEST in item.stash:
+        item.stash[_TEST].begin()
     elif _has_gradcam(item):
         current()
 
@@ -240,7 +242,7 @@ def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """An error of ours is shown at the user's line: its message says all that our own frames would."""
-    test = item.stash.get(TEST, None)
+    test = item.stash.get(_TEST, None)
     if call.excinfo is not None:
         if _is_ours(call.excinfo):
             # Blocks of ours that are generators are entered and left by the standard library.

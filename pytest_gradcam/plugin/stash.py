@@ -9,7 +9,6 @@ import pytest
 
 if TYPE_CHECKING:
     from pytest_gradcam.evidence.record import Record
-    from pytest_gradcam.plugin.item import TestItem
     from pytest_gradcam.settings import Settings
 
 SETTINGS: pytest.StashKey[Settings] = pytest.StashKey()
@@ -17,8 +16,6 @@ MARKER: pytest.StashKey[Mapping[str, Any]] = pytest.StashKey()
 REQUIREMENTS: pytest.StashKey[tuple[str, ...]] = pytest.StashKey()
 #: Called with each check when it is made: its test's id, the record, and the number of the try.
 MADE: pytest.StashKey[Callable[[str, Record, int], None]] = pytest.StashKey()
-#: Only there where the test has gradcam, or has made a check.
-TEST: pytest.StashKey[TestItem] = pytest.StashKey()
 
 
 def test_id(item: pytest.Item) -> str:
