@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -40,13 +39,13 @@ RISE_MASKS = 1000  # random masks of an image
 PICTURES = ("failed", "all", "none")
 #: What happens to a test that has the fixture gradcam and makes no check.
 UNCHECKED = ("warn", "fail", "allow")
-#: What a model's name begins with, if it is no package.module:callable.
+#: What a model's name begins with, if it is not package.module:callable.
 KINDS = ("torchvision:", "timm:", "hf:", "open_clip:", "ultralytics:", "onnx:", "export:")
 _FILES = ("ultralytics:", "onnx:", "export:")  # what follows these is a file
 _FOLDERS = ("hf:", "open_clip:")  # what follows these may be one, or a folder, or have one behind a slash
 _NO_PATHS = ("pretrained",)  # what gradcam_weights takes besides a file
 _DEVICES = ("auto", "cpu", "cuda", "mps", "xpu", "xla", "hpu", "mtia")
-_NAMED = re.compile(r"[\w.]{2,}:[\w.\-/]+")  # of package.module:name; a drive has one letter
+_NAMED = r"[\w.]{2,}:[\w.\-/]+"  # of package.module:name; a drive has one letter
 #: What a test explains if it names a class and the model predicts another.
 MISPREDICTED = ("label", "prediction", "both", "skip", "fail")
 
@@ -281,8 +280,7 @@ _BY_NAME = {option.name: option for option in OPTIONS}
 MARKER_KEYS = (*(option.name for option in OPTIONS if option.marker), "target")
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(NamedTuple):  # no dataclass: pytest loads this in every run, and that takes 2 ms
     """The resolved options of one pytest run."""
 
     model: str | None = None
@@ -325,7 +323,7 @@ def located(option: Option, value: Any, folder: Path) -> Any:
     if option.parse is _model:
         return _located_model(value.strip(), folder)
     path = folder / value.strip()
-    return value if _NAMED.fullmatch(value.strip()) and not path.exists() else str(path)
+    return value if re.fullmatch(_NAMED, value.strip()) and not path.exists() else str(path)
 
 
 def _located_model(spec: str, folder: Path) -> str:

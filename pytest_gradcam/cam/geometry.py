@@ -179,7 +179,7 @@ class _Examination:
 
     @property
     def _extra(self) -> int:
-        """Tokens that are no positions."""
+        """Tokens that are not positions."""
         return self.reach.count - self.site.grid[0] * self.site.grid[1]
 
     def _tokens(self) -> tuple[Site, Geometry] | None:
@@ -247,13 +247,13 @@ class _Examination:
         in_turn = np.array_equal(order, orders.rows(grid, first))
         if not note:
             others = "before" if in_turn and first == self._extra else "behind" if in_turn and not first else "among"
-            note = f"its {self._extra} tokens that are no positions lie {others} the others"
+            note = f"its {self._extra} tokens that are not positions lie {others} the others"
         positions = None if in_turn and self.site.layout == "BNC" else tuple(order.tolist())
         site = replace(self.site, grid=grid, prefix=first if positions is None else 0, order=positions)
         return site, self._geometry(note, order, grid=grid)
 
     def _before(self, grid: Grid) -> dict[int, int]:
-        """How many tokens that are no positions lie before each measured cell, if it is the place it looks at most."""
+        """How many tokens that are not positions lie before each measured cell, if it is the place it looks at most."""
         peaks = self.reach.excess(grid).argmax(1).tolist()
         return {cell: cell - peak for cell, peak in zip(self.reach.energies, peaks, strict=True)}
 
@@ -304,7 +304,7 @@ def _grids(count: int, size: Grid) -> Iterator[Grid]:
 def refuse_second_look(model: nn.Module, traced: Trace, output: Output, start: Tensor) -> None:
     """Raises HeatmapError if the output's module has been called on the input more than once, side by side.
 
-    Calls one after the other, as of shared weights, are no second look: one is computed from the other.
+    Calls one after the other, as of shared weights, are not a second look: one is computed from the other.
     """
     if next(model.get_submodule(output.name).parameters(), None) is None:  # an activation may be shared by all branches
         return

@@ -98,7 +98,7 @@ def test_a_layer_called_twice_in_turn_is_no_second_look(name: str | None) -> Non
 
 
 class Tokens(nn.Module):
-    """Patches of 8 pixels and tokens that are no positions, put together by `arrange`, which blocks mix a little."""
+    """Patches of 8 pixels and tokens that are not positions, put together by `arrange`, which blocks mix a little."""
 
     def __init__(self, others: int, arrange: Callable[[Tensor, Tensor], Tensor], *, convolution: bool = True) -> None:
         super().__init__()
@@ -138,14 +138,17 @@ def places(model: nn.Module, site: Site, side: int = 64) -> list[int]:
 
 ARRANGED = {
     "before": (lambda others, x: torch.cat([others, x], 1), "its cells look at their own places"),
-    "behind": (lambda others, x: torch.cat([x, others], 1), "its 2 tokens that are no positions lie behind the others"),
+    "behind": (
+        lambda others, x: torch.cat([x, others], 1),
+        "its 2 tokens that are not positions lie behind the others",
+    ),
     "in the middle": (
         lambda others, x: torch.cat([x[:, :29], others, x[:, 29:]], 1),
-        "its 2 tokens that are no positions lie among the others",
+        "its 2 tokens that are not positions lie among the others",
     ),
     "on both sides": (
         lambda others, x: torch.cat([others[:, :1], x, others[:, 1:]], 1),
-        "its 2 tokens that are no positions lie among the others",
+        "its 2 tokens that are not positions lie among the others",
     ),
     "mirrored": (
         lambda others, x: torch.cat([others, x.unflatten(1, (8, 8)).flip(2).flatten(1, 2)], 1),
