@@ -18,6 +18,7 @@ from pytest_gradcam import settings as options
 from pytest_gradcam.errors import FocusError, HeatmapError, SettingsError
 from pytest_gradcam.evidence import baseline_paths
 from pytest_gradcam.evidence.current_test import begin, begin_run, current, running_as_made
+from pytest_gradcam.plugin import locations
 from pytest_gradcam.plugin.controller import JOURNALS, ORPHAN, Controller
 from pytest_gradcam.plugin.fixtures import gradcam, gradcam_classes, gradcam_model, gradcam_preprocess
 from pytest_gradcam.plugin.stash import MADE, MARKER, REQUIREMENTS, SETTINGS, name_in_file
@@ -102,13 +103,13 @@ def _register(config: pytest.Config, settings: options.Settings) -> None:
 
 
 def _from_command_line(config: pytest.Config, option: options.Option) -> Any:
-    return options.located(option, config.getoption(option.ini), config.invocation_params.dir)
+    return locations.located(option, config.getoption(option.ini), config.invocation_params.dir)
 
 
 def _from_ini(config: pytest.Config, option: options.Option) -> Any:
     folder = config.rootpath if config.inipath is None else config.inipath.parent
     try:
-        return options.located(option, config.getini(option.ini), folder)
+        return locations.located(option, config.getini(option.ini), folder)
     except (
         TypeError,
         ValueError,
