@@ -91,6 +91,11 @@ PLACED: dict[str, tuple[nn.Module, float, float]] = {
         2,
     ),
     "adaptive pool": (nn.Sequential(_conv(9), nn.AdaptiveAvgPool2d(6)), 5.5, 4),
+    "functions": (
+        Whole(lambda x: nn.functional.max_pool2d(nn.functional.conv2d(x, torch.ones(3, 3, 9, 9), padding=1), 2)),
+        3.5,
+        2,
+    ),
     "reflected": (nn.Sequential(nn.ReflectionPad2d(1), _conv(7)), 2, 1),
     "columns exchanged twice": (Whole(lambda x: _WIDE(x.transpose(2, 3)).transpose(2, 3)), 4, 1),
 }
