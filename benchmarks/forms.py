@@ -370,6 +370,10 @@ def _letterbox(image: Image.Image) -> Image.Image:
     return ImageOps.expand(image.resize((32, 24), Image.Resampling.BILINEAR), (0, 4, 0, 4))
 
 
+def _blurred(image: Image.Image) -> Image.Image:
+    return image.filter(ImageFilter.BoxBlur(1))
+
+
 def _jpeg(image: Image.Image) -> Image.Image:
     out = io.BytesIO()
     image.save(out, "jpeg", quality=90)
@@ -435,7 +439,7 @@ PREPROCESSES: dict[str, Callable[[Net], Form]] = {
     "turned": _moved(lambda i: plain(_turned(i)), _turned),
     "padded": _moved(lambda i: plain(ImageOps.expand(i, 4)), lambda i: ImageOps.expand(i, 4), judged=PADDED),
     "letterbox": _moved(lambda i: plain(_letterbox(i)), _letterbox, judged=PADDED),
-    "blurred": _moved(lambda i: plain(i.filter(ImageFilter.BoxBlur(1)))),
+    "blurred": _moved(lambda i: plain(_blurred(i)), _blurred),
     "JPEG": _moved(lambda i: plain(_jpeg(i))),
     "gamma": _moved(lambda i: plain(_gamma(i))),
     "standardised": _moved(lambda i: _standardised(plain(i))),
