@@ -221,7 +221,7 @@ class TestTables:
         found = cases.from_csv(table, columns={"image": "file", "target": "label"}, slices=["camera"])
         assert [(case.name, case.target, case.slices) for case in found] == [
             ("a", "cat", {"camera": "A2"}),
-            ("b", 3, {"camera": "A1"}),
+            ("b", "3", {"camera": "A1"}),
         ]
         for case in found:
             assert (masks.as_mask(case.read_mask("mask")) == SQUARE).all()
