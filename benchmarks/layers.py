@@ -13,18 +13,23 @@ Freshly built models give almost no signal where the head is zero or a layer sca
 again and such scales are set to 0.1; the output says in how many models. In every other draw, batch normalisation gets
 the statistics of two noise images, without which a deep random network (RepVGG) lets nothing through.
 
+A model that the package refuses with its own error counts as refused, never as right. With `--record` the run can be
+interrupted and go on: each model's verdict is a line of that file, and models that have one there are not run again.
+
 `planted` asks of trained models whether the map peaks on what decides.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import asdict, dataclass, replace
+from functools import cache, partial
+from pathlib import Path
 from typing import Any
 
 import timm
@@ -34,6 +39,7 @@ from torch import Tensor, nn
 
 from benchmarks.internals import Captured, Choice, Site, capture, choose, untouched
 from benchmarks.networks import awaken, calibrate
+from pytest_gradcam import HeatmapError
 
 Size = tuple[int, int]
 
@@ -64,27 +70,60 @@ class Subject:
     build: Callable[[Size | None], nn.Module]
 
 
-@dataclass
-class Tally:
-    """What became of the models of one library."""
+@dataclass(frozen=True)
+class Verdict:
+    """What became of one model: `kind` is right, refused, wrong or not built, `found` the place that was chosen.
 
-    right: int = 0
-    redrawn: int = 0
-    again: int = 0
-    failures: list[str] = field(default_factory=list)
-    inapplicable: list[str] = field(default_factory=list)
+    `why` says why the map there means nothing, or why there is none; `draws` how many draws of the weights were tried,
+    `redrawn` whether weights of zero were among them.
+    """
+
+    kind: str
+    found: str = ""
+    why: str = ""
+    draws: int = 0
+    redrawn: bool = False
+    size: str = ""
+    seconds: float = 0.0
+
+    def __str__(self) -> str:
+        more = f" in draw {self.draws}" if self.draws > 1 else ""
+        return f"{self.size:8} {self.kind} {self.found} {self.why}{more} {self.seconds:.1f} s"
+
+
+class Verdicts:
+    """The verdicts of one library's models in one setting, printed as they come, and kept in a file if one is given."""
+
+    def __init__(self, setting: str, record: Path | None) -> None:
+        self.setting = setting
+        self.record = record
+        self.of: dict[str, Verdict] = {}
+        for line in record.read_text("utf-8").splitlines() if record and record.exists() else ():
+            entry = json.loads(line)
+            name, its_setting = entry.pop("name"), entry.pop("setting")
+            if its_setting == setting:
+                self.of[name] = Verdict(**entry)
 
     def add(self, name: str, verdict: Verdict) -> None:
-        self.redrawn += verdict.redrawn
-        self.again += verdict.draws > 1
-        if verdict.wrong:
-            self.failures.append(f"{name}: {verdict.found} {verdict.wrong}")
-        else:
-            self.right += 1
+        self.of[name] = verdict
+        print(f"{name:36} {verdict}", flush=True)
+        if self.record:
+            with self.record.open("a", encoding="utf-8") as file:
+                print(json.dumps({"setting": self.setting, "name": name, **asdict(verdict)}), file=file)
 
-    @property
-    def total(self) -> int:
-        return self.right + len(self.failures)
+    def report(self) -> None:
+        """The counts, and each model that is not right."""
+        built = {name: verdict for name, verdict in self.of.items() if verdict.kind != "not built"}
+        right = sum(verdict.kind == "right" for verdict in built.values())
+        print(
+            f"\n{self.setting}: {right} of {len(built)} right; zero weights or tiny layer scales replaced in "
+            f"{sum(verdict.redrawn for verdict in built.values())}, more than one draw of weights in "
+            f"{sum(verdict.draws > 1 for verdict in built.values())}"
+        )
+        for kind in ("wrong", "refused", "not built"):
+            for name, verdict in self.of.items():
+                if verdict.kind == kind:
+                    print(f"  {kind}: {name}: {verdict.found} {verdict.why}")
 
 
 def from_torchvision(largest: float, only: str) -> Iterator[Subject]:
@@ -117,6 +156,7 @@ def _torchvision(name: str, _size: Size | None) -> nn.Module:
     return model
 
 
+@cache
 def _measured(name: str) -> tuple[int, str, Size] | None:
     """The number of parameters, name and input size of a timm model, or None if it is no classifier that builds."""
     try:
@@ -208,70 +248,48 @@ def misplaced(model: nn.Module, inputs: Tensor, site: Site, before: Tensor) -> s
     return f"a change in the corner {' '.join(wrong)} {_ELSEWHERE}" if wrong else ""
 
 
-@dataclass
-class Verdict:
-    """What was found at the chosen place of one model, `wrong` why it means nothing, after how many draws of weights."""
-
-    found: str
-    wrong: str
-    draws: int
-    redrawn: bool
-    size: str
-
-
-def survey(subjects: Iterator[Subject], wrapped: bool, nonsquare: bool) -> Tally:
-    tally = Tally()
+def survey(subjects: Iterator[Subject], verdicts: Verdicts, wrapped: bool, nonsquare: bool) -> None:
     for subject in subjects:
-        started = time.perf_counter()
+        if subject.name in verdicts.of:
+            continue
+        started = time.process_time()
         try:
             verdict = judged(subject, wrapped, nonsquare)
         except RuntimeError as error:
-            tally.inapplicable.append(f"{subject.name}: {error}")
-            continue
-        tally.add(subject.name, verdict)
-        line = f"WRONG {verdict.found} {verdict.wrong}" if verdict.wrong else f"right {verdict.found}"
-        more = f" in draw {verdict.draws}" if verdict.draws > 1 else ""
-        print(f"{subject.name:36} {verdict.size:8} {line}{more} {time.perf_counter() - started:.1f} s", flush=True)
-    return tally
+            verdict = Verdict("not built", why=str(error))
+        verdicts.add(subject.name, replace(verdict, seconds=round(time.process_time() - started, 1)))
 
 
 def judged(subject: Subject, wrapped: bool, nonsquare: bool) -> Verdict:
     """Draws the weights again only where positions do not show: a random network may be chaotic."""
-    verdict = Verdict("", _ELSEWHERE, 0, False, "")
-    while _ELSEWHERE in verdict.wrong and verdict.draws < _DRAWS:
+    verdict = Verdict("wrong", why=_ELSEWHERE)
+    while _ELSEWHERE in verdict.why and verdict.draws < _DRAWS:
         model, inputs, redrawn = prepared(subject, nonsquare, verdict.draws)
-        found, wrong = judge(Wrapped(model).eval() if wrapped else model, inputs)
-        verdict = Verdict(found, wrong, verdict.draws + 1, redrawn, "x".join(map(str, inputs.shape[2:])))
+        kind, found, why = judge(Wrapped(model).eval() if wrapped else model, inputs)
+        verdict = Verdict(kind, found, why, verdict.draws + 1, redrawn, "x".join(map(str, inputs.shape[2:])))
     return verdict
 
 
-def judge(model: nn.Module, inputs: Tensor) -> tuple[str, str]:
-    """The chosen place, and why the map there means nothing, or an empty string."""
+def judge(model: nn.Module, inputs: Tensor) -> tuple[str, str, str]:
+    """Right, refused or wrong, the chosen place, and why the map there means nothing, or an empty string."""
     found = ""
     try:
         with untouched(model):
             choice = choose(model, inputs, logit)
             site = choice.site
             found = f"{site} {site.layout}+{site.prefix}{measured(choice)}"
-            return found, fault(model, inputs, site)
+            why = fault(model, inputs, site)
+            return "wrong" if why else "right", found, why
+    except HeatmapError as error:
+        return "refused", found, str(error)
     except Exception as error:  # a survey goes on
-        return found, f"{type(error).__name__}: {error}"
+        return "wrong", found, f"{type(error).__name__}: {error}"
 
 
 def measured(choice: Choice) -> str:
     """What the cells of the chosen place look at, and what was found of those before it."""
     seen = [candidate for candidate in choice.candidates if candidate.geometry]
     return "".join(f"; {candidate.site.name}: {candidate.geometry}" for candidate in reversed(seen))
-
-
-def report(library: str, tally: Tally) -> None:
-    print(
-        f"\n{library}: {tally.right} of {tally.total} right; zero weights or tiny layer scales replaced in {tally.redrawn}, "
-        f"more than one draw of weights in {tally.again}"
-    )
-    for title, lines in (("wrong", tally.failures), ("does not take such an input", tally.inapplicable)):
-        for line in lines:
-            print(f"  {title}: {line}")
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -282,14 +300,18 @@ def options(parser: argparse.ArgumentParser) -> None:
         "--largest", type=float, default=100, metavar="MILLIONS", help="skip models with more parameters"
     )
     parser.add_argument("--library", choices=("torchvision", "timm"), help="one library only")
+    parser.add_argument("--record", type=Path, metavar="FILE", help="keeps each model's verdict, to go on from")
 
 
 def run(options: argparse.Namespace) -> None:
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
-    tallies = {}
+    setting = " wrapped" * options.wrapped + " non-square" * options.nonsquare
+    surveys = []
     for library, subjects in (("torchvision", from_torchvision), ("timm", from_timm)):
         if options.library in (None, library):
-            tallies[library] = survey(subjects(options.largest * 1e6, options.only), options.wrapped, options.nonsquare)
-    for library, tally in tallies.items():
-        report(library, tally)
+            verdicts = Verdicts(library + setting, options.record)
+            survey(subjects(options.largest * 1e6, options.only), verdicts, options.wrapped, options.nonsquare)
+            surveys.append(verdicts)
+    for verdicts in surveys:
+        verdicts.report()

@@ -18,12 +18,13 @@ if TYPE_CHECKING:
     from pytest_gradcam.data import Case, cases
     from pytest_gradcam.explainer import Explainer
     from pytest_gradcam.heatmap import Heatmap
-    from pytest_gradcam.targets import Box, Contrast, Region
+    from pytest_gradcam.targets import Box, Contrast, Detection, Region, Value
 
 __all__ = [
     "Box",
     "Case",
     "Contrast",
+    "Detection",
     "Explainer",
     "Fed",
     "FocusError",
@@ -35,6 +36,7 @@ __all__ = [
     "Reliance",
     "Robustness",
     "SettingsError",
+    "Value",
     "cases",
     "data",
     "masks",
@@ -49,6 +51,8 @@ _LAZY = {
     "Fed": "pytest_gradcam.checks.class_effects",
     "Reliance": "pytest_gradcam.checks.reliance_rule",
     "Contrast": "pytest_gradcam.targets",
+    "Detection": "pytest_gradcam.targets",
+    "Value": "pytest_gradcam.targets",
     "Robustness": "pytest_gradcam.checks.robustness",
     "Explainer": "pytest_gradcam.explainer",
     "Heatmap": "pytest_gradcam.heatmap",

@@ -8,17 +8,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_gradcam.errors import HeatmapError, NoEvidenceError
-from pytest_gradcam.evidence.record import Subject
+from pytest_gradcam.evidence.record import Centres, Subject
 
 Grid = NDArray[np.float32]
 _ROUNDING = 1e-6  # a spread, relative to the maximum, that float32 arithmetic leaves on a map of one value
 _FEW = 16  # cells a side, up to which two products of matrices are the fastest way to resize a grid
 
 
-def resize(grid: Grid, shape: tuple[int, int]) -> Grid:
-    """The grid (h, w) resized bilinearly to `shape` (H, W), pixel centres aligned, edges held."""
-    if max(grid.shape) <= _FEW and grid.shape[0] <= shape[0] and grid.shape[1] <= shape[1] and np.isfinite(grid).all():
-        down, across = (_weights(*sizes) for sizes in zip(grid.shape, shape, strict=True))
+def resize(grid: Grid, shape: tuple[int, int], centres: Centres | None = None) -> Grid:
+    """The grid (h, w) resized bilinearly to `shape` (H, W), edges held; its cells tile that shape, or have these centres."""
+    few = max(grid.shape) <= _FEW and grid.shape[0] <= shape[0] and grid.shape[1] <= shape[1]
+    if (few or centres) and np.isfinite(grid).all():
+        down, across = weights(grid.shape, shape, centres)
         return (down @ grid @ across.T).astype(np.float32)
     from PIL.Image import Resampling, fromarray  # ten times as fast as scikit-image here, to the same 1e-6
 
@@ -56,9 +57,20 @@ def require_evidence(grid: Grid, subject: Subject) -> None:
         )
 
 
+def weights(
+    grid: tuple[int, int], shape: tuple[int, int], centres: Centres | None
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(H, h) and (W, w): what each row and column of pixels takes of those of the cells."""
+    if centres is None:
+        steps = [many / few for few, many in zip(grid, shape, strict=True)]
+        centres = ((steps[0] / 2 - 0.5, steps[0]), (steps[1] / 2 - 0.5, steps[1]))
+    (height, width), (tall, wide), (down, across) = grid, shape, centres
+    return _weights(height, tall, *down), _weights(width, wide, *across)
+
+
 @lru_cache(maxsize=64)
-def _weights(few: int, many: int) -> NDArray[np.float64]:
+def _weights(few: int, many: int, first: float, step: float) -> NDArray[np.float64]:
     """(many, few): what each of `many` pixels takes of `few` cells. In float64, so that equal cells stay equal."""
-    centres = np.clip((np.arange(many) + 0.5) * few / many - 0.5, 0, few - 1)
-    shares: NDArray[np.float64] = np.maximum(0, 1 - np.abs(centres[:, None] - np.arange(few)))
+    places = np.clip((np.arange(many) - first) / step, 0, few - 1)
+    shares: NDArray[np.float64] = np.maximum(0, 1 - np.abs(places[:, None] - np.arange(few)))
     return shares

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -20,6 +21,7 @@ from pytest_gradcam.grids import require_evidence, resize
 from pytest_gradcam.metrics import Similarity
 from pytest_gradcam.questions.padding import PaddingMask
 from pytest_gradcam.questions.protocols import Bools, HeatmapLike, Mask, MaskInView
+from pytest_gradcam.validation import knows_its_keywords
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -38,31 +40,39 @@ View = tuple[NDArray[np.uint8], Bools | None]
 Carry = Callable[[Mask], MaskInView]
 
 
+@dataclass(frozen=True)
+class SeenImage:
+    """An image as the model saw it: the size (H, W) of the view, the view itself, made when it is first looked at, and what
+    carries a mask of the image into it. Without a `carry` masks are in the coordinates of the view."""
+
+    shape: tuple[int, int]
+    look: Callable[[], View]
+    carry: Carry | None = None
+
+
+@knows_its_keywords
 class Heatmap:
     """Where the evidence for one target lies in one image: a class activation map and what it explains.
 
     `grid` float32 (h, w) is the map at the target layer's own resolution, `values` float32 (H, W) the same resized
-    bilinearly to the model's input; both are non-negative and not normalised. `view` uint8 (H, W, 3) is the image as
-    the model saw it; `padding` bool (H, W) are pixels of the view that the preprocess added.
+    bilinearly to the model's input, with each cell where it looks; both are non-negative and not normalised. `view` uint8
+    (H, W, 3) is the image as the model saw it; `padding` bool (H, W) are pixels of the view that the preprocess added.
     Masks are in the coordinates of the image that was passed to the explainer; `padding` itself may be passed as one.
     """
 
     def __init__(
         self,
         grid: NDArray[np.float32],
-        shape: tuple[int, int],
-        look: Callable[[], View],
-        *,
+        seen: SeenImage,
         subject: Subject | None = None,
-        carry: Carry | None = None,
         resampled: Sequence[NDArray[np.float32]] = (),
     ) -> None:
         self.grid = np.maximum(grid, 0).astype(np.float32)
         self.subject = subject or Subject()
-        self._shape = shape
-        self._look = look
+        self._shape = seen.shape
+        self._look = seen.look
         #: Carries a mask of the image into the view.
-        self.carry = carry or (lambda mask: MaskInView(masks.as_mask(mask, shape=shape)))
+        self.carry = seen.carry or (lambda mask: MaskInView(masks.as_mask(mask, shape=seen.shape)))
         #: Says why checks on where the heatmap lies can have no verdict; nothing, where they can.
         self.gate: Callable[[], str] = str
         #: Bootstrap replicates (h, w) of a grid that is an estimate from random masks; none for others.
@@ -84,14 +94,15 @@ class Heatmap:
             )
         if image is None:
             black = np.zeros((*grid.shape, 3), np.uint8)
-            return cls(grid.astype(np.float32), grid.shape, lambda: (black, None))
+            return cls(grid.astype(np.float32), SeenImage(grid.shape, lambda: (black, None)))
         picture = images.read(image)
         view = np.asarray(picture.pil.convert("RGB"))
-        return cls(grid.astype(np.float32), picture.shape, lambda: (view, None), subject=Subject(image=picture.name))
+        seen = SeenImage(picture.shape, lambda: (view, None))
+        return cls(grid.astype(np.float32), seen, Subject(image=picture.name))
 
     @cached_property
     def values(self) -> NDArray[np.float32]:
-        return resize(self.grid, self._shape)
+        return resize(self.grid, self._shape, self.subject.centres)
 
     @property
     def view(self) -> NDArray[np.uint8]:

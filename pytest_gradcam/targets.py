@@ -1,4 +1,4 @@
-"""What users name as a target: a class, one class rather than another, a detected object, a region, a callable."""
+"""What users name as a target: a class, one class rather than another, a detected object, a region, a value, a callable."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pytest_gradcam.errors import HeatmapError
-from pytest_gradcam.settings import nearest
-from pytest_gradcam.validation import is_flag, is_whole
+from pytest_gradcam.validation import is_flag, is_whole, nearest, number
 
 
 @dataclass(frozen=True)
@@ -34,6 +33,13 @@ class Box:
                 "in pixels of the image that is passed"
             )
         object.__setattr__(self, "box", edges)
+
+
+@dataclass(frozen=True)
+class Detection(Box):
+    """An object that a detector found, as `explainer.detections(image)` lists it: a Box, and its `score` in [0, 1]."""
+
+    score: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)  # comparing masks, which are arrays, gives no single True or False
@@ -68,6 +74,36 @@ class Contrast:
         if own == other:
             raise _with_itself(self)
         return own, other
+
+
+@dataclass(frozen=True)
+class Value:
+    """A number that the model returns and that is not the score of a class: the result of a regression, a similarity, a distance.
+
+    `function` takes what the model returns for one image, without the batch's axis, and returns a tensor with one value;
+    `unit` is a difference that matters, in the value's own units (5, for an age in years): checks that replace pixels
+    count in it, and without one in the spread of the value over the images; `name` is what messages call it.
+    Raises HeatmapError for anything else.
+    """
+
+    function: Callable[[Any], Any]
+    unit: float | None = None
+    name: str = "value"
+
+    def __post_init__(self) -> None:
+        if not callable(self.function):
+            raise HeatmapError(
+                f"Value({self.function!r:.60}) is not callable; expected a function of the model's output for one image"
+            )
+        if self.unit is not None:
+            number("unit", self.unit, "a difference that matters, above 0", lambda unit: unit > 0)
+
+    def __call__(self, output: Any) -> Any:
+        return self.function(output)
+
+    @property
+    def __name__(self) -> str:
+        return self.name
 
 
 #: None (the predicted class), an index, a class name, a contrast, a callable from the model's output for one image to a
@@ -184,7 +220,7 @@ def _labels(entry: Any) -> list[str]:
     several = entry if isinstance(entry, (list, tuple)) and entry else [entry]
     for name in several:
         if not isinstance(name, (str, int, float)) or not str(name).strip():
-            raise HeatmapError(f"the class name {name!r} is blank or no text; expected a name for each score")
+            raise HeatmapError(f"the class name {name!r} is blank or not text; expected a name for each score")
     return [str(name) for name in several]
 
 

@@ -6,12 +6,29 @@ a number is expected they are a mistake. NumPy's scalars are as good as Python's
 
 from __future__ import annotations
 
+import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import wraps
 from numbers import Integral, Real
-from typing import Any, TypeGuard
+from typing import Any, TypeGuard, TypeVar
 
 from pytest_gradcam.errors import HeatmapError
+
+_Class = TypeVar("_Class", bound=type)
+#: What other packages, and everyday words, call our arguments.
+_OURS = {
+    "label": ("target",),
+    "class_name": ("target",),
+    "class_index": ("target",),
+    "category": ("target",),
+    "target_layer": ("layer",),
+    "target_layers": ("layer",),
+    "region": ("mask", "masks"),
+    "minimum": ("at_least",),
+    "maximum": ("at_most",),
+    "threshold": ("at_least", "at_most"),
+}
 
 
 def is_number(value: Any) -> TypeGuard[float]:
@@ -73,3 +90,35 @@ def brief(text: str) -> str:
     """The text in one line of at most 200 characters."""
     line = " ".join(text.split())
     return line if len(line) <= 200 else f"{line[:140]}...{line[-40:]}"
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """', did you mean ...?' with the known words that are close to this one, or an empty string."""
+    import difflib  # only a mistake needs it
+
+    close = difflib.get_close_matches(word, list(known), n=3)
+    return f"; did you mean {' or '.join(repr(c) for c in close)}?" if close else ""
+
+
+def knows_its_keywords(kind: _Class) -> _Class:
+    """The class, whose public methods say what they expect where they are given an unknown keyword: a TypeError."""
+    for name, method in list(vars(kind).items()):
+        if inspect.isfunction(method) and (not name.startswith("_") or name in ("__init__", "__call__")):
+            own = {"__init__": kind.__name__, "__call__": "an explainer"}.get(name, name)
+            setattr(kind, name, _with_known_keywords(method, own))
+    return kind
+
+
+def _with_known_keywords(method: Callable[..., Any], name: str) -> Callable[..., Any]:
+    known = list(inspect.signature(method).parameters)[1:]
+
+    @wraps(method)
+    def call(self: Any, *arguments: Any, **options: Any) -> Any:
+        for key in options:
+            if key not in known:
+                ours = [word for word in _OURS.get(key, ()) if word in known]
+                hint = f"; did you mean {ours[0]!r}?" if ours else nearest(key, known)
+                raise TypeError(f"{name} does not take {key!r}; expected {', '.join(known)}{hint}")
+        return method(self, *arguments, **options)
+
+    return call

@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 
 from pytest_gradcam.cam.compute import make
+from pytest_gradcam.cam.method import Method
 from pytest_gradcam.cam.outputs import Goal
 from pytest_gradcam.state.guard import untouched
 
@@ -19,7 +20,7 @@ def explain(method, model, inputs, site, goals, batch_size=16):
     """The maps of one goal for each image: a class, or a callable of the output."""
     wanted = [Goal(index=goal) if isinstance(goal, int) else Goal(function=goal) for goal in goals]
     with untouched(model):
-        return make(model, inputs, site, wanted, method, batch_size=batch_size).grids
+        return make(model, inputs, site, wanted, Method(method, batch_size)).grids
 
 
 def library(kind, model, inputs, site, targets, **options):

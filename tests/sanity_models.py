@@ -69,7 +69,7 @@ class Drawn(Engine):
     def _heatmaps(self, ready, *rest, **options):
         made = super()._heatmaps(ready, *rest, **options)
         return [
-            Heatmap(self.paint(one, m.grid).astype(np.float32), one.shape, one.look, subject=m.subject, carry=one.carry)
+            Heatmap(self.paint(one, m.grid).astype(np.float32), one.seen, m.subject)
             for one, m in zip(ready, made, strict=True)
         ]
 

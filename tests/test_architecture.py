@@ -62,6 +62,25 @@ OWNERS = {
 }
 
 
+#: The functions with six or more parameters, self and cls not counted: each is public, and its keywords are its documentation.
+#: What belongs together travels as a value everywhere else. Those of the explainer have the model as their first one.
+LONG_SIGNATURES = {
+    "checks.determinism.assert_deterministic",
+    "checks.faithfulness.assert_faithful",
+    "checks.intervention.assert_ignores",
+    "checks.intervention.assert_relies_on",
+    "checks.no_reliance.assert_no_reliance",
+    "checks.randomisation.assert_depends_on_weights",
+    "checks.robustness.robustness",
+    "checks.stability.assert_stable",
+    "data.auditing.audit",
+    "data.cases.from_coco",
+    "data.cases.from_csv",
+    "data.cases.from_frame",
+    "explainer.__init__",
+}
+
+
 def files():
     return sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
 
@@ -107,6 +126,18 @@ def test_no_files_import_each_other_in_a_circle():
 @pytest.mark.parametrize("path", files(), ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_files_stay_short(path):
     assert len(path.read_text("utf-8").splitlines()) <= 400
+
+
+def test_only_public_functions_have_six_parameters():
+    found = set()
+    for name, path in MODULES.items():
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                own = node.args
+                every = [*own.posonlyargs, *own.args, *own.kwonlyargs, *filter(None, (own.vararg, own.kwarg))]
+                if len([each for each in every if each.arg not in ("self", "cls")]) > 5:
+                    found.add(f"{name.removeprefix('pytest_gradcam.')}.{node.name}")
+    assert found == LONG_SIGNATURES
 
 
 def says(path):

@@ -400,10 +400,10 @@ def test_the_layer_is_chosen_anew_when_the_structure_changes(change, cache):
 
 
 def test_the_layer_is_chosen_once_while_the_structure_stays(monkeypatch):
-    from pytest_gradcam.cam import engine
+    from pytest_gradcam.cam import layer_choices
 
-    chosen, choose = [], engine.choose
-    monkeypatch.setattr(engine, "choose", lambda *args, **options: chosen.append(1) or choose(*args, **options))
+    chosen, choose = [], layer_choices.choose
+    monkeypatch.setattr(layer_choices, "choose", lambda *args, **options: chosen.append(1) or choose(*args, **options))
     model = Necked()
     explainer = Explainer(model)
     for _ in range(3):

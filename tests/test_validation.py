@@ -1,5 +1,6 @@
 """Arguments at the door: what passes comes back as a plain built-in, what does not is named with its value."""
 
+import inspect
 import subprocess
 import sys
 from fractions import Fraction
@@ -9,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_gradcam import HeatmapError, validation
+from pytest_gradcam import Explainer, Heatmap, HeatmapError, validation
+from pytest_gradcam.data.auditing import Audit
 
 NUMBERS = [0, 1, -2.5, Fraction(1, 2), np.float32(0.5), np.float64(2), np.int8(3), np.uint64(4)]
 NOT_NUMBERS = ["1", None, True, False, np.True_, [1], (1,), np.array([1.0]), np.array(1.0), 1j, b"1", []]
@@ -97,3 +99,50 @@ def test_values_of_any_length_are_said_in_a_short_line(value):
     text = said(validation.number, "x", value, "a number")
     assert len(text) < 260
     assert text.endswith("; expected a number")
+
+
+class TestKeywords:
+    """A word that an argument does not have is answered with those that it may have."""
+
+    def said(self, call, *arguments, **options):
+        with pytest.raises(TypeError) as caught:
+            call(*arguments, **options)
+        return str(caught.value)
+
+    def test_the_words_of_other_packages(self):
+        explainer = Explainer(lambda batch: batch.mean((2, 3)))
+        expected = "does not take 'label'; expected image, target, layer, method; did you mean 'target'?"
+        assert self.said(explainer, "red.png", label="red") == f"an explainer {expected}"
+        assert self.said(explainer.assert_deterministic, "red.png", target_layers="conv") == (
+            "assert_deterministic does not take 'target_layers'; expected image, target, at_most, layer, method; "
+            "did you mean 'layer'?"
+        )
+        assert self.said(explainer.assert_ignores, "red.png", None, threshold=0.2).endswith("did you mean 'at_most'?")
+        assert self.said(explainer.assert_relies_on, "red.png", None, threshold=0.2).endswith(
+            "did you mean 'at_least'?"
+        )
+
+    def test_a_slip_of_the_pen(self):
+        heatmap = Heatmap.from_array([[1.0, 2.0]])
+        assert self.said(heatmap.assert_focus_within, None, atleast=0.5) == (
+            "assert_focus_within does not take 'atleast'; expected mask, at_least; did you mean 'at_least'?"
+        )
+        assert self.said(Explainer, None, preproces=None).startswith(
+            "Explainer does not take 'preproces'; expected model, "
+        )
+        assert self.said(heatmap.iou, None, colour=1) == "iou does not take 'colour'; expected mask, threshold"
+
+    def test_every_check_says_it(self):
+        for kind in (Explainer, Heatmap, Audit):
+            for name in (name for name in dir(kind) if name.startswith("assert_")):
+                assert self.said(getattr(kind, name), None, nonsense=1).startswith(f"{name} does not take 'nonsense'; ")
+
+    def test_signature_and_docstring_stay(self):
+        assert list(inspect.signature(Heatmap.assert_overlap).parameters) == ["self", "mask", "at_least", "threshold"]
+        assert list(inspect.signature(Explainer(lambda batch: batch)).parameters) == [
+            "image",
+            "target",
+            "layer",
+            "method",
+        ]
+        assert "IoU" in Heatmap.assert_overlap.__doc__

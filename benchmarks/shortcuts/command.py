@@ -7,6 +7,7 @@ hard     the package's rule on too little and on wrong masks
 single   the checks on one image
 suspects whether `audit.suspects()` names the artefact, of which it is told nothing
 ladder   models that rely a little, in one class or on two artefacts: trains what is missing and asks about one half
+targets  a regression and a segmenter: trains them and asks about one half
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.shortcuts import hard, ladder, ladder_figures, single, suspects
+from benchmarks.shortcuts import hard, ladder, ladder_figures, single, suspects, targets
 from benchmarks.shortcuts.figures import by_kind, examine_pair, overall, thresholds
 from benchmarks.shortcuts.rules import RULES
 from benchmarks.shortcuts.zoo import Half, load, recipes, train_pair
@@ -96,12 +97,15 @@ def _each(work: Callable[[Any], Any], wanted: Iterable[Any], processes: int) -> 
 
 
 def options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("task", choices=("train", "tune", "report", "hard", "single", "ladder", "suspects"))
+    parser.add_argument("task", choices=("train", "tune", "report", "hard", "single", "ladder", "suspects", "targets"))
     parser.add_argument(
         "--cache", type=Path, required=True, help="directory of the trained models; made if it is not there"
     )
     parser.add_argument(
-        "--half", choices=[half.value for half in Half], default="tuning", help="for hard, single, ladder and suspects"
+        "--half",
+        choices=[half.value for half in Half],
+        default="tuning",
+        help="for hard, single, ladder, suspects and targets",
     )
     parser.add_argument("--rules", nargs="+", choices=RULES, default=list(RULES), help="for tune and report")
     parser.add_argument("--processes", type=int, default=2, help="1: none besides this one")
@@ -115,6 +119,9 @@ def run(options: argparse.Namespace) -> None:
         each_pair(options.cache, Half(options.half), hard.say_pair, hard.table, options.processes)
     elif options.task == "ladder":
         climb(options.cache, Half(options.half), options.processes)
+    elif options.task == "targets":
+        torch.set_num_threads(1)
+        print(*targets.table(list(targets.verdicts(Half(options.half)))), sep="\n")
     elif options.task == "single":
         each_pair(options.cache, Half(options.half), single.check_pair, single.table, options.processes)
     elif options.task == "suspects":

@@ -31,7 +31,7 @@ _STEPS = (
 )
 _SECOND = {"corner patch": "timestamp", "border": "sticker", "vignette": "watermark", "timestamp": "corner patch"}
 _ONE_CLASS = ("corner patch", "sticker", "timestamp", "watermark")
-_SEEDS = {Half.TUNING: 100, Half.REPORTED: 200}
+_SEEDS = {Half.TUNING: 300, Half.REPORTED: 400}
 
 
 class Case(Enum):

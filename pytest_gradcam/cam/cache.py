@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from pytest_gradcam.cam.output_kind import OutputReader
 from pytest_gradcam.cam.outputs import Goal
 from pytest_gradcam.cam.structure import configuration
+from pytest_gradcam.evidence.plain import checked
 from pytest_gradcam.evidence.record import Subject
 from pytest_gradcam.evidence.store import Store
 from pytest_gradcam.state.tensors import digest
@@ -111,8 +112,8 @@ def _load(store: Store, name: str) -> Cached | None:
     if entry is None or "grid" not in entry.arrays:
         return None
     try:
-        return Cached(_frozen(entry.arrays["grid"]), Subject(**entry.metadata))
-    except TypeError:  # written by another version, with other fields
+        return Cached(_frozen(entry.arrays["grid"]), Subject(**entry.metadata | checked(Subject, entry.metadata)))
+    except (TypeError, ValueError):  # written by another version, with other fields
         return None
 
 

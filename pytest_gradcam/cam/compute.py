@@ -16,12 +16,12 @@ from torch import Tensor, nn
 from pytest_gradcam.cam import formulas, masked_scores, model_methods
 from pytest_gradcam.cam.capture import Captured, capture, gradient
 from pytest_gradcam.cam.masked_scores import MaskedScores
+from pytest_gradcam.cam.method import Method
 from pytest_gradcam.cam.occlusion import occlusion
 from pytest_gradcam.cam.outputs import Goal, class_row, class_seeds, per_image
 from pytest_gradcam.cam.rise import rise
 from pytest_gradcam.cam.sites import Site
 from pytest_gradcam.errors import HeatmapError
-from pytest_gradcam.settings import NO_HEATMAP, RISE_MASKS, SCORE_METHODS
 from pytest_gradcam.state.guard import forward
 from pytest_gradcam.state.tensors import all_finite
 
@@ -44,60 +44,45 @@ class Maps:
         return zip(self.outputs, self.scores, self.grids, resampled, strict=True)
 
 
-#: For methods that look at no layer.
-NOWHERE = Site("", 0, (), "BCHW", (1, 1), 0)
-
-
-def make(
-    model: nn.Module,
-    inputs: Tensor,
-    site: Site,
-    goals: Sequence[Goal],
-    method: str,
-    *,
-    batch_size: int,
-    masks: int = RISE_MASKS,
-) -> Maps:
+def make(model: nn.Module, inputs: Tensor, site: Site, goals: Sequence[Goal], method: Method) -> Maps:
     """The maps of inputs (B, C, H, W), one goal each, or of one image (1, C, H, W) for all goals.
 
-    `masks` is the number of RISE's masks for each image.
     The caller holds the guard. Raises HeatmapError for NaN or infinite values, and names the first module that gave one.
     """
-    if method in (*SCORE_METHODS, NO_HEATMAP):
-        return _by_scores(model, inputs, goals, method, batch_size=batch_size, masks=masks)
-    with formulas.differentiable_twice() if method == "shapleycam" else nullcontext():
+    if not method.needs_layer:
+        return _by_scores(model, inputs, goals, method)
+    name = method.name
+    with formulas.differentiable_twice() if name == "shapleycam" else nullcontext():
         captured = capture(model, inputs, site)
     one_image = len(inputs) == 1
     outputs = [per_image(captured.output, i, len(inputs)) for i in range(len(inputs))]
     outputs = outputs * len(goals) if one_image else outputs
     scores = [goal.score(output) for goal, output in zip(goals, outputs, strict=True)]
     _check_finite(model, inputs, site, activations=captured.activations, scores=torch.stack(scores).detach())
-    if method in model_methods.METHODS:
+    if name in model_methods.METHODS:
         settled = [goal.settled(output).score for goal, output in zip(goals, outputs, strict=True)]
         each = inputs.expand(len(goals), *inputs.shape[1:])
-        return Maps(model_methods.grids(method, model, each, site, settled, batch_size=batch_size), outputs, scores)
-    explained = [_finer(*pair) for pair in zip(goals, outputs, strict=True)] if method == "finercam" else scores
+        return Maps(model_methods.grids(method, model, each, site, settled), outputs, scores)
+    explained = [_finer(*pair) for pair in zip(goals, outputs, strict=True)] if name == "finercam" else scores
     slopes = None
-    if method in formulas.NEEDS_GRADIENTS:
-        gradients = _gradients(captured, goals, explained, method, batch_size)
+    if name in formulas.NEEDS_GRADIENTS:
+        gradients = _gradients(captured, goals, explained, method)
         _check_finite(model, inputs, site, gradients=gradients)
-        if method in formulas.MEAN_WEIGHTED:
+        if name in formulas.MEAN_WEIGHTED:
             return Maps(_array(formulas.mean_weighted(captured.activations, gradients)), outputs, scores)
         slopes = _array(gradients)
     activations = _array(captured.activations)
     each_activations = np.broadcast_to(activations, (len(goals), *activations.shape[1:]))
-    return Maps(formulas.grids(method, each_activations, slopes), outputs, scores)
+    return Maps(formulas.grids(name, each_activations, slopes), outputs, scores)
 
 
-def _by_scores(
-    model: nn.Module, inputs: Tensor, goals: Sequence[Goal], method: str, *, batch_size: int, masks: int
-) -> Maps:
+def _by_scores(model: nn.Module, inputs: Tensor, goals: Sequence[Goal], method: Method) -> Maps:
     groups: list[tuple[Tensor, Sequence[Goal]]] = [(inputs, goals)]
     if len(inputs) > 1:
         groups = [(image, [goal]) for image, goal in zip(inputs.split(1), goals, strict=True)]
     with torch.no_grad():
         parts = [
-            _from_scores(masked_scores.of_image(model, image, asked, batch_size), method, masks)
+            _from_scores(masked_scores.of_image(model, image, asked, method.batch_size), method)
             for image, asked in groups
         ]
     return Maps(
@@ -108,28 +93,26 @@ def _by_scores(
     )
 
 
-def _from_scores(scored: MaskedScores, method: str, masks: int) -> Maps:
+def _from_scores(scored: MaskedScores, method: Method) -> Maps:
     if not all_finite(torch.stack(scored.scores)):
         raise HeatmapError(
             "the scores of the model are NaN or infinite; check the weights, and the range that the preprocess gives"
         )
     resampled: Sequence[NDArray[np.float32]] = ()
-    if method == "rise":
-        grids, replicates = rise(scored, masks)
+    if method.name == "rise":
+        grids, replicates = rise(scored, method.rise_masks)
         resampled = list(replicates)
-    elif method == "occlusion":
+    elif method.name == "occlusion":
         grids = occlusion(scored)
     else:
         grids = np.zeros((len(scored.goals), 1, 1), np.float32)
     return Maps(grids, [scored.output] * len(scored.goals), scored.scores, resampled)
 
 
-def _gradients(
-    captured: Captured, goals: Sequence[Goal], scores: Sequence[Tensor], method: str, at_once: int
-) -> Tensor:
-    """The gradients (n, C, h, w), of each image's own score or of all scores of one image, `at_once` per backward pass."""
-    by = formulas.shapley_gradient if method == "shapleycam" else gradient
-    seeds = class_seeds(goals, captured.output) if by is gradient and method != "finercam" else None
+def _gradients(captured: Captured, goals: Sequence[Goal], scores: Sequence[Tensor], method: Method) -> Tensor:
+    """The gradients (n, C, h, w), of each image's own score, or of all scores of one image, a batch per backward pass."""
+    by, at_once = formulas.shapley_gradient if method.name == "shapleycam" else gradient, method.batch_size
+    seeds = class_seeds(goals, captured.output) if by is gradient and method.name != "finercam" else None
     if len(captured.leaf) > 1:
         return captured.gradients(scores, by=by) if seeds is None else captured.gradients_of_classes(seeds)
     if by is not gradient:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from copy import copy
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -18,83 +15,95 @@ from torch import Tensor, nn
 from pytest_gradcam.cam import model_methods
 from pytest_gradcam.cam.cache import HeatmapCache, model_key
 from pytest_gradcam.cam.cache import key as cache_key
-from pytest_gradcam.cam.compute import NOWHERE, make
+from pytest_gradcam.cam.compute import make
 from pytest_gradcam.cam.identity import Identity, about, describe
-from pytest_gradcam.cam.layers import Candidate, Choice, choose
+from pytest_gradcam.cam.layer_choices import NO_LAYER, LayerChoices
+from pytest_gradcam.cam.layers import Candidate
+from pytest_gradcam.cam.method import Method
 from pytest_gradcam.cam.mixing import Mixing
-from pytest_gradcam.cam.output_kind import Asked, OutputKind, OutputReader
+from pytest_gradcam.cam.output_kind import Asked, OutputReader
 from pytest_gradcam.cam.outputs import Goal, class_row, per_image, resolve
-from pytest_gradcam.cam.placed import explain_placed
-from pytest_gradcam.cam.redraw import copied, redrawn
-from pytest_gradcam.cam.rise import FEWEST_MASKS
-from pytest_gradcam.cam.structure import anatomy
+from pytest_gradcam.cam.placed import detections, explain_area, explain_objects
+from pytest_gradcam.cam.redraw import Redraw, copied
+from pytest_gradcam.cam.target_scores import TargetScore, target_scores
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.evidence.record import Subject
 from pytest_gradcam.heatmap import Heatmap
+from pytest_gradcam.images import Picture, Window
+from pytest_gradcam.inputs.mask_transform import Channels
 from pytest_gradcam.inputs.preprocess import Preprocess
 from pytest_gradcam.inputs.reader import Input, Reader, batches, stack
-from pytest_gradcam.settings import METHODS, NO_HEATMAP, RISE_MASKS, SCORE_METHODS, nearest
+from pytest_gradcam.settings import SCORE_METHODS, Settings
+from pytest_gradcam.state.called_with import Call
 from pytest_gradcam.state.forward_only import blind
 from pytest_gradcam.state.guard import forward, untouched
 from pytest_gradcam.state.surroundings import keep_random_states, seed_all
 from pytest_gradcam.state.undo import in_turn, undoing
-from pytest_gradcam.state.wrappers import move, unwrap
-from pytest_gradcam.targets import Box, Classes, ClassNames, Region, Target
-from pytest_gradcam.validation import count
+from pytest_gradcam.state.wrappers import unwrap
+from pytest_gradcam.targets import Box, Classes, ClassNames, Detection, Region, Target
 
-_CHOICES = 32  # remembered choices of a layer: one per structure, input shape and named layer
 _Subject = TypeVar("_Subject", bound=Subject)
 
 
 @dataclass(frozen=True)
-class _Chosen:
-    """A choice of the layer; `steady` if it does not depend on which image came first."""
+class Interface:
+    """What lies between a model and its users: how images become its input, and what its scores stand for.
 
-    choice: Choice
-    steady: bool
+    `preprocess` is a callable from a PIL image to a float tensor (C, H, W), not needed for tensors; `classes` are names in
+    the order of the scores, or a dict name -> index; `output` is what the user says about the scores. `window` (lo, hi) are
+    the values of 16-bit and float images that become black and white; `channels` those of the model's input that people see.
+    `call` says how the model is called, if not with a batch alone.
+    """
+
+    preprocess: Preprocess | None = None
+    classes: Classes | None = None
+    output: Asked = field(default_factory=Asked)
+    window: Window | None = None
+    channels: Channels | None = None
+    call: Call = field(default_factory=Call)
 
 
 class Engine:
     """Explains a classifier's scores by class activation maps. The model is given back as it was after every call.
 
-    `layer` is a module's dotted name, by default the deepest place where the choice is sound; `method` a name from
-    `pytest_gradcam.settings.METHODS`; `preprocess` a callable from a PIL image to a float tensor (C, H, W), not needed
-    for tensors; `classes` names in the order of the scores, or a dict name -> index; `device` "auto" (where the model
-    is), or one that the model is moved to; `batch_size` the most images in one forward pass; `asked` what the user
-    says about the output; `cache` keeps heatmaps from one call to the next; without one each call computes its own.
+    `layer` is a module's dotted name, by default the deepest place where the choice is sound; `method` applies to calls
+    that name none; `cache` keeps heatmaps from one call to the next; without one each call computes its own.
     Raises HeatmapError for arguments that cannot work with any image.
     """
 
     def __init__(
         self,
         model: nn.Module,
+        interface: Interface = Interface(),
         layer: str | None = None,
-        method: str = "gradcam",
-        preprocess: Preprocess | None = None,
-        classes: Classes | None = None,
-        device: str | torch.device = "auto",
-        batch_size: int = 16,
-        *,
-        asked: Asked = Asked(),  # noqa: B008 - frozen
+        method: Method = Method(),  # noqa: B008 - frozen
         cache: HeatmapCache | None = None,
-        rise_masks: int = RISE_MASKS,
     ) -> None:
         self.model = model
-        self.method = _known_method(method)
-        self._network = unwrap(model)
+        self._method = method
+        self._network = interface.call.around(unwrap(model))
         self._layer = layer
-        self._names = ClassNames(classes)
-        self._outputs_of = OutputReader(asked, self._names)
-        self._batch_size = count("batch_size", batch_size)
-        self._reader = Reader(preprocess, self._network)
+        self._names = ClassNames(interface.classes)
+        self._outputs_of = OutputReader(interface.output, self._names)
+        self._reader = Reader(interface.preprocess, self._network, interface.window, interface.channels)
         self._cache = cache
-        self._rise_masks = count("rise_masks", rise_masks, FEWEST_MASKS)
-        self._identity = Identity(self._network)
-        self._choices: OrderedDict[Any, _Chosen] = OrderedDict()
+        self._identity = Identity(unwrap(model))
+        self._choices = LayerChoices(self._outputs_of)
         self._mixing: Mixing | None = Mixing()
-        self._asked: tuple[Input, Goal, str | None] | None = None
-        if device != "auto":
-            move(model, device)
+
+    @classmethod
+    def from_settings(
+        cls, settings: Settings, model: Any, preprocess: Any, classes: Any, cache: HeatmapCache | None = None
+    ) -> Engine:
+        """The engine that the settings describe, for a model that is already where it is to run."""
+        output = Asked(settings.output, settings.output_key, settings.task)
+        method = Method(settings.method, settings.batch_size, settings.rise_masks)
+        interface = Interface(preprocess, classes, output, settings.window, settings.channels)
+        return cls(model, interface, settings.layer, method, cache)
+
+    def picture(self, image: Any) -> Picture:
+        """The picture of an image that is no tensor, as `read` sees it before the preprocess."""
+        return self._reader.picture(image)
 
     def read(self, image: Any) -> Input:
         """The image as the model's input; an Input is returned unchanged.
@@ -107,7 +116,7 @@ class Engine:
         return self._reader.read(image) if self._reader.in_parallel else in_turn(self._reader.read)(image)
 
     def __repr__(self) -> str:
-        return describe(self._network)
+        return describe(unwrap(self.model))
 
     @in_turn
     def identified(self, subject: _Subject, image: Any = None) -> _Subject:
@@ -124,6 +133,11 @@ class Engine:
         return self._outputs_of.last is not None and self._outputs_of.last.multi
 
     @property
+    def method(self) -> str:
+        """The name of the method of calls that name none."""
+        return self._method.name
+
+    @property
     def names(self) -> ClassNames:
         """The names of the model's classes."""
         return self._names
@@ -132,7 +146,7 @@ class Engine:
     @in_turn
     def layer(self) -> str:
         """The target layer in use, by its dotted name. Raises HeatmapError before the first image if it is not set."""
-        return self._layer or self._chosen().choice.site.name
+        return self._layer or self._choices.last(self._network).site.name
 
     @in_turn
     def layers(self) -> tuple[Candidate, ...]:
@@ -141,7 +155,7 @@ class Engine:
         Each candidate has a `site` (its layer's `name` and its `grid`, (h, w)) and a `note`, which says why it was
         chosen or passed over. Raises HeatmapError before the first image.
         """
-        return self._chosen().choice.candidates
+        return self._choices.last(self._network).candidates
 
     @in_turn
     def heatmaps(
@@ -153,7 +167,8 @@ class Engine:
             raise HeatmapError(f"there are {len(goals)} targets for {len(images)} images; expected one per image")
         ready = [self.read(image) for image in images]
         if any(isinstance(target, (Box, Region)) for target in goals):
-            return [self._explain_dense(one, target, layer, method) for one, target in zip(ready, goals, strict=True)]
+            each = zip(ready, goals, strict=True)
+            return [self._explain_dense(one, [target], layer, method)[0] for one, target in each]
         return self._heatmaps(ready, [resolve(target, self._names) for target in goals], layer, method)
 
     @in_turn
@@ -161,6 +176,8 @@ class Engine:
         self, image: Any, targets: Sequence[Target], *, layer: str | None = None, method: str | None = None
     ) -> list[Heatmap]:
         """The heatmaps of one image for several targets, from one forward pass (and one more for each callable)."""
+        if any(isinstance(target, (Box, Region)) for target in targets):
+            return self._explain_dense(self.read(image), targets, layer, method)
         goals = [resolve(target, self._names) for target in targets]
         ready = [self.read(image)] * len(goals)
         return self._heatmaps(ready, goals, layer, method, shared=True)
@@ -185,6 +202,11 @@ class Engine:
             goal = goal.settled(output)
             found[place] = float(goal.score(output))
         return np.array([found[place] for place in sorted(found)])
+
+    @in_turn
+    def scored(self, images: Sequence[Any], targets: Sequence[Target]) -> list[TargetScore]:
+        """What each image's target, which is not a class, is worth there. Raises HeatmapError if the model does not find it."""
+        return target_scores(self, self._network, self._outputs_of, [self.read(image) for image in images], targets)
 
     @property
     def network(self) -> nn.Module:
@@ -215,16 +237,16 @@ class Engine:
 
         return undoing(begin)
 
-    def redraw(self) -> Redraw:
+    def redraw(self) -> Redraw[Engine]:
         """A copy of the model whose weights can be redrawn. Raises HeatmapError if the model cannot be copied."""
-        return Redraw(self, copied(self._network))
+        return Redraw(self._network, copied(self._network), self._of)
 
     def _of(self, network: nn.Module) -> Engine:
         """This engine for another network of the same structure: it keeps the chosen layers and uses no cache."""
         other = copy(self)
         other.model = other._network = network
         other._cache = None
-        other._choices = OrderedDict(self._choices)
+        other._choices = self._choices.copy()
         return other
 
     def _outputs(self, ready: Sequence[Input], function: Any = None) -> Iterator[tuple[int, Any]]:
@@ -232,39 +254,51 @@ class Engine:
         for places in batches(ready, self._together(ready)):
             with untouched(self._network), torch.no_grad():
                 inputs = stack([ready[place] for place in places], self._network)
-                with self._read(inputs, function):
+                with self._outputs_of.reading_for(function, self._network, inputs):
                     output = forward(self._network, inputs)
             yield from ((place, per_image(output, i, len(places))) for i, place in enumerate(places))
 
     def _together(self, ready: Sequence[Input]) -> int:
         """How many images may share a forward pass: one if they would affect each other."""
-        group = next((group for group in batches(ready, self._batch_size) if len(group) > 1), None)
+        group = next((group for group in batches(ready, self._method.batch_size) if len(group) > 1), None)
         if group is None or self._mixing is None:
-            return self._batch_size
+            return self._method.batch_size
         with untouched(self._network):
-            return 1 if self._mix(stack([ready[group[0]]], self._network)) else self._batch_size
+            return 1 if self._mix(stack([ready[group[0]]], self._network)) else self._method.batch_size
 
     def _mix(self, inputs: Tensor) -> bool:
         return self._mixing is not None and self._mixing.of(self._network, inputs)
 
-    def _read(self, inputs: Tensor, function: Any) -> AbstractContextManager[OutputKind]:
-        """A `with` block in which the model returns logits, or its own output to a callable. The caller holds the guard."""
-        if function is not None:
-            return nullcontext(OutputKind())
-        return self._outputs_of.reading(self._network, inputs)
+    @in_turn
+    def detections(self, image: Any) -> list[Detection]:
+        """What a detector finds in the image, the surest first. Raises HeatmapError for other models."""
+        return detections(self._network, self.read(image), self._names)
 
-    def _explain_dense(self, one: Input, target: Any, layer: str | None, method: str | None) -> Heatmap:
-        """The heatmap of one object of a detector, or of one class of a segmenter."""
-        if not isinstance(target, (Box, Region)):
-            return self._heatmaps([one], [resolve(target, self._names)], layer, method)[0]
-        if (method or self.method) not in ("gradcam", "hirescam"):
+    def _explain_dense(
+        self, one: Input, targets: Sequence[Target], layer: str | None, method: str | None
+    ) -> list[Heatmap]:
+        """The heatmaps of objects of a detector, of classes of a segmenter, and of what else is asked about this image."""
+        how, named = method or self.method, layer or self._layer
+        dense = [target for target in targets if isinstance(target, (Box, Region))]
+        if dense and how not in ("gradcam", "hirescam"):
             raise HeatmapError(
-                f"method={method or self.method!r} does not apply to a {type(target).__name__}; "
+                f"method={how!r} does not apply to a {type(dense[0]).__name__}; "
                 "expected none, or hirescam: only gradient times activation keeps the position of one object"
             )
-        grid, subject = explain_placed(self._network, one, target, self._outputs_of, layer or self._layer)
-        subject = about(subject, self._identity.model(), one)
-        return Heatmap(grid, one.shape, one.look, subject=subject, carry=one.carry)
+        boxes = [target for target in dense if isinstance(target, Box)]
+        objects = iter(explain_objects(self._network, one, boxes, self._outputs_of, named) if boxes else [])
+        made = []
+        for target in targets:
+            if not isinstance(target, (Box, Region)):
+                made += self._heatmaps([one], [resolve(target, self._names)], layer, method)
+                continue
+            found = (
+                explain_area(self._network, one, target, self._outputs_of, named)
+                if isinstance(target, Region)
+                else next(objects)
+            )
+            made.append(Heatmap(found[0], one.seen, about(found[1], self._identity.model(), one)))
+        return made
 
     def _heatmaps(
         self,
@@ -276,10 +310,10 @@ class Engine:
         shared: bool = False,
     ) -> list[Heatmap]:
         """One heatmap per input, from the cache if it is there; `shared` says that all inputs are the same image."""
-        how, named = self.method if method is None else _known_method(method), layer or self._layer
+        how, named = self._method.named(method), layer or self._layer
         if ready:
-            self._asked = (ready[-1], goals[-1], named)
-        keys = self._keys(ready, goals, named, how)
+            self._choices.asked(ready[-1], goals[-1], named)
+        keys = self._keys(ready, goals, named, how.name)
         made = {place: found for place, key in enumerate(keys) if (found := self._kept(key, ready[place]))}
         missing = [place for place in range(len(ready)) if place not in made]
         size = len(missing) if shared else self._together([ready[place] for place in missing])
@@ -317,83 +351,28 @@ class Engine:
             return None
         # The same pixels may now come from another file.
         subject = about(found.subject, self._identity.model(), one)
-        return Heatmap(found.grid, one.shape, one.look, subject=subject, carry=one.carry)
+        return Heatmap(found.grid, one.seen, subject)
 
     def _explain_batch(
-        self, group: Sequence[Input], goals: Sequence[Goal], layer: str | None, how: str, *, shared: bool
+        self, group: Sequence[Input], goals: Sequence[Goal], layer: str | None, how: Method, *, shared: bool
     ) -> tuple[list[Heatmap], bool]:
         """The heatmaps of inputs of one size, and whether they may be cached. A `shared` image runs once."""
         with untouched(self._network) as parts:
             who = self._identity.model(parts)
             inputs = stack(group[:1] if shared else group, self._network)
-            size = self._batch_size
-            if how in (*model_methods.METHODS, *SCORE_METHODS) and self._mix(inputs):
-                size = 1  # these methods run many variants of an image
-            with self._read(inputs, goals[0].function) as kind:
-                chosen = _NOT_KEPT if how in (*SCORE_METHODS, NO_HEATMAP) else self._site(inputs, goals[0], layer)
-                site, masks = chosen.choice.site, self._rise_masks
-                maps = make(self._network, inputs, site, goals, how, batch_size=size, masks=masks)
+            if how.name in (*model_methods.METHODS, *SCORE_METHODS) and self._mix(inputs):
+                how = how.one_at_a_time()  # these methods run many variants of an image
+            with self._outputs_of.reading_for(goals[0].function, self._network, inputs) as kind:
+                chosen = NO_LAYER
+                if how.needs_layer:
+                    chosen = self._choices.of(self._network, inputs, goals[0], layer)
+                site = chosen.choice.site
+                maps = make(self._network, inputs, site, goals, how)
         made = []
         for one, goal, (output, score, grid, resampled) in zip(group, goals, maps.each(), strict=True):
-            subject = replace(goal.subject(output, score, self._names, kind), layer=site.name, method=how)
+            where = site.centres if grid.shape == site.grid else None
+            subject = goal.subject(output, score, self._names, kind)
+            subject = replace(subject, layer=site.name, centres=where, method=how.name)
             subject = about(subject, who, one)
-            made.append(Heatmap(grid, one.shape, one.look, subject=subject, carry=one.carry, resampled=resampled))
+            made.append(Heatmap(grid, one.seen, subject, resampled))
         return made, chosen.steady
-
-    def _chosen(self) -> _Chosen:
-        """The layer chosen for the last question. Raises HeatmapError before the first one."""
-        if self._asked is None:
-            raise HeatmapError("no layer is in use yet: it is chosen on the first image; explain one, or pass layer=")
-        one, goal, layer = self._asked
-        with untouched(self._network):
-            inputs = stack([one], self._network)
-            with self._read(inputs, goal.function):
-                return self._site(inputs, goal, layer)
-
-    def _site(self, inputs: Tensor, goal: Goal, layer: str | None) -> _Chosen:
-        key = (layer, tuple(inputs.shape[1:]), goal.function, anatomy(self._network))
-        if key not in self._choices:
-            self._choices[key] = self._choose(inputs, goal, layer)
-        self._choices.move_to_end(key)
-        while len(self._choices) > _CHOICES:
-            self._choices.popitem(last=False)
-        return self._choices[key]
-
-    def _choose(self, inputs: Tensor, goal: Goal, layer: str | None) -> _Chosen:
-        # On fixed noise: a choice that depended on the first image would depend on the order of the tests.
-        noise = torch.randn(inputs.shape[1:], generator=torch.Generator().manual_seed(0))[None]
-        score = partial(_score_of_one, Goal(function=goal.function))
-        try:
-            return _Chosen(choose(self._network, noise.to(inputs), score, name=layer), steady=True)
-        except HeatmapError:
-            return _Chosen(choose(self._network, inputs[:1], score, name=layer), steady=False)
-
-
-#: A cache keeps no replicates, so a map that is an estimate is made each time.
-_NOT_KEPT = _Chosen(Choice(NOWHERE, "", ()), steady=False)
-
-
-@dataclass(frozen=True)
-class Redraw:
-    """A copy of an engine's model, to redraw its weights."""
-
-    engine: Engine
-    network: nn.Module
-
-    def stages(self, seed: int, count: int, image: Input) -> Iterator[Engine]:
-        """The copy's engine after each of at most `count` stages of redrawing, which begins at the output."""
-        inputs, engine = stack([image], self.network), self.engine._of(self.network)
-        for _ in redrawn(self.engine._network, self.network, inputs, seed, count):
-            yield engine
-
-
-def _score_of_one(goal: Goal, output: Any) -> Tensor:
-    return goal.score(per_image(output, 0, 1))
-
-
-def _known_method(method: str) -> str:
-    if method not in (*METHODS, NO_HEATMAP):
-        raise HeatmapError(
-            f"method={method!r} is not known; expected one of {', '.join(METHODS)}{nearest(str(method), METHODS)}"
-        )
-    return method

@@ -12,11 +12,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
+from pytest_gradcam.cam import norms
 from pytest_gradcam.cam.capture import capture, replaced
 from pytest_gradcam.cam.formulas import FloatArray, constructed
+from pytest_gradcam.cam.method import Method
 from pytest_gradcam.cam.outputs import per_image
 from pytest_gradcam.cam.sites import Site
 from pytest_gradcam.errors import HeatmapError
+from pytest_gradcam.grids import weights
 from pytest_gradcam.state.guard import forward
 
 #: Maps the model's output for one image to a scalar.
@@ -25,20 +28,18 @@ Score = Callable[[Any], Tensor]
 _FLAT = 1e-8  # added to a channel's range, as in the library; a constant channel then masks the whole image
 
 
-def grids(
-    method: str, model: nn.Module, inputs: Tensor, site: Site, goals: Sequence[Score], *, batch_size: int
-) -> FloatArray:
+def grids(method: Method, model: nn.Module, inputs: Tensor, site: Site, goals: Sequence[Score]) -> FloatArray:
     """The class activation maps (B, h, w) of inputs (B, C, H, W), one goal each, signed and not normalised.
 
     Goals score many variants of their image, so the predicted class must be fixed beforehand. A forward pass takes at
-    most `batch_size` images, except FullGrad's, which takes all of them; it has no layer, and maps of the input's size.
+    most the method's `batch_size` images, except FullGrad's, which takes all; it has no layer, and maps of the input's size.
     The caller holds the guard. Raises HeatmapError for a model that the method does not apply to, and for a map that is
     not finite.
     """
-    maps = _METHODS[method](model, inputs, site, goals, batch_size)
+    maps = _METHODS[method.name](model, inputs, site, goals, method.batch_size)
     if not np.isfinite(maps).all():
         raise HeatmapError(
-            f"{method} gives NaN or infinite values; expected finite scores for every variant of the image it tries. "
+            f"{method.name} gives NaN or infinite values; expected finite scores for every variant of the image it tries. "
             "Check the target, or use another method"
         )
     return maps
@@ -57,12 +58,20 @@ def _masked(model: nn.Module, image: Tensor, goal: Score, site: Site, batch_size
     activations = capture(model, image, site).activations.float()
     scores: list[float] = []
     for channels in activations[0].split(batch_size):
-        enlarged = interpolate(channels[:, None], image.shape[-2:], mode="bilinear", align_corners=True)
+        enlarged = _enlarged(channels[:, None], image, site)
         low, high = enlarged.amin((2, 3), keepdim=True), enlarged.amax((2, 3), keepdim=True)
         seen = image * ((enlarged - low) / (high - low + _FLAT))
         scores += [float(goal(output)) for output in _outputs(model, seen.to(image.dtype))]
     weights = torch.tensor(scores).softmax(0).numpy()
     return np.asarray((weights[:, None, None] * activations[0].cpu().numpy()).sum(0), np.float32)
+
+
+def _enlarged(channels: Tensor, image: Tensor, site: Site) -> Tensor:
+    if site.centres is None:
+        return interpolate(channels, image.shape[-2:], mode="bilinear", align_corners=True)
+    shape = (image.shape[2], image.shape[3])
+    down, across = (torch.from_numpy(each).to(channels) for each in weights(site.grid, shape, site.centres))
+    return down @ channels @ across.T
 
 
 def _ablationcam(model: nn.Module, inputs: Tensor, site: Site, goals: Sequence[Score], batch_size: int) -> FloatArray:
@@ -96,7 +105,7 @@ def _fullgrad(model: nn.Module, inputs: Tensor, _site: Site, goals: Sequence[Sco
     """
     layers = _biased(model)
     leaf = inputs.detach().clone().requires_grad_()
-    with _gradients_of(layers) as found:
+    with _gradients_of(model, layers) as found:
         outputs = _outputs(model, leaf.clone())
         total = torch.stack([goal(output).float() for goal, output in zip(goals, outputs, strict=True)]).sum()
         gradient = torch.autograd.grad(total, leaf, allow_unused=True)[0] if total.requires_grad else None
@@ -132,7 +141,7 @@ def _biased(model: nn.Module) -> list[nn.Module]:
 
 
 @contextmanager
-def _gradients_of(layers: Sequence[nn.Module]) -> Iterator[list[tuple[nn.Module, Tensor]]]:
+def _gradients_of(model: nn.Module, layers: Sequence[nn.Module]) -> Iterator[list[tuple[nn.Module, Tensor]]]:
     """A list that the backward pass fills: each layer, once per call, with the gradient of its output."""
     found: list[tuple[nn.Module, Tensor]] = []
 
@@ -141,8 +150,8 @@ def _gradients_of(layers: Sequence[nn.Module]) -> Iterator[list[tuple[nn.Module,
             output.register_hook(lambda gradient: found.append((module, gradient.float())))
 
     with ExitStack() as stack:
-        for layer in layers:
-            stack.callback(layer.register_forward_hook(watch).remove)
+        for handle in [*norms.watch(model), *(layer.register_forward_hook(watch) for layer in layers)]:
+            stack.callback(handle.remove)
         yield found
 
 

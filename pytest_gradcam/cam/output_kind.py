@@ -5,7 +5,7 @@ Measured once, on the first image and on noise. What the measurement cannot deci
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -17,10 +17,11 @@ from pytest_gradcam.cam.activations import Activation, Watched, confirmed, insid
 from pytest_gradcam.cam.containers import Key, Path, at, describe, scores_at, shown
 from pytest_gradcam.cam.structure import anatomy
 from pytest_gradcam.errors import HeatmapError
-from pytest_gradcam.settings import OUTPUTS, TASKS, nearest
+from pytest_gradcam.settings import OUTPUTS, TASKS
 from pytest_gradcam.state.guard import forward
 from pytest_gradcam.state.undo import undoing
 from pytest_gradcam.targets import ClassNames
+from pytest_gradcam.validation import nearest
 
 _LOUD = 1e3  # standard deviations of noise: a score that grows with its input leaves [0, 1]
 _SATURATED = 1e-6  # this close to 1, a float32 probability has no logit; in half precision much earlier
@@ -130,6 +131,10 @@ class OutputReader:
         output.
         """
         return undoing(partial(self._begin, model, inputs, dense))
+
+    def reading_for(self, function: Any, model: nn.Module, inputs: Tensor) -> AbstractContextManager[OutputKind]:
+        """As `reading`, but for a callable target the model returns its own output."""
+        return self.reading(model, inputs) if function is None else nullcontext(OutputKind())
 
     def _begin(self, model: nn.Module, inputs: Tensor, dense: bool) -> OutputKind:
         key = (dense, anatomy(model))

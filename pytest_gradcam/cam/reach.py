@@ -75,8 +75,13 @@ class Reach:
     def shares(self, grid: Grid) -> Tensor:
         """The shares (n, h * w) of each measured cell's energy in the places of a grid, in the order of measurement."""
         stacked = torch.stack(list(self.energies.values()))
-        pooled = adaptive_avg_pool2d(stacked[:, None], grid)[:, 0].flatten(1)
-        return pooled / pooled.sum(1, keepdim=True)
+        if self.site.centres is None:
+            pooled = adaptive_avg_pool2d(stacked[:, None], grid)[:, 0]
+        else:
+            sides = zip(self.site.centres, grid, stacked.shape[1:], self.start.shape[2:], strict=True)
+            down, across = (_inside(*axis, cells, kept, size) for axis, cells, kept, size in sides)
+            pooled = down @ stacked @ across.T
+        return pooled.flatten(1) / pooled.sum((1, 2))[:, None].clamp_min(1e-300)
 
     def excess(self, grid: Grid) -> Tensor:
         """(n, h * w): how much more of a cell's energy lies in a place than of the average cell's, as Pearson residuals.
@@ -86,6 +91,13 @@ class Reach:
         shares = self.shares(grid)
         average = shares.mean(0)
         return (shares - average) / average.sqrt().clamp_min(1e-12)
+
+
+def _inside(first: float, step: float, cells: int, kept: int, size: int) -> Tensor:
+    """(cells, kept): which share of each of `kept` parts of a side lies in each cell, `step` pixels wide around its centre."""
+    edges = (first + 0.5 + step * (torch.arange(cells + 1, dtype=torch.double) - 0.5)) * kept / size
+    before = (edges[:, None] - torch.arange(kept)).clamp(0, 1)
+    return before[1:] - before[:-1]
 
 
 def spread(grid: Grid) -> Iterator[int]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
+from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
 from pytest_gradcam.errors import HeatmapError
+from pytest_gradcam.inputs.reader import Input, stack
 from pytest_gradcam.state.forward_only import require_insides
 from pytest_gradcam.state.guard import forward
 from pytest_gradcam.state.surroundings import eager, random_states_kept, without_gradients
@@ -23,20 +25,30 @@ from pytest_gradcam.state.surroundings import eager, random_states_kept, without
 _STEPS = 50  # of a power iteration, which give a spectral norm to within a percent
 _CHANGED = 4.0  # times larger or smaller than before: more than shuffling does
 _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+_Engine = TypeVar("_Engine")
 
 
-def redrawn(original: nn.Module, model: nn.Module, inputs: Tensor, seed: int, stages: int) -> Iterator[None]:
-    """Redraws the copy `model` in at most `stages` stages, from the output down, and yields after each.
+@dataclass(frozen=True)
+class Redraw(Generic[_Engine]):
+    """A copy of a model, to redraw its weights; `engine_of` makes an engine that explains the copy."""
 
-    It starts from the original's weights. Batch statistics are taken from `inputs` (B, C, H, W).
-    """
-    model.load_state_dict(original.state_dict())
-    generator, done = torch.Generator().manual_seed(seed), list[nn.Module]()
-    for part in parts(model, stages):
-        redraw(part, generator)
-        done += part
-        _recalibrate(model, done, inputs)
-        yield
+    original: nn.Module
+    copy: nn.Module
+    engine_of: Callable[[nn.Module], _Engine]
+
+    def stages(self, seed: int, count: int, image: Input) -> Iterator[_Engine]:
+        """The copy's engine after each of at most `count` stages of redrawing, from the output down.
+
+        The first stage starts from the original's weights. Batch statistics are taken from the image.
+        """
+        inputs, engine = stack([image], self.copy), self.engine_of(self.copy)
+        self.copy.load_state_dict(self.original.state_dict())
+        generator, done = torch.Generator().manual_seed(seed), list[nn.Module]()
+        for part in parts(self.copy, count):
+            redraw(part, generator)
+            done += part
+            _recalibrate(self.copy, done, inputs)
+            yield engine
 
 
 def copied(network: nn.Module) -> nn.Module:

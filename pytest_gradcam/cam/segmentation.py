@@ -42,8 +42,8 @@ def explain_region(
     place = layer or _backbone(model)
     seen = _look(model, inputs, place)
     assert wanted.index is not None, "a Region has a label"
-    label = _within(wanted.index, seen.logits)
-    pixels = _pixels(seen.logits, label, region, wanted)
+    label = class_within(wanted.index, seen.logits)
+    pixels = region_pixels(seen.logits, label, region, wanted)
     best = _read(seen, label, pixels)
     for name in () if layer else _earlier(model, place):
         if best.likeness <= _THE_LOGIT:
@@ -75,7 +75,7 @@ def _look(model: nn.Module, inputs: Tensor, name: str) -> _Seen:
     leaves = Leaves(model, name)
     with leaves.placed():
         output = forward(model, inputs[None])
-    return _Seen(_logits(model, output, inputs), leaves)
+    return _Seen(dense_logits(model, output, inputs), leaves)
 
 
 def _read(seen: _Seen, label: int, region: Tensor) -> _Reading:
@@ -97,7 +97,7 @@ def _correlation(values: Tensor, other: Tensor) -> float:
     return float((a * b).sum().abs() / (a.norm() * b.norm()).clamp_min(1e-30))
 
 
-def _pixels(logits: Tensor, label: int, region: Region, wanted: ClassToFind) -> Tensor:
+def region_pixels(logits: Tensor, label: int, region: Region, wanted: ClassToFind) -> Tensor:
     """The region (H, W) on the logits' device."""
     size, mask = tuple(logits.shape[1:]), region.mask
     if mask is None:
@@ -122,7 +122,7 @@ def _predicted(predicted: Tensor, name_of: Callable[[int], str]) -> str:
     return ", ".join(f"{name_of(int(classes[i]))!r} at {100 * int(counts[i]) / predicted.numel():.3g} %" for i in order)
 
 
-def _logits(model: nn.Module, output: object, inputs: Tensor) -> Tensor:
+def dense_logits(model: nn.Module, output: object, inputs: Tensor) -> Tensor:
     """The logits (classes, H, W) at the input's size."""
     found = output
     if not isinstance(found, Tensor) or found.ndim != 4 or found.shape[0] != 1:
@@ -140,7 +140,7 @@ def _logits(model: nn.Module, output: object, inputs: Tensor) -> Tensor:
     return found[0]
 
 
-def _within(index: int, logits: Tensor) -> int:
+def class_within(index: int, logits: Tensor) -> int:
     if not -len(logits) <= index < len(logits):
         raise HeatmapError(
             f"the class {index} is out of range; expected an index from 0 to {len(logits) - 1}, "

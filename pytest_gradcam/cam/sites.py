@@ -9,6 +9,8 @@ from typing import Any
 
 from torch import Tensor
 
+from pytest_gradcam.evidence.record import Centres
+
 Path = tuple[int | str, ...]
 Grid = tuple[int, int]
 
@@ -36,7 +38,8 @@ class Site:
     `name` is the module's dotted name in `model.named_modules()`, never empty; `call` the number of its call in a
     forward pass, from 0; `path` is the place in a nested output: () for a bare tensor, (0,), ("x",), ...; `grid` is
     (h, w) for this input size; `layout` and `prefix` as in `Layout`; `order` gives for each position, row by row, the
-    index of its token, or of its place in the tensor, where it was measured that they do not lie in turn.
+    index of its token, or of its place in the tensor, where it was measured that they do not lie in turn; `centres` says
+    where its cells lie in the input, where they do not tile it.
     """
 
     name: str
@@ -46,6 +49,7 @@ class Site:
     grid: Grid
     prefix: int
     order: tuple[int, ...] | None = None
+    centres: Centres | None = None
 
     def spatial(self, tensor: Tensor) -> Tensor:
         """The activation or gradient (B, ...) as (B, C, h, w), without other tokens; a view if there is no `order`."""

@@ -112,7 +112,7 @@ def cut_test(score: Tensor, inputs: Tensor) -> CutTest | None:
     """
     if score.grad_fn is None:
         return None
-    nodes = _children_first(score.grad_fn)
+    nodes = children_first(score.grad_fn)
     onwards = {inputs.grad_fn: 1}  # paths from a node to the input
     for node in nodes:
         onwards.setdefault(node, sum(onwards.get(below, 0) for below, _ in node.next_functions))
@@ -134,7 +134,7 @@ def _arrivals(nodes: list[Any], score: Tensor) -> Counter[tuple[Any, int]]:
     return arriving
 
 
-def _children_first(root: Any) -> list[Any]:
+def children_first(root: Any) -> list[Any]:
     """The nodes of the graph under `root`, children first. Graphs are too deep for recursion."""
     done: list[Any] = []
     seen = {root}
@@ -155,7 +155,7 @@ def leads(later: GradientEdge | None, earlier: GradientEdge | None) -> bool:
     """Whether the later one was computed from the earlier one, as far as autograd recorded it."""
     if later is None or earlier is None:
         return False
-    return earlier.node in _children_first(later.node)
+    return earlier.node in children_first(later.node)
 
 
 def gradient(score: Tensor, output: Output) -> Tensor | None:

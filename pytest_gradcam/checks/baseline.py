@@ -77,7 +77,7 @@ class _OnViewOf:
 
     @cached_property
     def values(self) -> Values:
-        return resize(self.grid, self.like.values.shape)
+        return resize(self.grid, self.like.values.shape, self.like.subject.centres)
 
     @property
     def view(self) -> NDArray[np.uint8]:
@@ -143,7 +143,7 @@ def _differences(heatmap: MapOnView, baseline: Baseline) -> Iterator[str]:
 
 
 def _circumstances(heatmap: MapOnView, baseline: Baseline) -> Iterator[tuple[str, str]]:
-    """What else was otherwise when the baseline was made, a label and a phrase each."""
+    """What else was different when the baseline was made, a label and a phrase each."""
     now, then = heatmap.subject, baseline.subject
     if now.model != then.model:
         yield "then", f"the model was {then.model}"

@@ -43,7 +43,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Deterministic(Check):
-    """Input and heatmap change by at most this share of the maximum; where computation is `exact`, repetition by nothing."""
+    """Input and heatmap change by at most this share of the maximum; from run to run not at all if computation is `exact`."""
 
     exact: bool
     stage: Stage | None = None
@@ -85,7 +85,7 @@ class Deterministic(Check):
 
     def advice(self, record: Record) -> str:
         assert self.stage is not None
-        return f"{self.stage.remedy}; a verdict on a heatmap that changes is chance"
+        return f"{self.stage.remedy}; a verdict on a heatmap that changes is a matter of chance"
 
 
 def assert_deterministic(

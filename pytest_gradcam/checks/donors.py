@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ _COVERED = 0.9  # share of the mask that donors' masked pixels must cover: outsi
 _DONORS = 5  # images of one class that one patch may be pieced together from
 _ALIKE = 0.03  # share of the images' range: pixels that differ by less (root mean square) are the same
 _PATTERN = 0.5  # correlation of the fine structure above which two images show the same mark
+_BLUR = 2  # standard deviation in pixels of the blur that takes out the fine structure
 _PAIRS = 48  # patches that are compared with the pixels they replace
 
 
@@ -34,16 +36,23 @@ class Patch:
 
 @dataclass(frozen=True)
 class Patches:
-    """All patches between `images` images; `same` says that most of them look like what they replace."""
+    """All patches between images."""
 
     patches: list[Patch]
-    images: int
-    same: bool
+    images: Sequence[MaskedImage]
+
+    @cached_property
+    def same(self) -> bool:
+        """Whether most of them look like what they replace."""
+        first = list({patch.to: patch for patch in reversed(self.patches)}.values())
+        checked = first[:: max(1, len(first) // _PAIRS)]
+        found = [hold_the_same(self.images[patch.to], patch.content) for patch in checked]
+        return bool(found) and float(np.mean(found)) > 0.5
 
     @property
     def enough(self) -> bool:
         """Whether nearly all images receive a patch."""
-        return len({patch.to for patch in self.patches}) >= max(2, 0.8 * self.images)
+        return len({patch.to for patch in self.patches}) >= max(2, 0.8 * len(self.images))
 
     @property
     def worth(self) -> int:
@@ -75,9 +84,7 @@ def arrange(
             if patch is not None:
                 patches.append(patch)
                 donated[list(patch.donors)] += 1
-    first = list({patch.to: patch for patch in reversed(patches)}.values())
-    checked = [hold_the_same(images[patch.to], patch.content) for patch in first[:: max(1, len(first) // _PAIRS)]]
-    return Patches(patches, count, bool(checked) and float(np.mean(checked)) > 0.5)
+    return Patches(patches, images)
 
 
 def _in_turn(
@@ -148,13 +155,17 @@ def hold_the_same(image: MaskedImage, content: Floats) -> bool:
     span = max(float(np.ptp(image.pixels)), float(np.ptp(content)))
     if float(np.sqrt(np.mean(change**2))) < _ALIKE * span:
         return True
-    fine = [_fine(each)[:, image.mask].ravel() for each in (image.pixels, content)]
+    fine = [_fine(each, image.mask).ravel() for each in (image.pixels, content)]
     spread = float(fine[0].std() * fine[1].std())
     if spread <= (1e-3 * span) ** 2:
         return False
     return float(np.mean((fine[0] - fine[0].mean()) * (fine[1] - fine[1].mean()))) / spread > _PATTERN
 
 
-def _fine(pixels: Floats) -> Floats:
-    """The fine structure of an image."""
-    return np.asarray(pixels - ndimage.gaussian_filter(pixels, (0, 2, 2)))
+def _fine(pixels: Floats, mask: Bools) -> Floats:
+    """The fine structure (C, M) of an image in the M pixels of the mask."""
+    reach = 4 * _BLUR  # the filter looks no further
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    part = tuple(slice(max(0, each[0] - reach), each[-1] + 1 + reach) for each in (rows, columns))
+    near = pixels[:, *part]
+    return np.asarray((near - ndimage.gaussian_filter(near, (0, _BLUR, _BLUR)))[:, mask[part]])

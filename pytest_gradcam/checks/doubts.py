@@ -1,4 +1,4 @@
-"""What was measured by the fall of the margin, and every reason why it allows no verdict."""
+"""What the fall of the margin showed, and every reason why it allows no verdict."""
 
 from __future__ import annotations
 
@@ -6,30 +6,23 @@ from dataclasses import dataclass, field
 
 from pytest_gradcam.checks import margins
 from pytest_gradcam.checks.loss import Exchanged
-from pytest_gradcam.checks.margins import Estimate, Floats, Intervention
+from pytest_gradcam.checks.margins import MARGIN, Estimate, Floats, Intervention, Wording
 from pytest_gradcam.checks.outline import Fault
-
-#: What each intervention does to the masked pixels.
-WAYS: dict[Intervention, str] = {
-    "swap": "with pixels of images predicted as another class",
-    "paste": "with pixels of other images",
-    "colour": "with the mean colour",
-    "inpaint": "with what surrounds them, inpainted",
-}
 
 
 @dataclass(frozen=True)
 class Falls:
     """How far replacing the masked pixels lowers the margin of each image, in the model's units.
 
-    `main` (N,) are the falls under the `intervention`; `around` (N,) those when it replaces the pixels right around the
-    mask; `removed` those under other interventions; `core` (N,) those when the mask's outline is left alone (None if the
-    mask is at most half of the view); `without` (M,) the main falls of images that lack the artefact, whose means are
-    already subtracted from `around`, `removed` and `core`. `worth` is the number of independent images that the main
-    falls amount to; `copies` how many images were passed besides, since each content counts once; `alive` whether the
-    model's scores depend on its input at all; `fallback` the share of the images whose class is also the model's answer
-    to the mean colour alone; `alike` whether all images are of one class; `exchanged` what became of the decisions, where
-    images of several predicted classes exchange pixels; `fault` what is wrong with the masks, as far as can be seen.
+    `main` (N,) are the falls under the `intervention`; `around` those when it replaces the pixels right around the mask, of
+    the first images or of all; `removed` those under other interventions; `core` those when the mask's outline is left
+    alone (None if the mask is at most half of the view); `without` (M,) the main falls of images that lack the artefact,
+    whose means are already subtracted from `around`, `removed` and `core`. `worth` is the number of independent images that
+    the main falls amount to; `copies` how many more images were passed that are copies, since each content counts once;
+    `alive` whether the model's scores depend on its input at all; `fallback` the share of the images whose class is also
+    the model's answer to the mean colour alone; `alike` whether all images are of one class; `exchanged` what became of the
+    decisions, where images of several predicted classes exchange pixels; `fault` what is wrong with the masks, as far as
+    can be seen; `wording` how to speak of the falls, which are moves of a score where the targets are not classes.
     """
 
     intervention: Intervention
@@ -47,29 +40,30 @@ class Falls:
     mean_heat: float | None = None
     exchanged: Exchanged | None = None
     fault: Fault | None = None
+    wording: Wording = MARGIN
 
 
 def doubt(falls: Falls, found: Estimate, around: float, bound: float) -> str:
     """Why there is no verdict; empty if there is one."""
-    relies = margins.exceeds(found, bound)
+    relies, lost = margins.exceeds(found, bound), falls.wording.lost(two(found.mean))
     if not falls.alive:
         return "the model gives every image the same scores, so it ignores them altogether; check the weights"
     if relies is None:
-        return _too_few(found, bound)
+        return _too_few(falls.wording, found, bound)
     if relies and found.count == 1 and found.mean > margins.TURNED:
         return (
-            f"without the masked pixels the model loses {two(found.mean)} of its margin, so it is surer of another class than "
-            "it was of this one, which any change may have caused; pass more images"
+            f"without the masked pixels {lost}, so it is now more certain of another class than it was of this one, which any "
+            "change may have caused; pass more images"
         )
     if relies and _beyond(falls, bound).lower <= margins.PART * bound and not _deep(falls, bound):
         return (
-            f"without the masked pixels the model loses {two(found.mean)} of its margin, and {two(around)} without those right "
-            "around the mask: it touches the object, or the artefact reaches beyond it; correct its outline, or pass more images"
+            f"without the masked pixels {lost}, and {two(around)} without those right around the mask: "
+            "it touches the object, or the artefact reaches beyond it; correct its outline, or pass more images"
         )
     if not relies and found.mean + around > bound and found.lower > margins.PART * bound:
         return (
-            f"without the masked pixels the model loses {two(found.mean)} of its margin, and {two(around)} without those right "
-            "around the mask: it may contain only a part of the artefact, or touch the object; correct its outline"
+            f"without the masked pixels {lost}, and {two(around)} without those right around the mask: "
+            "it may contain only a part of the artefact, or touch the object; correct its outline"
         )
     if not relies and falls.intervention != "swap":
         return _hidden(falls, found, bound) or contradiction(falls, found, relies, bound)
@@ -78,32 +72,45 @@ def doubt(falls: Falls, found: Estimate, around: float, bound: float) -> str:
 
 def _hidden(falls: Falls, found: Estimate, bound: float) -> str:
     """Why a model may rely on pixels that cost little to remove, when no other class's pixels were brought in."""
+    wording = falls.wording
+    if falls.fallback > 0.5 and wording is not MARGIN:
+        return (
+            f"the {wording.noun} is much the same where there is nothing to see, so it would not move when its evidence is taken "
+            f"away, wherever that lies; pass images {wording.others} as well"
+        )
     if falls.fallback > 0.5:
         return (
-            "the images' class is also what the model answers where there is nothing to see, so it would not fall when its "
-            "evidence is taken away, wherever that lies; pass images that are predicted as other classes as well"
+            "the model predicts this class for a blank image as well, so the margin would not fall wherever the "
+            "evidence was removed; pass images that are predicted as other classes as well"
         )
     if found.count == 1:
         return (
             "one image cannot show that a model ignores these pixels, since a class may be recognised by what is missing "
-            "there; pass images that are predicted as other classes as well"
+            f"there; pass images {wording.others} as well"
         )
-    if falls.alike and falls.intervention == "colour":
+    if falls.alike and (falls.intervention == "colour" or wording is not MARGIN):
+        alike = (
+            "of one class, so they bring in no other pixels"
+            if wording is MARGIN
+            else f"alike in the {wording.noun} that is asked about"
+        )
         return (
-            "all images are of one class, and none brings in other pixels, so nothing shows what the model answers where these "
-            "pixels differ; pass images that are predicted as other classes as well"
+            f"all images are {alike}, and nothing shows what the model predicts when these pixels differ; pass images "
+            f"{wording.others} as well"
         )
     if found.upper >= margins.PART * bound:
+        other = "another class" if wording is MARGIN else "another image"
         return (
-            f"removing the masked pixels costs up to {two(found.upper)} of the margin, and what another class shows there, "
-            "which these images did not bring in, may cost more; pass images that are predicted as other classes, or more images"
+            f"removing the masked pixels costs up to {two(found.upper)} of the {wording.noun}, and the pixels of {other}, "
+            f"which these images did not bring in, may cost more; pass images {wording.others}, or more images"
         )
     return ""
 
 
 def _beyond(falls: Falls, bound: float) -> Estimate:
     """How much more the mask costs than the pixels right around it."""
-    return margins.estimate(falls.main - falls.around, bound, independent=falls.worth, base=falls.without)
+    both = falls.main[: len(falls.around)] - falls.around
+    return margins.estimate(both, bound, independent=falls.worth, base=falls.without)
 
 
 def _deep(falls: Falls, bound: float) -> bool:
@@ -114,11 +121,11 @@ def _deep(falls: Falls, bound: float) -> bool:
     return falls.core is not None and margins.estimate(falls.core, bound, independent=falls.worth).lower > bound
 
 
-def _too_few(found: Estimate, bound: float) -> str:
+def _too_few(wording: Wording, found: Estimate, bound: float) -> str:
     few = "one image is too few" if found.count == 1 else f"{found.count} images are too few, or differ too much"
     return (
-        f"without the masked pixels the model loses {two(found.mean)} of its margin, but with 95 % confidence a side that "
-        f"may be {two(found.lower)} to {two(found.upper)}, which contains the bound of {bound:.3g}: {few}; pass more images"
+        f"without the masked pixels {wording.lost(two(found.mean))}, but the true loss may be anywhere from {two(found.lower)} "
+        f"to {two(found.upper)} (95 % confidence on each side), which contains the bound of {bound:.3g}: {few}; pass more images"
     )
 
 
@@ -136,9 +143,9 @@ def contradiction(falls: Falls, found: Estimate, relies: bool, bound: float) -> 
         if unsure or opposite is relies or (relies and falls.intervention != "colour"):
             continue
         return (
-            f"replaced {WAYS[falls.intervention]} the masked pixels cost {two(found.mean)} of the margin, but "
-            f"{two(other.mean)} {WAYS[name]}: one may bring the cue back, or the other may look unnatural; pass images "
-            "that differ in these pixels, or look at the picture"
+            f"replaced {falls.wording.replaced(falls.intervention)} the masked pixels cost {two(found.mean)} of the "
+            f"{falls.wording.noun}, but {two(other.mean)} {falls.wording.replaced(name)}: one may bring the cue back, or the "
+            "other may look unnatural; pass images that differ in these pixels, or look at the picture"
         )
     return ""
 

@@ -94,9 +94,7 @@ class Exchange:
     def entries(self) -> dict[tuple[int | None, int | None], Difference]:
         """Every row, column and cell of the matrix of receiving by donor classes that has enough images."""
         several: list[int | None] = [*map(int, self.classes)]
-        places = [
-            (a, b) for a in [*several, None] for b in [*several, None] if a != b and not (a is None and b is None)
-        ]
+        places = [(a, b) for a in [*several, None] for b in [*several, None] if a != b]
         found = {place: self.entry(*place) for place in places}
         return {place: entry for place, entry in found.items() if entry is not None}
 
@@ -117,9 +115,7 @@ class Exchange:
         # The yardstick is that of the images that receive something.
         own &= np.isin(self.to, self.to[other])
         weights = self._weights(other), self._weights(own)
-        means = [float(weight @ value) for weight in weights]
-        if not own.any():
-            means[1] = 0.0
+        means = [float(weight @ value) for weight in weights]  # 0 where none is of the own class
         residual = weights[0] * (value - means[0]) - weights[1] * (value - means[1])
         receivers, donors = len(np.unique(self.to[other])), len(np.unique(self.donor[other]))
         few = min(receivers, donors)

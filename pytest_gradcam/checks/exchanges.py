@@ -59,10 +59,6 @@ class Exchanges:
                 kept.append(patch)
         return kept
 
-    def changes(self) -> list[Change]:
-        """The images with patches from other classes."""
-        return pasted(self.images, self.main)
-
     def yardstick(self) -> list[Change]:
         """The images with patches from their own classes."""
         return pasted(self.images, self.own.patches)
@@ -86,7 +82,7 @@ class Exchanges:
         falls: tuple[Floats, Floats, Floats],
         name: Callable[[int], str],
     ) -> Exchanged:
-        """What the falls of the margin after `changes`, `yardstick` and `control` show, with the leads (N,) before."""
+        """What the falls of the margin after patches of `main`, `yardstick` and `control` show, with the leads (N,) before."""
         changes, yardstick, control = falls
         main = [(patch.to, patch.donors[0]) for patch in [*self.main, *self.own.patches]]
         return Exchanged(

@@ -76,7 +76,7 @@ class Faithful(Check):
         orders = super().plain_parameters()["orders"]
         if orders != int(orders) or orders < _FEWEST:
             raise HeatmapError(
-                f"orders={orders:g} can't tell a heatmap from chance; expected a whole number of at least {_FEWEST}"
+                f"orders={orders:g} cannot tell a heatmap from chance; expected a whole number of at least {_FEWEST}"
             )
         return {"orders": orders}
 
@@ -115,8 +115,8 @@ def assert_faithful(
 
     Each order is scored by deletion and insertion (Petsiuk et al. 2018) and ROAD (Rong et al. 2022). The random
     `orders`, at least 9, drawn with `seed`, rearrange the heatmap's own cells. `image`, `target`, `layer` and `method`
-    are those of a call. `heatmap` is one from elsewhere, `Heatmap.from_array(values)`, of the view as the model sees it: then no
-    other is made. Each order costs 22 forward passes.
+    are those of a call. `heatmap` is one from elsewhere, `Heatmap.from_array(values)`, of the view that the model sees;
+    then none is computed. Each order costs 22 forward passes.
     Raises FocusError if it beats fewer; HeatmapError if the check cannot be decided: no evidence, an image that
     scores no higher than a blank one, a grid of too few cells.
     """
@@ -132,8 +132,8 @@ def _measured(check: Faithful, subject: Explained, record: Record) -> Record:
     _ = heatmap.peak  # raises if there is none
     curves = DeletionInsertion(subject.image_input, subject.scores, np.random.default_rng(record.seed))
     arrangements = rearranged(heatmap.grid, int(record.parameters["orders"]), np.random.default_rng(record.seed))
-    own = curves.of(resize(heatmap.grid, subject.image_input.shape))
-    others = [curves.of(resize(grid, subject.image_input.shape)) for grid in arrangements]
+    shape, centres = subject.image_input.shape, heatmap.subject.centres
+    own, *others = (curves.of(resize(grid, shape, centres)) for grid in (heatmap.grid, *arrangements))
     return check.judged(record, own, others)
 
 
@@ -151,7 +151,7 @@ class DeletionInsertion:
             if self._full - blank <= _LEAST_RISE * max(abs(self._full), abs(blank)):
                 raise HeatmapError(
                     f"the image scores {self._full:.4g} and {what} {blank:.4g}; expected the image to score clearly "
-                    "higher, or its pixels add nothing to the target: explain another target, or take another image"
+                    "higher, since otherwise its pixels add nothing to the target. Explain another target, or use another image"
                 )
 
     def of(self, values: Pixels) -> Faithfulness:

@@ -60,8 +60,8 @@ class OnMask(Check):
     def _next(self, record: Record) -> str:
         if messages.is_mispredicted(record):
             return (
-                f"the model {messages.predicts(record)}, so settle the prediction first, "
-                "or leave target out to see what it was predicted by"
+                f"the model {messages.predicts(record)}, so look into the prediction first, or leave target out to "
+                "see what the prediction is based on"
             )
         if excuse := self.excuse(record):
             return excuse
@@ -266,7 +266,7 @@ def _settle(heatmap: HeatmapLike, check: OnMask, mask: Mask) -> None:
     record = replace(record, details=(*record.details, *(("note", doubt) for doubt in doubts)))
     settle.settle(record, lambda kept: _draw(heatmap, check, pixels, kept))
     for doubt in doubts:  # after the record is kept, since a warning may be an error
-        warnings.warn(doubt, GradcamWarning, stacklevel=4)
+        warnings.warn(doubt, GradcamWarning, stacklevel=5)
 
 
 def _described(record: Record, values: Values, pixels: Bools) -> Record:

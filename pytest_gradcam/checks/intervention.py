@@ -12,16 +12,16 @@ from numpy.typing import NDArray
 
 from pytest_gradcam import overlay
 from pytest_gradcam.checks import margins
+from pytest_gradcam.checks.answers import Answers, answers
 from pytest_gradcam.checks.donors import hold_the_same
-from pytest_gradcam.checks.margins import FillResult
-from pytest_gradcam.checks.masked_image import MaskedImage, common_level, heat_of, read_masked_image, scores_of
+from pytest_gradcam.checks.margins import MARGIN, FillResult, Wording
+from pytest_gradcam.checks.masked_image import MaskedImage, common_level, heat_of, read_masked_image
 from pytest_gradcam.checks.samples import content, distinct
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.evidence import messages, settle
 from pytest_gradcam.evidence.check import Check
 from pytest_gradcam.evidence.record import Record, Subject
 from pytest_gradcam.questions.explained_model import ExplainedModel, Question
-from pytest_gradcam.questions.lead import Lead
 from pytest_gradcam.questions.protocols import ModelInput
 from pytest_gradcam.replacement import control_regions, fills
 from pytest_gradcam.targets import Target
@@ -48,10 +48,10 @@ class _Change:
 
 @dataclass(frozen=True)
 class _Scored:
-    """A change, its scores (classes,), and the fall of the margin in units."""
+    """A change, its place among all of them, and the fall in units."""
 
     change: _Change
-    scores: NDArray[np.float32]
+    place: int
     fall: float
 
 
@@ -60,15 +60,16 @@ class _Findings:
     """Everything that a check found out about one image; `beside` of the `passed` other images were used."""
 
     image: MaskedImage
-    lead: Lead
-    scores: NDArray[np.float32]
-    unit: float
+    answers: Answers
     beside: int
     passed: int
     changes: list[_Scored]
     controls: int
     rest: float
-    fallback: bool
+
+    @property
+    def wording(self) -> Wording:
+        return self.answers.wording
 
     def at_mask(self, fill: str) -> list[_Scored]:
         return [scored for scored in self.changes if scored.change.fill == fill and scored.change.region == 0]
@@ -89,7 +90,7 @@ class _Findings:
     @property
     def blind(self) -> bool:
         """Whether no change could make the class fall: it needs no evidence, and none for another class was pasted in."""
-        return self.fallback and not self.at_mask("paste")
+        return self.answers.needs_nothing and not self.at_mask("paste")
 
     def results(self) -> list[FillResult]:
         """The results of the fills that decide."""
@@ -101,8 +102,9 @@ class _OnMargin(Check):
     """A bound on the fall of the margin under every fill; `others` are further images, which make it more certain."""
 
     others: Sequence[Any]
+    wording: Wording = MARGIN
 
-    measure = "fall of the margin"
+    measure = MARGIN.measure
     replaced: ClassVar[str]
     suspicion: ClassVar[str]
 
@@ -122,27 +124,28 @@ class _OnMargin(Check):
         assert record.bound is not None
         bound, results, more = record.bound, found.results(), "use reliance() on a set of images"
         advice = more if found.beside else f"pass others=, or {more}"
-        moves = margins.moved(results, lambda fall: self.keeps(fall, bound), advice=advice)
+        moves = margins.moved(results, lambda fall: self.keeps(fall, bound), advice=advice, wording=found.wording)
         falls = [result.fall for result in results]
         if not moves:
             self.accepts(record, found, falls)
         # The figure is that of the fill that speaks most against the verdict, and even that is not enough to change it.
-        return self.decided(record, min(falls) if moves else max(falls))
+        return replace(self, wording=found.wording).decided(record, min(falls) if moves else max(falls))
 
     def finding(self, record: Record, figure: float, bound: float) -> str:
+        verb = "moves" if self.wording.two_sided else "falls"
         side = "at most" if self.keeps(figure, bound) else "at least"
-        falls = f"falls by {side} {messages.number(figure, unlike=bound)} units"
+        falls = f"{verb} by {side} {messages.number(figure, unlike=bound)} units"
         rises = f"rises by at least {messages.number(-figure)} units"
         return (
-            f"the margin of {record.target!r} {rises if figure < 0 else falls} with every fill of the {self.replaced}; "
-            f"expected a fall of {self.direction.replace('_', ' ')} {messages.number(bound)}"
+            f"the {self.wording.noun} of {record.target!r} {rises if figure < 0 else falls} with every fill of the "
+            f"{self.replaced}; expected a {verb[:-1]} of {self.direction.replace('_', ' ')} {messages.number(bound)}"
         )
 
     def advice(self, record: Record) -> str:
         if messages.is_mispredicted(record):
             return (
-                f"look at the picture; the model {messages.predicts(record)}, so settle the prediction first, or leave target "
-                "out to see what it was predicted by"
+                f"look at the picture; the model {messages.predicts(record)}, so look into the prediction first, or "
+                "leave target out to see what the prediction is based on"
             )
         more = "reliance(images, masks) on a set of images says how certain this is"
         if not self.others:
@@ -161,16 +164,23 @@ class Ignores(_OnMargin):
 
     def accepts(self, record: Record, found: _Findings, falls: Sequence[float]) -> None:
         assert record.bound is not None
+        if found.blind and record.predicted_index is not None:
+            raise HeatmapError(
+                f"{record.target!r} is also what the model predicts for a blank image, so its margin would not fall "
+                "wherever the evidence was removed; pass others= that are predicted as another class, or an "
+                "image of another class"
+            )
         if found.blind:
             raise HeatmapError(
-                f"{record.target!r} is also what the model answers where there is nothing to see, so it would not fall when "
-                "its evidence is taken away, wherever that lies; pass others= that are predicted as another class, or an "
-                "image of another class"
+                f"the {found.wording.noun} of {record.target!r} is much the same where there is nothing to see, so it would not "
+                "move when its evidence is taken away, wherever that lies; pass others= that differ from the image in it, or "
+                "another image"
             )
         if messages.is_mispredicted(record) and -min(falls) > record.bound:
             raise HeatmapError(
-                f"without these pixels the margin of {record.target!r} {margins.change(min(falls))}: they speak against it, "
-                f"and may well carry {record.predicted!r}, which the model predicts; leave target out to ask whether the "
+                f"without these pixels the margin of {record.target!r} {MARGIN.change(min(falls))}: they are "
+                f"evidence against it, and perhaps for {record.predicted!r}, which the model predicts; leave target "
+                "out to ask whether the "
                 "prediction depends on them"
             )
 
@@ -241,9 +251,10 @@ def _judge(model: ExplainedModel, check: _OnMargin, image: Any, mask: Any, quest
 
     def measure(record: Record) -> Record:
         record = check.checked(record)
-        found = _find(model, read_masked_image(model.engine, image, mask), question, check.others)
+        assert record.bound is not None
+        found = _find(model, read_masked_image(model.engine, image, mask), question, check.others, record.bound)
         findings.append(found)
-        record = _described(model, record, found, question)
+        record = _described(record, found)
         try:
             return check.judged(record, found)
         except HeatmapError as error:  # here, so that the figures stay on the record
@@ -252,7 +263,9 @@ def _judge(model: ExplainedModel, check: _OnMargin, image: Any, mask: Any, quest
     settle.judge(check.record(Subject()), measure, lambda record: _draw(model, record, findings, question))
 
 
-def _find(model: ExplainedModel, image: MaskedImage, question: Question, others: Sequence[Any]) -> _Findings:
+def _find(
+    model: ExplainedModel, image: MaskedImage, question: Question, others: Sequence[Any], bound: float
+) -> _Findings:
     """Fills the mask and the controls, and has all images scored in one call."""
     beside = _beside(model, image, others)
     forbidden = image.padding | (fills.soft(image.mask) > 0)
@@ -261,23 +274,13 @@ def _find(model: ExplainedModel, image: MaskedImage, question: Question, others:
     changes = _changes(image, regions, beside, level)
     rest = image.at(~image.mask).filled(fills.colour, level=level)
     unchanged = [masked.image_input for masked in (image, *beside)]
-    scores = scores_of(model.engine, [*unchanged, *(change.image for change in changes), image.emptied(level), rest])
-    if not np.ptp(scores, axis=0).any():
-        raise HeatmapError(
-            "the model gives every image the same scores, so it ignores them altogether; check the weights"
-        )
-    seen, after = scores[: 1 + len(beside)], scores[1 + len(beside) :]
-    lead = model.lead(question.target, scores[0])
-    unit = margins.unit(seen, lead.of(seen) if lead.alone else None)
-    falls = (lead.of(scores[:1]) - lead.of(after)) / unit
-    scored = [_Scored(*each) for each in zip(changes, after, falls.tolist(), strict=False)]
-    telling = [each for each in scored if each.change.donor < 0 or not lead.is_predicted(seen[1 + each.change.donor])]
-    fallback = bool(lead.of(after[-2:-1])[0] > margins.LEVEL * unit)
-    scored = telling if fallback or any(each.change.donor >= 0 for each in telling) else scored
-    rest_falls = float(falls[-1])
-    return _Findings(
-        image, lead, scores[0], unit, len(beside), len(others), scored, len(regions) - 1, rest_falls, fallback
+    found = answers(
+        model, question.target, unchanged, [*(change.image for change in changes), image.emptied(level), rest], bound
     )
+    scored = [_Scored(change, place, float(found.falls[place])) for place, change in enumerate(changes)]
+    telling = [each for each in scored if each.change.donor < 0 or found.telling[each.change.donor]]
+    scored = telling if found.needs_nothing or any(each.change.donor >= 0 for each in telling) else scored
+    return _Findings(image, found, len(beside), len(others), scored, len(regions) - 1, float(found.falls[-1]))
 
 
 def _beside(model: ExplainedModel, image: MaskedImage, others: Sequence[Any]) -> list[MaskedImage]:
@@ -308,24 +311,20 @@ def _changes(
     return made
 
 
-def _described(model: ExplainedModel, record: Record, found: _Findings, question: Question) -> Record:
+def _described(record: Record, found: _Findings) -> Record:
     """The record with the image, the target, and a row for each fill."""
-    rows = [(_LABELS[fill], _phrase(model, found, fill)) for fill in _LABELS if found.at_mask(fill)]
-    few = "the image's own lead" if not found.beside else f"the mean lead over {1 + found.beside} images"
-    lead = (
-        "of the class over 0, where it is neither found nor missed"
-        if found.lead.alone
-        else "of the first class over the second"
-    )
+    rows = [(_LABELS[fill], _phrase(found, fill)) for fill in _LABELS if found.at_mask(fill)]
+    wording = found.wording
     return replace(
         record,
-        **asdict(model.subject(found.image.image_input, found.scores, question.target)),
+        **asdict(found.answers.subject),
+        measure=wording.measure,
         view=found.image.image_input.shape,
         mask_area=float(found.image.mask.mean()),
         details=(
             *rows,
-            ("rest", f"with all the rest replaced instead, the margin {margins.change(found.rest)}"),
-            ("unit", f"one unit is {found.unit:.3g} of logit: {few} {lead}"),
+            ("rest", f"with all the rest replaced instead, the {wording.noun} {wording.change(found.rest)}"),
+            ("unit", f"one unit is {found.answers.unit_said}"),
             *_others(found),
         ),
     )
@@ -338,39 +337,27 @@ def _others(found: _Findings) -> list[tuple[str, str]]:
     return [
         (
             "others",
-            f"{found.beside} of the {found.passed} passed, by content: copies do not count, and {_OTHERS} do at most",
+            f"{found.beside} of the {found.passed} passed were used: copies do not count, and at most {_OTHERS} are used",
         )
     ]
 
 
-def _phrase(model: ExplainedModel, found: _Findings, fill: str) -> str:
-    """What one fill does to the class and the score."""
-    first, index = found.at_mask(fill)[0], found.lead.index
-    before, after = (_predicted(model, found.lead, row) for row in (found.scores, first.scores))
-    stays = f"{after!r} stays" if before == after else f"{before!r} becomes {after!r}"
+def _phrase(found: _Findings, fill: str) -> str:
+    """What one fill does to the target and its score."""
     result, times = found.result(fill), len(found.at_mask(fill))
-    mean = f"in the mean over {times} other images, " if times > 1 else ""
-    control = _against(result) if found.controls and fill in _DECIDING else ""
+    mean = f"on average over {times} other images, " if times > 1 else ""
+    control = _against(result, found.wording) if found.controls and fill in _DECIDING else ""
     note = "" if fill in _DECIDING else " (for information)"
-    return (
-        f"{stays}, score {found.scores[index]:.3g} to {first.scores[index]:.3g}; {mean}the margin "
-        f"{margins.change(result.fall)}{control}{note}"
-    )
+    said = found.answers.said(found.at_mask(fill)[0].place)
+    return f"{said}; {mean}the {found.wording.noun} {found.wording.change(result.fall)}{control}{note}"
 
 
-def _predicted(model: ExplainedModel, lead: Lead, row: NDArray[np.float32]) -> str:
-    """What the model predicts; where classes do not compete, whether it finds the one that is asked about."""
-    if not lead.alone:
-        return model.engine.names.name(int(row.argmax()))
-    return ("" if lead.is_predicted(row) else "no ") + model.engine.names.name(lead.index)
-
-
-def _against(result: FillResult) -> str:
+def _against(result: FillResult, wording: Wording) -> str:
     """What the same fill does in the control regions; it follows what the fill does in the mask."""
     if result.control is None:
         return ""
-    change = margins.change(result.control)
-    if change.split()[0] == margins.change(result.fall).split()[0]:
+    change = wording.change(result.control)
+    if change.split()[0] == wording.change(result.fall).split()[0]:
         return f", in control regions by {abs(result.control):.2f}"
     return f", in control regions it {change}"
 
@@ -380,14 +367,15 @@ def _draw(model: ExplainedModel, record: Record, findings: Sequence[_Findings], 
     if not findings:
         return overlay.draw_panels([overlay.Panel(np.full((64, 128, 3), 255, np.uint8))], title=title, lines=lines)
     found = findings[0]
-    image_input, mask, index = found.image.image_input, found.image.mask, found.lead.index
+    image_input, mask, wording = found.image.image_input, found.image.mask, found.wording
     view = image_input.look()[0]
-    panels = [overlay.Panel(view, mask=mask, caption=f"{record.target}: {found.scores[index]:.3g}")]
+    panels = [overlay.Panel(view, mask=mask, caption=f"{record.target}: {record.score:.3g}")]
     for fill, label in _LABELS.items():
         for scored in found.at_mask(fill)[:1]:
-            caption = f"{label}: {scored.scores[index]:.3g}, margin {margins.change(scored.fall)}"
+            now = found.answers.caption(scored.place)
+            caption = f"{label}: {now}, {wording.noun} {wording.change(scored.fall)}"
             panels.append(overlay.Panel(scored.change.image.look()[0], mask=mask, caption=caption))
-    heat = heat_of(model.engine, image_input, index, question)
+    heat = heat_of(model.engine, image_input, found.answers.target, question)
     if heat is not None:
         panels.insert(2, overlay.Panel(view, heat, mask, caption=f"heatmap of {record.target}"))
     return overlay.draw_panels(panels, title=title, lines=lines)

@@ -25,10 +25,9 @@ RELIES = 0.10
 IN_ONE = 0.20
 #: Weak reliance: so much of the decisions is lost and so much of the margin falls, at the lower bounds; or the margin alone.
 WEAK_LOSS, WEAK_FALL, FALL_ALONE = 0.02, 0.12, 0.20
-#: No reliance: the upper bounds of the loss, of the fall of the margin, and of the loss of each class stay below these.
+#: No reliance: the upper bounds of the loss, of the fall of the margin, and of the loss of each class stay below these. No
+#: control is subtracted for that: what it takes away may be the artefact's.
 NONE_LOSS, NONE_FALL, NONE_IN_ONE = 0.15, 0.35, 0.40
-#: Where the scene shows through the mask, the loss before the control is subtracted stays below this as well.
-NONE_GROSS = 0.25
 #: A correlation across the mask's outline above which the scene shows through the mask.
 THROUGH = 0.25
 #: Both ends of every interval are one-sided bounds of this confidence.
@@ -103,7 +102,7 @@ class Loss:
             rows.append(
                 (
                     "scene",
-                    f"{percent(self.control)} for as many pixels elsewhere, since the scene shows through: subtracted",
+                    f"{percent(self.control)} for as many pixels elsewhere: subtracted, since the scene shows through the mask",
                 )
             )
         if self.by_class:
@@ -112,7 +111,10 @@ class Loss:
             rows.append(("by class", shown + (f" and {len(parts) - _SHOWN} more" if len(parts) > _SHOWN else "")))
         if self.worst_lower is not None and self.worst:
             rows.append(
-                ("worst", f"{self.worst}: at least {max(0.0, self.worst_lower):.2f}, corrected for looking at all")
+                (
+                    "worst",
+                    f"{self.worst}: at least {max(0.0, self.worst_lower):.2f}, corrected for looking at all of them",
+                )
             )
         return rows
 
@@ -140,9 +142,10 @@ def estimated(found: Exchanged) -> Loss:
     z = normal(CONFIDENCE, len(entries))
     # Of equals the one that says most: a row or a column before one of its cells.
     worst = max(entries, key=lambda place: (round(entries[place].lower(z), 2), place.count(None)), default=None)
-    single = worst is not None and not found.through and net_fall.lower(normal(CONFIDENCE)) > 0
-    single = single and worst is not None and entries[worst].lower(z) > IN_ONE
+    falls = not found.through and net_fall.lower(normal(CONFIDENCE)) > 0
+    single = falls and worst is not None and entries[worst].lower(z) > IN_ONE
     claim, reason = _claim(found, net, net_fall, single=single)
+    p_value = _p_value(net_fall, WEAK_FALL)
     verdict = Loss(
         claim,
         round(max(0.0, net.mean), 6),
@@ -150,7 +153,7 @@ def estimated(found: Exchanged) -> Loss:
         reason,
         control=None if control[0] is None else control[0].mean,
         single=single,
-        p_value=_p_value(net_fall, WEAK_FALL),
+        p_value=p_value,
         by_class={found.name(a): entry.mean for (a, b), entry in entries.items() if a is not None and b is None},
         matrix={
             (found.name(a), found.name(b)): entry.mean
@@ -163,7 +166,7 @@ def estimated(found: Exchanged) -> Loss:
     largest = entries[worst]
     verdict = replace(verdict, worst_estimate=largest.mean, worst_lower=largest.lower(z))
     if single:
-        verdict = replace(verdict, p_value=min(verdict.p_value or 0.0, _p_value(largest, IN_ONE, len(entries))))
+        verdict = replace(verdict, p_value=min(p_value, _p_value(largest, IN_ONE, len(entries))))
     return replace(verdict, worst=_words(found, worst, largest)) if _stands_out(largest, net) else verdict
 
 
@@ -199,20 +202,20 @@ def _claim(found: Exchanged, net: Difference, fall: Difference, *, single: bool)
 
 def _open(found: Exchanged, net: Difference, fall: Difference) -> str:
     """Why it cannot be said that the model does not rely on the pixels; empty if it can."""
-    z, gross = normal(CONFIDENCE), found.main.flips
-    # The control only ever takes away: where it is uncertain, the loss before it may be the tighter bound.
-    most, farthest = min(net.upper(z), gross.upper(z)), min(fall.upper(z), found.main.margin.upper(z))
-    if found.through and gross.upper(z) >= NONE_GROSS:
+    z, gross, margin = normal(CONFIDENCE), found.main.flips, found.main.margin
+    most, farthest = gross.upper(z), margin.upper(z)
+    if most < NONE_LOSS and farthest < NONE_FALL:
+        return _unseen(found)
+    if found.through and (gross.mean >= NONE_LOSS or margin.mean >= NONE_FALL):
         return (
-            "the scene shows through the masked pixels, so exchanging them exchanges parts of the object, which turns "
-            f"{percent(gross.mean)} of the decisions; pass images `without=` the artefact, or a mask of its pixels alone"
+            "the scene shows through the masked pixels, so exchanging them exchanges parts of the object, which changes "
+            f"{percent(gross.mean)} of the decisions and takes {margin.mean:.2f} of the margin; pass images `without=` the "
+            "artefact, or a mask of its pixels alone"
         )
-    if most >= NONE_LOSS or farthest >= NONE_FALL:
-        return (
-            f"exchanging the masked pixels loses between {percent(net.lower(z))} and {percent(most)} of the decisions and "
-            f"{fall.lower(z):.2f} to {farthest:.2f} of the margin; {_more(net, fall)}"
-        )
-    return _unseen(found)
+    return (
+        f"exchanging the masked pixels loses between {percent(net.lower(z))} and {percent(most)} of the decisions and "
+        f"{fall.lower(z):.2f} to {farthest:.2f} of the margin; {_more(net, fall)}"
+    )
 
 
 def _more(net: Difference, fall: Difference) -> str:
@@ -224,7 +227,7 @@ def _more(net: Difference, fall: Difference) -> str:
         _needed(count, z * fall.error, NONE_FALL - fall.mean, FALL_ALONE - fall.mean),
     ]
     if max(needs) > 20 * count:
-        return "the loss lies so near the bounds that more images would hardly decide; look at the classes one by one"
+        return "the loss is so close to the bounds that more images would hardly decide; look at the classes one by one"
     return f"about {math.ceil(max(needs))} images like these would decide"
 
 
@@ -235,8 +238,7 @@ def _needed(count: int, reach: float, above: float, below: float) -> float:
 
 def _unseen(found: Exchanged) -> str:
     """Classes of which too few images were seen to say that none of their decisions is lost."""
-    z, control = normal(CONFIDENCE), _control(found)[0]
-    base = 0.0 if control is None else max(0.0, control.mean)
+    z = normal(CONFIDENCE)
     for index in map(int, found.main.classes):
         row, name = found.main.entries.get((index, None)), found.name(index)
         shaken, have = found.main.shaken(index), int((found.main.predicted == index).sum())
@@ -247,7 +249,7 @@ def _unseen(found: Exchanged) -> str:
                 f"only {have} of the images are predicted as {name!r}, too few to say that these do not depend on the masked "
                 f"pixels; pass {max(1, fewest - have)} more of that class"
             )
-        if shaken and row.upper(z) - base >= NONE_IN_ONE:
+        if shaken and row.upper(z) >= NONE_IN_ONE:
             return (
                 f"images of {name!r} lose {percent(row.mean)} of their decisions, perhaps up to {percent(row.upper(z))}; pass "
                 "more images of that class"

@@ -23,6 +23,13 @@ from pytest_gradcam.questions.lead import margins
 Floats = NDArray[np.float64]
 Intervention = Literal["swap", "paste", "colour", "inpaint"]
 
+#: What interventions other than a swap do to the masked pixels.
+_WAYS: dict[Intervention, str] = {
+    "paste": "with pixels of other images",
+    "colour": "with the mean colour",
+    "inpaint": "with what surrounds them, inpainted",
+}
+
 # Every constant of the verdict on reliance by the margin; those of the loss of decisions are in loss.py. The bounds separate
 # models of known truth: they were chosen on the tuning half of the seeds of benchmarks/shortcuts and judged on the other half.
 #: The mean fall of the margin, in units, above which a model relies on the replaced pixels.
@@ -44,8 +51,47 @@ PART = 0.5
 YARDSTICK = 0.5
 #: Of two scores that differ by less than this, in units, neither leads.
 LEVEL = 1e-3
+#: Images whose scores are needed to say how far these differ.
+FEWEST = 5
 #: The mean heat above which the heatmap by itself would speak for reliance.
 MEAN_HEAT = 0.35
+
+
+@dataclass(frozen=True)
+class Wording:
+    """How a verdict speaks of what was measured: the `noun` and whose it is, what one unit is `of`, and what `other` images are.
+
+    Where `two_sided`, a move either way counts, and every fall is the size of a move.
+    """
+
+    noun: str = "margin"
+    whose: str = "its margin"
+    of: str = "the model's mean margin"
+    other: str = "predicted as another class"
+    others: str = "that are predicted as other classes"
+    two_sided: bool = False
+
+    @property
+    def measure(self) -> str:
+        return f"{'move' if self.two_sided else 'fall'} of the {self.noun}"
+
+    def change(self, fall: float) -> str:
+        """What it does, in words."""
+        verb = "moves" if self.two_sided else "rises" if fall <= -0.005 else "falls"
+        return f"{verb} by {abs(fall):.2f} units"
+
+    def lost(self, fall: str, by: str = "the model") -> str:
+        """What is lost without the masked pixels, by whom; the fall is a figure that was written out."""
+        if self.two_sided:
+            return f"{self.whose} moves by {fall} units"
+        return f"{by} loses {fall} of {self.whose}"
+
+    def replaced(self, intervention: Intervention) -> str:
+        """What an intervention does to the masked pixels."""
+        return _WAYS.get(intervention, f"with pixels of images {self.other}")
+
+
+MARGIN = Wording()
 
 
 @dataclass(frozen=True)
@@ -75,14 +121,14 @@ class FillResult:
 def unit(scores: NDArray[np.floating], own: Floats | None = None) -> float:
     """The model's own unit: the mean lead of the predicted class in scores (N, classes).
 
-    Where classes do not compete it is how far, in the mean, the margins `own` (N,) are from 0, where a class is neither
+    Where classes do not compete it is how far, on average, the margins `own` (N,) are from 0, where a class is neither
     found nor missed. Raises HeatmapError if there is no lead to lose.
     """
     if own is not None:
         lead = float(np.abs(own).mean())
         if not lead > 0:
             raise HeatmapError(
-                "the class's own logit is 0 on every image, so no pixels could move it; check the weights"
+                "the class's own logit is 0 on every image, so no pixels can change it; check the weights"
             )
         return lead
     if scores.shape[1] < 2:
@@ -91,9 +137,30 @@ def unit(scores: NDArray[np.floating], own: Floats | None = None) -> float:
     if not lead > 1e-6 * float(np.abs(scores).max()):
         raise HeatmapError(
             "the model scores its best two classes the same on every image, so there is no prediction that pixels "
-            "could move; check the weights"
+            "could change; check the weights"
         )
     return lead
+
+
+def spread(scores: Floats) -> float:
+    """How far scores (N,) differ from image to image: the range of their middle half, which outliers do not widen.
+
+    Divided by 1.349, it is the standard deviation of a normal distribution. Raises HeatmapError for too few images, and
+    where the middle half has one score.
+    """
+    if len(scores) < FEWEST:
+        raise HeatmapError(
+            f"the score has no margin, and {len(scores)} image{'s' * (len(scores) != 1)} cannot say by how much it differs "
+            f"between images; expected at least {FEWEST} different images (others= of a check on one image), or a unit: "
+            "Value(function, unit=a difference that matters)"
+        )
+    low, high = np.percentile(scores, [25, 75])
+    if not high - low > 1e-9 * float(np.abs(scores).max()):
+        raise HeatmapError(
+            "the score is the same in most of the images, so nothing says which difference matters; expected images that differ "
+            "in it, or a unit: Value(function, unit=a difference that matters)"
+        )
+    return float(high - low) / 1.349
 
 
 def estimate(falls: Floats, bound: float, *, independent: int | None = None, base: Floats | None = None) -> Estimate:
@@ -127,7 +194,11 @@ def exceeds(found: Estimate, bound: float) -> bool | None:
 
 
 def moved(
-    results: Sequence[FillResult], keeps: Callable[[float], bool], *, advice: str = "use reliance() on a set of images"
+    results: Sequence[FillResult],
+    keeps: Callable[[float], bool],
+    *,
+    advice: str = "use reliance() on a set of images",
+    wording: Wording = MARGIN,
 ) -> bool:
     """Whether the margin falls with every fill, and further than in the controls (True), or with none (False).
 
@@ -140,35 +211,30 @@ def moved(
         return False
     if still:
         raise HeatmapError(
-            f"the fills disagree: the margin {_listed(falling)}, but it {_listed(still)}; one of them may make the image "
-            f"unnatural, or paint the cue back: look at the picture, or {advice}"
+            f"the fills disagree: the {wording.noun} {_listed(falling, wording)}, but it {_listed(still, wording)}; one of them "
+            f"may make the image unnatural, or bring the cue back: look at the picture, or {advice}"
         )
     for result in results:
         if result.control is None:
             raise HeatmapError(
-                "the mask covers more than half of the view and its shape fits nowhere else, so nothing shows whether any "
-                "change of this size would move the prediction; pass a smaller mask, of the part that matters"
+                "the mask covers more than half of the view and its shape fits nowhere else, so nothing shows "
+                "whether any change of this size would change the prediction; pass a smaller mask, of the part that matters"
             )
         if result.control > YARDSTICK * result.fall:
             raise HeatmapError(
-                f"replacing {result.where} costs {result.control:.2f} units, the mask {result.fall:.2f} ({result.label}): any "
-                f"change of this size moves the prediction; pass a smaller mask, or {advice}"
+                f"replacing {result.where} costs {result.control:.2f} units, the mask {result.fall:.2f} "
+                f"({result.label}): any change of this size changes the prediction; pass a smaller mask, or {advice}"
             )
     return True
 
 
-def _listed(results: Sequence[FillResult]) -> str:
-    return " and ".join(f"{change(result.fall)} ({result.label})" for result in results)
-
-
-def change(fall: float) -> str:
-    """What the margin does, in words."""
-    return f"{'rises' if fall <= -0.005 else 'falls'} by {abs(fall):.2f} units"
+def _listed(results: Sequence[FillResult], wording: Wording) -> str:
+    return " and ".join(f"{wording.change(result.fall)} ({result.label})" for result in results)
 
 
 def margin_bound(name: str, bound: object) -> float:
     """The bound on a fall of the margin as a plain number. Raises HeatmapError unless it is above 0 and up to 1 unit."""
-    units = "in units of the model's own lead: at 1 the prediction is lost"
+    units = "in units of the model's own lead; at 1 the prediction is lost"
     return validation.bound(
         name, bound, f"a fall of the margin above 0 and up to 1, {units}", lambda fall: 0 < fall <= 1
     )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,6 +17,7 @@ from pytest_gradcam.questions.padding import refuse_padding
 from pytest_gradcam.questions.protocols import Engine, ModelInput
 from pytest_gradcam.replacement import fills
 from pytest_gradcam.replacement.fills import Bools, Floats
+from pytest_gradcam.targets import Target
 
 
 @dataclass(frozen=True)
@@ -77,10 +79,24 @@ def as_images(images: Any) -> list[Any]:
     if isinstance(images, np.ndarray) or pictures.is_tensor(images):
         several = images.ndim == 4 or (isinstance(images, np.ndarray) and images.ndim == 3 and images.shape[-1] != 3)
     if not several:
-        raise HeatmapError(f"images={type(images).__name__} is one image; expected a list of them; pass [image]")
+        raise HeatmapError(_no_list(images))
     if not len(images):
         raise HeatmapError("there are no images, so there is nothing to test; check how they were selected")
     return list(images)
+
+
+def _no_list(images: Any) -> str:
+    if isinstance(images, (str, os.PathLike)) and os.path.isdir(images):
+        found = f"sorted(pathlib.Path({os.fspath(images)!r}).glob('*.png'))"
+        return f"images={os.fspath(images)!r} is a folder; expected a list of images; pass those in it, as in {found}"
+    kind = type(images).__name__
+    if (
+        isinstance(images, Iterable)
+        and not isinstance(images, (str, bytes, np.ndarray))
+        and not pictures.is_tensor(images)
+    ):
+        return f"images={kind} is not a list; expected a list of images; pass list(images)"
+    return f"images={kind} is one image; expected a list of them; pass [image]"
 
 
 def one_each(masks: Any) -> list[Any] | None:
@@ -109,7 +125,7 @@ def common_level(images: Sequence[MaskedImage]) -> Floats:
     return np.asarray(np.mean([image.pixels[:, ~image.padding].mean(axis=1) for image in images], axis=0), np.float32)
 
 
-def heat_of(engine: Engine, image_input: ModelInput, target: int, question: Question) -> NDArray[np.float32] | None:
+def heat_of(engine: Engine, image_input: ModelInput, target: Target, question: Question) -> NDArray[np.float32] | None:
     """The heatmap's values (H, W), for a picture; None if there is no layer to read one at."""
     try:
         return engine.heatmaps([image_input], [target], layer=question.layer, method=question.method)[0].values

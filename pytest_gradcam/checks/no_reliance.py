@@ -12,13 +12,14 @@ import numpy as np
 from pytest_gradcam import overlay
 from pytest_gradcam.checks import margins
 from pytest_gradcam.checks.loss import RELIES
-from pytest_gradcam.checks.reliance import judged_masks
+from pytest_gradcam.checks.reliance import Terms, judged_masks
 from pytest_gradcam.checks.reliance_rule import Reliance
 from pytest_gradcam.errors import GradcamWarning, HeatmapError
 from pytest_gradcam.evidence import messages, settle
 from pytest_gradcam.evidence.check import Check
 from pytest_gradcam.evidence.record import Record, Subject
 from pytest_gradcam.questions.explained_model import ExplainedModel
+from pytest_gradcam.targets import Target
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -31,14 +32,15 @@ def assert_no_reliance(
     model: ExplainedModel,
     images: Sequence[Any],
     masks: Any,
+    targets: Sequence[Target] | None = None,
     *,
     without: Sequence[Any] = (),
     at_most: float | None = None,
     weak: str = "fail",
 ) -> None:
-    """The model does not rely on the masked pixels of these images: `reliance(images, masks)` says no.
+    """The model does not rely on the masked pixels of these images: `reliance(images, masks, targets)` says no.
 
-    `weak` says what a model does that relies weakly: "fail" if it loses 0.10 of its decisions or more, and warn otherwise;
+    `weak` says what weak reliance leads to: "fail" (it fails if 0.10 of the decisions or more are lost, and warns otherwise);
     "warn"; or "allow". With `at_most` the fall of the margin decides in any case: the mean fall above which the model
     relies, in units of its mean margin, above 0 and up to 1 (docs/reliance.md).
     Raises FocusError if the model relies on them; HeatmapError if that is undecided.
@@ -49,7 +51,7 @@ def assert_no_reliance(
         bound = check.plain_bound()
         if weak not in WEAK:
             raise HeatmapError(f"weak={weak!r}; expected one of {', '.join(map(repr, WEAK))}")
-        found.append(judged_masks(model, images, masks, None, without, bound))
+        found.append(judged_masks(model, images, masks, without, Terms(targets, bound)))
         return check.judged(model.engine.identified(record), found[0])  # now it is known what the output means
 
     def draw(record: Record) -> Image:
@@ -60,7 +62,14 @@ def assert_no_reliance(
 
     settle.judge(model.engine.identified(check.record(Subject())), measure, draw)
     if found[0].weak and weak != "allow":
-        warnings.warn(found[0].verdict, GradcamWarning, stacklevel=4)
+        warnings.warn(found[0].verdict, GradcamWarning, stacklevel=5)
+
+
+def deciding(record: Record, found: Reliance) -> Record:
+    """The record with the measure that decides, and its bound."""
+    if found.by_loss:
+        return replace(record, measure="loss of decisions", bound=RELIES)
+    return replace(record, measure=found.wording.measure, bound=found.bound)
 
 
 @dataclass(frozen=True)
@@ -77,19 +86,19 @@ class NoReliance(Check):
 
     def judged(self, record: Record, found: Reliance) -> Record:
         """The record decided by the verdict on reliance, or undecided for its reason."""
-        record = replace(record, bound=found.bound, details=tuple(found.rows()))
-        by_loss = found.lost is not None and not found.lost.by_margin
-        if by_loss:
-            record = replace(record, measure="loss of decisions", bound=RELIES)
+        record = replace(deciding(record, found), details=tuple(found.rows()))
         if found.relies is None:
             return replace(record, outcome="invalid", reason=found.reason)
-        return replace(self, found=found).decided(record, found.figure if by_loss else found.effect)
+        return replace(self, found=found).decided(record, found.figure)
 
     def holds(self, figure: float, bound: float) -> bool:
         assert self.found is not None
-        if self.found.weak and self.weak != "fail":
-            return True
-        return self.found.relies is False or (self.found.weak and figure < bound)
+        return self.found.relies is False or self.tolerates()
+
+    def tolerates(self) -> bool:
+        """Whether what was found is a weak reliance that may be."""
+        assert self.found is not None
+        return self.found.weak and (self.weak != "fail" or self.found.figure < RELIES)
 
     def finding(self, record: Record, figure: float, bound: float) -> str:
         assert self.found is not None

@@ -6,15 +6,18 @@ vignette or a mask that is too wide does not: neighbouring pixels on both sides 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import operator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from pytest_gradcam.checks.masked_image import MaskedImage
 from pytest_gradcam.replacement.fills import Bools, Floats
 
+Levels = NDArray[np.floating]
 Places = tuple[NDArray[np.intp], NDArray[np.intp]]
 
 
@@ -25,6 +28,11 @@ def continuity(images: Sequence[MaskedImage]) -> float:
     """
     pairs = [_across(image.pixels.mean(axis=0), image.mask, image.padding) for image in images]
     inside, outside = (np.concatenate([pair[side] for pair in pairs]).astype(np.float64) for side in (0, 1))
+    return _correlation(inside, outside)
+
+
+def _correlation(inside: Levels, outside: Levels) -> float:
+    """The correlation of levels (N,) with others; 0 where one side does not vary."""
     if len(inside) < 2 or min(np.ptp(inside), np.ptp(outside)) <= 1e-6 * np.ptp(np.concatenate([inside, outside])):
         return 0.0
     return float(np.corrcoef(inside, outside)[0, 1])
@@ -45,14 +53,14 @@ def _across(level: Floats, mask: Bools, padding: Bools) -> tuple[Floats, Floats]
 
 @dataclass(frozen=True)
 class Fault:
-    """What is wrong with masks: `name` says it, `pixels` how far the artefact's edge lies from the outline, at the most."""
+    """What is wrong with masks: `name` says it, `pixels` how far at most the artefact's edge lies from the outline."""
 
     name: str
     pixels: int = 0
 
     @property
     def misses(self) -> bool:
-        """Whether a part of the artefact lies outside of the mask, or may."""
+        """Whether a part of the artefact lies outside the mask, or may."""
         return self.name != "too wide"
 
     @property
@@ -74,6 +82,9 @@ _EDGE = 0.5  # an edge: neighbours differ by this share of what they would witho
 _OUTSTANDING = 2.0  # and by this many times what is usual around it
 _SAME = 0.25  # below this share neighbours are much alike
 _ENOUGH = 50  # pairs of pixels on a side that say something
+_CONTINUES = (0.7, 0.3)  # the picture continues: neighbours differ by at most this share, and correlate this much
+_ENDS = (0.85, 0.25)  # it ends: they differ by at least this share, and correlate by no more
+_PARTS = 6  # parts of an outline on one side that can be told apart
 
 
 def fault(images: Sequence[MaskedImage]) -> Fault | None:
@@ -95,7 +106,48 @@ def fault(images: Sequence[MaskedImage]) -> Fault | None:
         return Fault("too small", max(outside))
     if inside and not exact:
         return Fault("too wide", max(inside))
-    return Fault("open") if exact and unending else None
+    return Fault("open") if (exact and unending) or _open(images[:_LOOKED_AT]) else None
+
+
+def _open(images: Sequence[MaskedImage]) -> bool:
+    """Whether the picture continues across some parts of the outline, and ends at all others.
+
+    Half of a frame is open where the frame is cut, however straight the outline is: the same goes on there.
+    """
+    parts = [part for side in range(4) for part in _parts(images, side)]
+    continues = [differ <= _CONTINUES[0] and correlate >= _CONTINUES[1] for differ, correlate in parts]
+    ends = [differ >= _ENDS[0] and correlate <= _ENDS[1] for differ, correlate in parts]
+    return any(continues) and any(ends) and all(map(operator.or_, continues, ends))
+
+
+def _parts(images: Sequence[MaskedImage], side: int) -> Iterator[tuple[float, float]]:
+    """How much neighbours across each connected part of the outline on one side differ, and correlate.
+
+    All parts are one if the images have different numbers of them, or many.
+    """
+    turned = [np.rot90(image.pixels, side, axes=(1, 2)) for image in images]
+    rims = [_rim(image, side) for image in images]
+    counts = np.array([count for _, count in rims])
+    usual = int(np.bincount(counts).argmax())
+    apart = usual <= _PARTS and (counts == usual).mean() >= 0.9
+    for part in range(1, usual + 1) if apart else [0]:
+        pairs = []
+        for pixels, (labels, count) in zip(turned, rims, strict=True):
+            if not apart or count == usual:
+                row, column = np.nonzero(labels == part if apart else labels)
+                pairs.append((pixels[:, row, column], pixels[:, row - 1, column]))
+        near, far = (np.concatenate([pair[end] for pair in pairs], axis=1).astype(np.float64) for end in (0, 1))
+        if near.shape[1] >= 2 * _ENOUGH:
+            yield _difference(near, far), _correlation(near.mean(axis=0), far.mean(axis=0))
+
+
+def _rim(image: MaskedImage, side: int) -> tuple[NDArray[np.int32], int]:
+    """The upper outline of the mask, turned so that this side is up: its connected parts, numbered, and how many there are."""
+    mask, hidden = np.rot90(image.mask, side), np.rot90(image.padding, side)
+    rim = np.zeros_like(mask)
+    rim[1:] = mask[1:] & ~(mask | hidden)[:-1]
+    labels, count = ndimage.label(rim, structure=np.ones((3, 3)))
+    return labels, count
 
 
 def _edge(profile: Floats) -> int | None:
@@ -114,21 +166,30 @@ def _edge(profile: Floats) -> int | None:
 def _profile(images: Sequence[MaskedImage], side: int, reach: int) -> Floats:
     """How different neighbours are, across the outline on one side and at distances up to `reach` on either side of it.
 
-    It is their mean squared difference as a share of what it would be for unrelated pixels of the same spread: 0 to about 1.
+    It is 0 for equal neighbours and about 1 for unrelated ones.
     """
     pairs: list[list[tuple[Floats, Floats]]] = [[] for _ in range(2 * reach + 1)]
+    known: dict[bytes, dict[int, tuple[Places, Places]]] = {}  # images often share their mask
     for image in images:
         pixels = np.rot90(image.pixels, side, axes=(1, 2))
         mask, hidden = np.rot90(image.mask, side), np.rot90(image.padding, side)
-        for distance, (near, far) in _rows(mask, hidden, reach).items():
+        outline = mask.tobytes() + hidden.tobytes()
+        if outline not in known:
+            known[outline] = _rows(mask, hidden, reach)
+        for distance, (near, far) in known[outline].items():
             pairs[reach + distance].append((pixels[:, *near], pixels[:, *far]))
     found = np.full(len(pairs), np.nan)
     for place, each in enumerate(pairs):
         near_, far_ = (np.concatenate([pair[end] for pair in each], axis=1).astype(np.float64) for end in (0, 1))
         if near_.shape[1] >= _ENOUGH:
-            spread = (near_.var(axis=1) + far_.var(axis=1)).sum()
-            found[place] = ((near_ - far_) ** 2).mean(axis=1).sum() / max(float(spread), 1e-9)
+            found[place] = _difference(near_, far_)
     return found
+
+
+def _difference(near: Levels, far: Levels) -> float:
+    """The mean squared difference of pixels (C, N), as a share of what it would be for unrelated ones of the same spread."""
+    spread = float((near.var(axis=1) + far.var(axis=1)).sum())
+    return float(((near - far) ** 2).mean(axis=1).sum()) / max(spread, 1e-9)
 
 
 def _rows(mask: Bools, hidden: Bools, reach: int) -> dict[int, tuple[Places, Places]]:

@@ -50,7 +50,7 @@ class PerturbedImage:
         before, after = self.before.subject.predicted_index, self.after.subject.predicted_index
         if before is None or after is None:
             raise HeatmapError(
-                "a callable target has no predicted class that could survive; pass same_class=False, and bound the score"
+                "a callable target has no predicted class to compare; pass same_class=False, and bound the score"
             )
         return bool(before == after)
 
@@ -72,7 +72,7 @@ class PerturbedImage:
     def region(self) -> Bools:
         """The mask in the view, moved as the image was. Raises HeatmapError if it is empty, or covers the whole view."""
         if self.mask is None:
-            raise HeatmapError("the relevance mass needs a mask of what it should lie in; pass mask=")
+            raise HeatmapError("the relevance mass needs a mask of where it should lie; pass mask=")
         region = self.after.carry(
             self.perturbation.mask(self.mask)
         ).pixels  # a preprocess may look at what an image shows
@@ -126,7 +126,7 @@ class PerturbedImage:
         if seen.mean() < _LEFT:
             raise HeatmapError(
                 f"only {100 * seen.mean():.0f} % of the view shows what the original showed, too little to compare "
-                "heatmaps on; pass a milder perturbation"
+                "heatmaps; pass a milder perturbation"
             )
         return metrics.similarity(moved[seen][None], after[seen][None])
 
@@ -221,7 +221,7 @@ def _read(engine: Engine, image: Any) -> tuple[Picture, ModelInput]:
     """The picture and the model's input; they are made anew only if the file's bytes or the pixels have changed."""
     last, content = _LAST.get(engine), _content(image)
     if last is None or content is None or content != last.content:
-        picture = images.read(image)
+        picture = engine.picture(image)
         if last is None or content is not None or last.content is not None or not _equal(last.picture, picture):
             picture = replace(picture, pil=picture.pil.copy())  # the caller may change the array later
             last = _LAST[engine] = _Read(content, picture, engine.read(picture))

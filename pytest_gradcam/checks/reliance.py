@@ -14,7 +14,7 @@ from pytest_gradcam import metrics, overlay
 from pytest_gradcam.checks import margins, outline
 from pytest_gradcam.checks.donors import Patches, arrange
 from pytest_gradcam.checks.doubts import Falls
-from pytest_gradcam.checks.exchanges import Change, Exchanges, pasted
+from pytest_gradcam.checks.exchanges import Change, Exchanges, firsts, pasted
 from pytest_gradcam.checks.margins import Floats, Intervention
 from pytest_gradcam.checks.masked_image import (
     MaskedImage,
@@ -26,10 +26,11 @@ from pytest_gradcam.checks.masked_image import (
 )
 from pytest_gradcam.checks.reliance_rule import Reliance, finite, judged
 from pytest_gradcam.checks.samples import distinct
+from pytest_gradcam.checks.score_reliance import score_falls
 from pytest_gradcam.checks.several_masks import combined
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.questions.explained_model import ExplainedModel
-from pytest_gradcam.questions.lead import Lead
+from pytest_gradcam.questions.lead import Lead, has_margin
 from pytest_gradcam.questions.lead import margins as margins_of
 from pytest_gradcam.replacement import control_regions, fills
 from pytest_gradcam.targets import Target
@@ -53,51 +54,63 @@ def reliance(
 ) -> Reliance:
     """Whether the model relies on the masked pixels of these images: yes, weakly, no, or undecided.
 
-    `masks` is one mask for all images or one per image, in the coordinates of the images that are passed, or several of them by
-    their names: then `alone` has the verdict on each, `added` what each loses where the others are exchanged already, and the
-    figures are those of all together. Where the images are
-    predicted as several classes and differ in these pixels, they exchange them: `loss` is the share of decisions that is
-    lost to other classes' pixels beyond what the own class's pixels cost, with a 90 % interval, and decides. The model
-    relies if its lower bound lies above 0.10, or that of one class above 0.20; it does not if the bounds of all that was
-    looked at stay low enough; between them it relies weakly, or it is undecided and `reason` says what would decide.
+    `masks` is one mask for all images or one per image, in the coordinates of the images that are passed. Several masks are
+    passed in a dict, by their names: then `alone` has the verdict on each, `added` what each costs beyond the others, and the
+    other figures are those of all masks together.
 
-    Otherwise pixels of any other image (paste) or the mean colour replace them, and the fall of the logit margin decides: of
-    each image's target (an index or a name; by default the predicted class), in units of the model's mean margin. Then the
-    model relies on the pixels if the one-sided 95 % lower bound of the mean fall lies above the intervention's bound, and
-    does not if the upper bound lies below, unless there is a doubt (docs/reliance.md). It costs up to eight forward
-    passes per image.
+    Where the images are predicted as several classes and differ in these pixels, they exchange them: `loss` is the share of
+    decisions that are lost to the pixels of other classes, beyond those lost to pixels of the same class, with a 90 % interval.
+    It decides: the model relies on the pixels if its lower bound lies above 0.10, or that of one class above 0.20;
+    it does not if the upper bounds of all that was examined are low enough; between them it relies weakly, or it is undecided
+    and `reason` says what would decide.
 
-    If the artefact covers the object, pass two or more images `without` it: the same pixels are inpainted in all images,
-    and what that costs without the artefact is subtracted.
+    Otherwise the pixels of any other image (paste) or the mean colour replace them, and the fall of the logit margin decides,
+    in units of the model's mean margin: that of each image's target (an index or a name; by default the predicted class). The
+    model relies on the pixels if the one-sided 95 % lower bound of the mean fall lies above the intervention's bound, and does
+    not if the upper bound lies below it, unless there is a doubt (docs/reliance.md). It costs up to eight forward passes per
+    image.
+
+    If the artefact covers the object, pass two or more images `without` it: the same pixels are inpainted in all images, and
+    the fall in the images without the artefact is subtracted.
+
+    Targets that are not classes (a `Box`, `Region`, `Value` or other callable for each image) have scores of their own, in units
+    that `rows()` name: a detection's own score, a region's mean margin, the spread of a value over the images, or the unit that
+    a `Value` states. A value may move either way; with pixels of images that have another value, it has to move towards theirs.
     Raises HeatmapError for malformed images, masks and targets, and for a model without a margin.
     """
-    return judged_masks(model, images, masks, targets, without)
+    return judged_masks(model, images, masks, without, Terms(targets))
 
 
-def judged_masks(
-    model: ExplainedModel, images: Any, masks: Any, targets: Any, without: Any, bound: float | None = None
-) -> Reliance:
-    """The verdict on one mask, or on several by their names; with a bound, by the fall of the margin."""
+@dataclass(frozen=True)
+class Terms:
+    """The target of each image, by default its predicted class; with a bound, the fall of the margin decides."""
+
+    targets: Sequence[Target] | None = None
+    bound: float | None = None
+
+
+def judged_masks(model: ExplainedModel, images: Any, masks: Any, without: Any, terms: Terms) -> Reliance:
+    """The verdict on one mask, or on several by their names."""
     if not isinstance(masks, Mapping):
         passed = read_masked_images(model.engine, images, masks)
-        return _judged(model, passed, targets, bound, without, masks)
+        return _judged(model, passed, terms, _lacking(model, passed, without, masks))
     if not masks or len(without):
         what = "without= takes one mask at a time" if masks else "masks is empty"
         raise HeatmapError(
             f"{what}; expected masks by their names, as in {{'date': mask, 'border': other}}, and no without="
         )
     read = {str(name): read_masked_images(model.engine, images, mask) for name, mask in masks.items()}
-    alone = {name: _judged(model, passed, targets, bound) for name, passed in read.items()}
+    alone = {name: _judged(model, passed, terms) for name, passed in read.items()}
     if len(read) == 1:
         return combined(alone, next(iter(alone.values())), {})
     rest = {name: [passed for other, passed in read.items() if other != name] for name in read}
     others = {
         name: alone[next(other for other in read if other != name)]
         if len(read) == 2
-        else _judged(model, _united(passed), targets, bound)
+        else _judged(model, _united(passed), terms)
         for name, passed in rest.items()
     }
-    return combined(alone, _judged(model, _united(list(read.values())), targets, bound), others)
+    return combined(alone, _judged(model, _united(list(read.values())), terms), others)
 
 
 def _united(masks: Sequence[Sequence[MaskedImage]]) -> list[MaskedImage]:
@@ -109,32 +122,33 @@ def _united(masks: Sequence[Sequence[MaskedImage]]) -> list[MaskedImage]:
 
 
 def _judged(
-    model: ExplainedModel,
-    passed: list[MaskedImage],
-    targets: Any,
-    bound: float | None,
-    without: Any = (),
-    masks: Any = None,
+    model: ExplainedModel, passed: list[MaskedImage], terms: Terms, lacking: Sequence[MaskedImage] = ()
 ) -> Reliance:
-    falls, draw = _measured(model, passed, targets, (without, masks), decisions=bound is None)
-    return replace(judged(falls, bound), draw=draw)
+    asked = [model.question(target).target for target in model.targets(terms.targets, len(passed))]
+    if all(map(has_margin, asked)):
+        falls, draw = _measured(model, passed, terms, lacking)
+    else:
+        if lacking:
+            raise HeatmapError("without= takes classes as targets, not a Box, a Region or a callable; leave it out")
+        falls, draw = score_falls(model, passed, asked, terms.bound)
+    return replace(judged(falls, terms.bound), draw=draw)
 
 
 def _measured(
-    model: ExplainedModel, passed: list[MaskedImage], targets: Any, lacking: tuple[Any, Any], *, decisions: bool
+    model: ExplainedModel, passed: list[MaskedImage], terms: Terms, lacking: Sequence[MaskedImage]
 ) -> tuple[Falls, Callable[[str, Sequence[str]], Image]]:
     """The falls, and what draws the picture of them under a title and above some lines.
 
-    `lacking` are images without the artefact, and the masks as they were passed. Where the images can exchange pixels, it is
-    to see which `decisions` are lost, unless the fall of the margin decides.
+    `lacking` are images without the artefact. Where the images can exchange pixels, it is to see which decisions are lost,
+    unless the fall of the margin decides.
     """
-    wanted = model.targets(targets, len(passed))
+    wanted = model.targets(terms.targets, len(passed))
     counted = distinct(passed, wanted)
     own, wanted = [passed[i] for i in counted], [wanted[i] for i in counted]
-    every = [*own, *_lacking(model, own, *lacking)]
+    every = [*own, *lacking]
     scores = scores_of(model.engine, [image.image_input for image in every])
     asked = _Images(every, len(own), scores, _classes(model, scores, len(own), wanted), model.engine.multi_label)
-    plan = _plan(asked, decisions=decisions)
+    plan = _plan(asked, decisions=terms.bound is None)
     heats = _heats(model, asked, _INFORMED if plan.exchanges is not None and not plan.exchanges.through else len(own))
     falls, changes = _falls(model, plan, asked, heats)
     falls = replace(falls, mean_heat=_mean_heat(asked, heats), copies=len(passed) - len(own), fault=outline.fault(own))
@@ -191,10 +205,18 @@ class _Plan:
     exchanges: Exchanges | None = None
 
     def changes(self, images: Sequence[MaskedImage], level: fills.Floats) -> list[Change]:
-        if self.exchanges is not None:
-            return pasted(images, self.exchanges.main)
-        if self.patches is not None:
-            return pasted(images, self.patches.patches)
+        """The changed images, some of them several times."""
+        if self.patches is None:
+            return self._filled(images, level)
+        return pasted(images, self.patches.patches if self.exchanges is None else self.exchanges.main)
+
+    def first_changes(self, images: Sequence[MaskedImage], level: fills.Floats) -> list[Change]:
+        """The first change of each of these images, which are the first ones or all."""
+        if self.patches is None:
+            return self._filled(images, level)
+        return pasted(images, [patch for patch in firsts(self.patches.patches) if patch.to < len(images)])
+
+    def _filled(self, images: Sequence[MaskedImage], level: fills.Floats) -> list[Change]:
         fill = fills.inpaint if self.intervention == "inpaint" else partial(fills.colour, level=level)
         return [(i, image.filled(fill)) for i, image in enumerate(images)]
 
@@ -230,15 +252,16 @@ def _falls(
     images, count, own, exchanges = asked.every, asked.count, asked.own, plan.exchanges
     level = common_level(own)
     removal = _Plan("colour", "") if plan.intervention != "colour" else _Plan("inpaint", "")
-    informing, compared = (images if exchanges is None else own[:_INFORMED]), len(images)
-    if exchanges is not None and exchanges.through:
-        compared = _INFORMED  # another control decides
+    informing = compared = len(images)
+    if exchanges is not None:
+        informing = _INFORMED
+        compared = _INFORMED if exchanges.through else max(_INFORMED, -(-count // 2))  # else another control decides
     inner = _cores(images)
     groups = [
         plan.changes(images, level),
-        [change for change in _once(plan.changes(_surrounded(images), level)) if change[0] < compared],
-        removal.changes(informing, level),
-        [change for change in _once(plan.changes(inner, level)) if change[0] < compared] if inner else [],
+        plan.first_changes(_surrounded(images[:compared]), level),
+        removal.changes(images[:informing], level),
+        plan.first_changes(inner[:compared], level),
         *((exchanges.yardstick(), exchanges.control(heats)) if exchanges is not None else ([], [])),
     ]
     rest = [own[0].at(~own[0].mask).filled(fills.colour, level=level)] if len(images) == 1 else []

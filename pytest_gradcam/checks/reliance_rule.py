@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pytest_gradcam.checks import margins
-from pytest_gradcam.checks.doubts import WAYS, Falls, contradiction, doubt, two
+from pytest_gradcam.checks.doubts import Falls, contradiction, doubt, two
 from pytest_gradcam.checks.loss import Exchanged, Loss, estimated, percent
-from pytest_gradcam.checks.margins import Estimate, Floats, Intervention
+from pytest_gradcam.checks.margins import MARGIN, Estimate, Floats, Intervention, Wording
 from pytest_gradcam.errors import HeatmapError
 
 if TYPE_CHECKING:
@@ -31,8 +31,8 @@ class Reliance:
     `intervention` says how the pixels were replaced, `why` the reason for this choice, `reason` why there is no verdict.
     `around` is the mean fall for the pixels right around the mask, `core` for the mask without its outline if it covers
     most of the view, `others` under other interventions. `mean_heat` is the heatmaps' mean heat in the mask, `agreement`
-    whether it points to the same verdict: information, not a gate. Each content counts once: `copies` of images were
-    passed besides.
+    whether it points to the same verdict: information, not a gate. Each content counts once: `copies` more images were
+    passed that are copies.
 
     Where images of several predicted classes exchanged the pixels, `loss` is the estimated share of decisions that is lost,
     `loss_interval` its 90 % interval, and they decide rather than the effect; `weak` says that the model relies, but
@@ -41,6 +41,8 @@ class Reliance:
 
     Of several masks, `alone` has the verdict on each by its name and `added` what each loses beyond the others (None if no
     decisions were exchanged); the other figures are those of all together.
+
+    Where the targets are not classes, `effect` is the mean fall, or move, of their score, in units that `rows()` name.
     """
 
     relies: bool | None
@@ -64,6 +66,7 @@ class Reliance:
     fault: str = ""
     alone: dict[str, Reliance] = field(default_factory=dict)
     added: dict[str, Added | None] = field(default_factory=dict)
+    wording: Wording = field(default=MARGIN, repr=False)
     draw: Callable[[str, Sequence[str]], Image] | None = field(default=None, repr=False, compare=False)
 
     @cached_property
@@ -102,8 +105,15 @@ class Reliance:
         return "" if self.lost is None else self.lost.worst
 
     @property
+    def by_loss(self) -> bool:
+        """Whether the lost decisions decide, and not the fall of the margin."""
+        return self.lost is not None and not self.lost.by_margin
+
+    @property
     def figure(self) -> float:
-        """The loss of decisions: of all, or where one class decides, of it."""
+        """The figure that decides: the loss of decisions, of all or where one class decides, of it; or else the effect."""
+        if not self.by_loss:
+            return self.effect
         losses = [found.lost for found in (self, *self.alone.values()) if found.lost is not None]
         return max(lost.decisive for lost in losses)
 
@@ -112,13 +122,13 @@ class Reliance:
         """The verdict in one sentence."""
         if self.relies is None:
             return f"undecided whether the model relies on the masked pixels: {self.reason}"
-        if self.lost is not None and not self.lost.by_margin:
+        if self.lost is not None and self.by_loss:
             return f"the model {self.claim} on the masked pixels{self._which()}: {self.lost.sentence}"
         side = f"above {self.bound:.3g} is reliance"
         also = "" if self.lost is None else f", and {percent(self.lost.estimate)} of its decisions"
         return (
-            f"the model {'relies' if self.relies else 'does not rely'} on the masked pixels: without them it loses "
-            f"{two(self.effect)} of its margin ({self._range()}; {side}){also}"
+            f"the model {'relies' if self.relies else 'does not rely'} on the masked pixels: without them "
+            f"{self.wording.lost(two(self.effect), 'it')} ({self._range()}; {side}){also}"
         )
 
     @property
@@ -148,9 +158,9 @@ class Reliance:
         """The figures: a label and a phrase for each."""
         p_value = "" if self.p_value is None else f", p {self.p_value:.2g}"
         bound = f", bound {self.bound:.3g}" if self.lost is None else ""
-        effect = f"{two(self.effect)} of the model's mean margin, {self._range()} at 95 % a side{bound}"
+        effect = f"{two(self.effect)} of {self.wording.of}, {self._range()} at 95 % on each side{bound}"
         rows = [*self._masks(), *([] if self.lost is None else self.lost.rows())]
-        rows += [("effect", effect + p_value), ("replaced", f"{WAYS[self.intervention]}: {self.why}")]
+        rows += [("effect", effect + p_value), ("replaced", f"{self.wording.replaced(self.intervention)}: {self.why}")]
         if self.without is not None:
             rows.append(
                 ("without", f"{two(self.without)} for the same pixels of images without the artefact, subtracted")
@@ -159,13 +169,13 @@ class Reliance:
             rows.append(("around", f"{two(self.around)} for the pixels right around the mask"))
         if self.core is not None:
             rows.append(("core", f"{two(self.core)} for the mask without its outline"))
-        rows += [("otherwise", f"{two(fall)} {WAYS[name]}") for name, fall in self.others.items()]
+        rows += [("otherwise", f"{two(fall)} {self.wording.replaced(name)}") for name, fall in self.others.items()]
         if self.mean_heat is not None:
             side = "" if self.agreement is None else ": agrees" if self.agreement else ": does not agree"
             rows.append(("mean heat", f"{two(self.mean_heat)} of the heatmaps' maxima in the mask{side}"))
         if self.fault:
             rows.append(("mask", self.fault))
-        copies = f", each once: {self.copies} copies of them do not count" if self.copies else ""
+        copies = f", each counted once: {self.copies} copies do not count" if self.copies else ""
         return [*rows, ("images", f"{self.images}{copies}")]
 
     def _range(self) -> str:
@@ -181,7 +191,7 @@ class Reliance:
             loss, bound = f"loss={self.lost.estimate:.3f} ({low:.2f} to {high:.2f}), ", ""
         weak = ", weak=True" if self.weak else ""
         return (
-            f"Reliance(relies={self.relies}{weak}, {loss}effect={self.effect:.3f} ({self._range()}), {bound}"
+            f"Reliance(relies={self.relies}{weak}, {loss}effect={round(self.effect, 3) + 0.0:.3f} ({self._range()}), {bound}"
             f"p_value={p_value}, intervention={self.intervention!r}, images={self.images}{reason})"
         )
 
@@ -257,6 +267,7 @@ def _figures(falls: Falls, found: Estimate, bound: float) -> Reliance:
         mean_heat=falls.mean_heat,
         copies=falls.copies,
         fault="" if falls.fault is None else falls.fault.sentence,
+        wording=falls.wording,
     )
 
 

@@ -16,8 +16,8 @@ from pytest_gradcam.errors import HeatmapError, raised
 from pytest_gradcam.evidence.bounds import Lift
 from pytest_gradcam.perturbations import KINDS, Kind, Perturbation
 from pytest_gradcam.questions.explained_model import ExplainedModel
-from pytest_gradcam.settings import nearest
 from pytest_gradcam.targets import Target
+from pytest_gradcam.validation import nearest
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -162,7 +162,9 @@ def robustness(
     steps = _steps(_make(kind), severities)
     questions = model.questions(image, target)
     if len(questions) > 1:
-        raise HeatmapError("mispredicted = both asks for two classes, but a curve is for one; set label or prediction")
+        raise HeatmapError(
+            "mispredicted = both explains two classes, but a curve has one; set it to label or prediction"
+        )
     perturbed = PerturbedImages(model, image, questions[0])
     checked = None if mask is None else perturbed.mask(mask)
     measured = perturbed.of([perturbation for _, perturbation in steps], checked)

@@ -105,7 +105,7 @@ def draw(heatmap: MapOnView, other: MapOnView | None, captions: tuple[str, str],
     """Both heatmaps, what is missing from the first and what is new in it; each was divided by its maximum before."""
     panels = [overlay.Panel(heatmap.view, heatmap.values)]
     if other is not None and _comparable(heatmap, other):
-        this, that = _scaled(heatmap.values), _scaled(resize(other.grid, heatmap.values.shape))
+        this, that = _scaled(heatmap.values), _scaled(resize(other.values, heatmap.values.shape))
         panels = [
             overlay.Panel(heatmap.view, this, caption=captions[0], top=1),
             overlay.Panel(other.view, _scaled(other.values), caption=captions[1], top=1),
@@ -125,11 +125,12 @@ def _in_one_size(heatmap: MapOnView, other: MapOnView) -> Iterator[Values]:
         sizes = " and ".join(f"{h} x {w}" for h, w in (heatmap.values.shape, other.values.shape))
         raise HeatmapError(f"views of {sizes} px differ in aspect, so no cell has a counterpart; compare equal crops")
     height, width = _coarser(heatmap, other)
+    alike = heatmap.subject.centres == other.subject.centres
     for which, each in (("this", heatmap), ("the other", other)):
-        grid = averaged(each.grid, (height, width))
+        grid = averaged(each.grid if alike else each.values, (height, width))
         if is_flat(grid):
             raise NoEvidenceError(
-                f"on {height} x {width} cells {which} heatmap is the same everywhere, so no similarity means anything; "
+                f"on {height} x {width} cells {which} heatmap is the same everywhere, so no similarity is defined; "
                 "choose a layer with a finer grid"
             )
         yield grid

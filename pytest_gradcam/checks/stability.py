@@ -76,7 +76,7 @@ class _Call:
         criteria = self.bounds.criteria(self.mask)
         if not criteria:
             raise HeatmapError(
-                "nothing is bounded, so nothing has to survive; pass at least one of same_class=True, score_within=, "
+                "no bound is set, so there is nothing to check; pass at least one of same_class=True, score_within=, "
                 "mass_at_least= with mask=, similarity_at_least="
             )
         if self.mask is not None and self.bounds.mass_at_least is None:
@@ -114,7 +114,7 @@ class _Judged:
 
 @dataclass(frozen=True)
 class Stable(Check):
-    """What is bounded survives. `bound` are the caller's `Bounds`; the record reports one criterion on one image."""
+    """Everything that is bounded survives. `bound` are the caller's `Bounds`; the record reports one criterion on one image."""
 
     reported: _Judged | None = None
 
@@ -141,10 +141,10 @@ class Stable(Check):
         assert self.reported is not None
         image, criterion = self.reported.image, self.reported.criterion
         if isinstance(criterion, OnMask) and self.reported.breaks and not criterion.holds(criterion.before(image)):
-            return "the original is not within this bound either; settle that first, with assert_focus_within"
+            return "the original is not within this bound either; check that first, with assert_focus_within"
         return (
-            "look at the picture; if the model has to withstand this change, train with such images; if it does not, ask "
-            "for less: a lower severity, or a wider bound"
+            "look at the picture; if the model has to withstand this change, train it on such images; if not, "
+            "require less: a lower severity, or a wider bound"
         )
 
 
@@ -263,7 +263,7 @@ def _several(perturbation: Any) -> list[Perturbation]:
             "fog(0.3); use @given to draw from a strategy"
         )
     if not several:
-        raise HeatmapError("there is no perturbation to survive; pass at least one")
+        raise HeatmapError("there are no perturbations; pass at least one")
     return several
 
 

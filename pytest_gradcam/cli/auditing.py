@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from pytest_gradcam.cli.shared import answer, as_json, path
+from pytest_gradcam.cli.shared import answer, as_json, path, wants_json
 
 _FORMATS = ("oscal", "annex-iv", "markdown")
 
@@ -20,7 +20,7 @@ _FORMATS = ("oscal", "annex-iv", "markdown")
 @click.option("--format", "form", type=click.Choice(_FORMATS), required=True, help="What to write.")
 @click.option("--into", type=path(), help="The file to write.  [standard output]")
 @as_json
-def evidence(directory: Path, form: str, into: Path | None, as_json: bool) -> int:
+def evidence(directory: Path, form: str, into: Path | None) -> int:
     """Evidence of a report for people who have to sign: NIST's OSCAL Assessment Results, an extract for Annex IV 2(g) of the
     EU's AI Act, or all checks in Markdown.
 
@@ -33,7 +33,7 @@ def evidence(directory: Path, form: str, into: Path | None, as_json: bool) -> in
 
     changed = list(manifest.differences(directory))
     if changed:
-        answer(as_json, lambda: {"written": None, "differences": changed}, lambda: changed)
+        answer(lambda: {"written": None, "differences": changed}, lambda: changed)
         return 1
     report, signed = load(directory), signatures.read(directory)
     if form == "oscal":
@@ -55,21 +55,21 @@ def evidence(directory: Path, form: str, into: Path | None, as_json: bool) -> in
             else dossier.everything(report)
         )
     if into is None:
-        if as_json:
-            raise click.UsageError("--json says what was written; pass --into FILE as well")
+        if wants_json():
+            raise click.UsageError("--json reports what was written; pass --into FILE as well")
         print(text, end="")
         return 0
     files.replace(into, text.encode())
-    answer(as_json, lambda: {"written": str(into), "differences": []}, lambda: [f"{form} of {directory} in {into}"])
+    answer(lambda: {"written": str(into), "differences": []}, lambda: [f"{form} of {directory} in {into}"])
     return 0
 
 
 @click.command(short_help="Sign a report with an Ed25519 key.")
 @click.argument("directory", type=path(must_be="folder"), metavar="REPORT")
 @click.option("--key", type=path(must_be="file"), required=True, help="The private key, PEM or OpenSSH.")
-@click.option("--signer", help="Who signs, as the report will say it.  [user and host of this machine]")
+@click.option("--signer", help="Who signs, as the report will show it.  [user and host of this machine]")
 @as_json
-def sign(directory: Path, key: Path, signer: str | None, as_json: bool) -> None:
+def sign(directory: Path, key: Path, signer: str | None) -> None:
     """Sign a report: its manifest, and by that every file in it. GRADCAM_KEY_PASSWORD has the password of the key, if it has one.
 
     Make a key with: openssl genpkey -algorithm ed25519 -out key.pem; openssl pkey -in key.pem -pubout -out key.pub
@@ -80,7 +80,6 @@ def sign(directory: Path, key: Path, signer: str | None, as_json: bool) -> None:
     name = signer or getpass.getuser()
     made = signatures.sign(directory, key, signer=name, password=password.encode() if password else None)
     answer(
-        as_json,
         lambda: {
             "signer": made.signer,
             "signed": made.signed,

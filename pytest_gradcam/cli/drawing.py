@@ -24,7 +24,6 @@ def masks(
     labels: tuple[str, ...],
     port: int | None,
     no_browser: bool,
-    as_json: bool,
 ) -> None:
     """Draw boxes and polygons on images, or take proposed regions, and save them as COCO JSON. IMAGE is a file or a folder.
 
@@ -43,9 +42,7 @@ def masks(
     store = MaskStore(file, drawn)
     with MaskServer(store, drawn, labels, port) as server:
         said = {"address": server.address, "file": str(file), "images": len(drawn)}
-        answer(
-            as_json, lambda: said, lambda: [f"{len(drawn)} images, saved to {file}", server.address, "stop with Ctrl+C"]
-        )
+        answer(lambda: said, lambda: [f"{len(drawn)} images, saved to {file}", server.address, "stop with Ctrl+C"])
         sys.stdout.flush()
         if not no_browser:
             webbrowser.open(server.address)

@@ -17,17 +17,17 @@ _REPORT = "REPORT is a report's directory or its evidence.json."
     "--take-failed", is_flag=True, help="Take the figures of failed checks too: you looked, and they are right."
 )
 @as_json
-def calibrate(report: Path, take_failed: bool, as_json: bool) -> int:
+def calibrate(report: Path, take_failed: bool) -> int:
     """Propose bounds from a run: one for each check of each test function, as a line to paste.
 
     The bound is the worst figure of the checks that passed, moved by a margin from their spread. Checks that did not pass
-    are left out, and counted. Exit status 0 if every check got a bound, 1 if one did not, 2 if the run is no ground for any.
+    are left out, and counted. Exit status 0 if every check got a bound, 1 if one did not, 2 if no bound can be based on the run.
     """
     from pytest_gradcam.report import calibrate as calibration
     from pytest_gradcam.report import load
 
     proposals = calibration.propose(calibration.ground(load(report)).records, take_failed=take_failed)
-    answer(as_json, lambda: calibration.plain(proposals), lambda: calibration.lines(proposals))
+    answer(lambda: calibration.plain(proposals), lambda: calibration.lines(proposals))
     return 0 if all(proposal.bound is not None for proposal in proposals) else 1
 
 
@@ -35,13 +35,12 @@ def calibrate(report: Path, take_failed: bool, as_json: bool) -> int:
 @click.argument("reports", type=path(), nargs=-1, required=True, metavar="REPORT...")
 @click.option("--into", type=path(), default=Path("gradcam-merged"), show_default=True, help="Where to write.")
 @as_json
-def merge(reports: tuple[Path, ...], into: Path, as_json: bool) -> None:
+def merge(reports: tuple[Path, ...], into: Path) -> None:
     """Make one report of the runs of several, such as the parts of a suite that ran on different machines."""
     from pytest_gradcam.report import merge as merging
 
     merged = merging.merge(reports, into)
     answer(
-        as_json,
         lambda: {"checks": len(merged.records), "runs": len(merged.runs), "directory": str(into)},
         lambda: [f"{len(merged.records)} checks of {len(merged.runs)} runs; open {into / 'index.html'}"],
     )
@@ -51,7 +50,7 @@ def merge(reports: tuple[Path, ...], into: Path, as_json: bool) -> None:
 @click.argument("directory", type=path())
 @click.option("--signature", "key", type=path(must_be="file"), help="Check the signature too, with this public key.")
 @as_json
-def verify(directory: Path, key: Path | None, as_json: bool) -> int:
+def verify(directory: Path, key: Path | None) -> int:
     """Check a report against its manifest: every file that was written is there, unchanged; with --signature also that the
     owner of the key signed it so.
 
@@ -68,7 +67,6 @@ def verify(directory: Path, key: Path | None, as_json: bool) -> int:
     signed = signatures.read(directory) if key is not None else None
     intact += [] if signed is None else [f"signed {signed.phrase}"]
     answer(
-        as_json,
         lambda: {"intact": not found, "differences": found, "files": len(files), "manifest_sha256": digest},
         lambda: found or intact,
     )
@@ -87,7 +85,7 @@ def verify(directory: Path, key: Path | None, as_json: bool) -> int:
     "more than this share of its bound: 0.05 for 5 percent.",
 )
 @as_json
-def compare(old: Path, new: Path, limit: float | None, as_json: bool) -> int:
+def compare(old: Path, new: Path, limit: float | None) -> int:
     """What got worse and better from one report to another, as --gradcam-compare says it at the end of a run."""
     from pytest_gradcam.report import compare as comparing
     from pytest_gradcam.report import load
@@ -96,7 +94,6 @@ def compare(old: Path, new: Path, limit: float | None, as_json: bool) -> int:
     comparison = comparing.compare_with_runs(runs, load(new).records)
     regressions = () if limit is None else comparison.regressions(limit)
     answer(
-        as_json,
         lambda: {**comparing.plain(comparison), "regressions": list(regressions)},
         lambda: [*comparing.lines(comparison), *(f"REGRESSION: {line}" for line in regressions)],
     )

@@ -1,4 +1,4 @@
-"""The commands that a project begins with."""
+"""The commands that a project starts with."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from pytest_gradcam.cli.shared import answer, as_json, path
+from pytest_gradcam.cli.shared import answer, as_json, path, say, wants_json
 
 
 @click.command(short_help="First tests for a model repository.")
@@ -26,7 +26,7 @@ from pytest_gradcam.cli.shared import answer, as_json, path
 )
 @click.option("--yes", is_flag=True, help="Write without asking.")
 @as_json
-def init(directory: Path, yes: bool, as_json: bool, **wishes: Any) -> int:
+def init(directory: Path, yes: bool, **wishes: Any) -> int:
     """Write first tests into a model repository from what it holds: tests/test_attention.py, a conftest.py where fixtures are
     needed, and the settings.
 
@@ -38,15 +38,14 @@ def init(directory: Path, yes: bool, as_json: bool, **wishes: Any) -> int:
     plan = scaffold.plan(directory, scaffold.Wishes(**wishes))
     written = [plan.shown(file) for file in plan.contents]
     if not yes:
-        if as_json:
+        if wants_json():
             raise click.UsageError("--json asks nothing; pass --yes as well")
-        answer(False, dict, plan.lines)
+        say(plan.lines())
         if not click.confirm("Write these files?", default=True):
             return 1
     plan.write()
     run = f"pytest {plan.shown(plan.test_file)} --gradcam-report=gradcam-report"
     answer(
-        as_json,
         lambda: {"found": plan.found, "notes": list(plan.notes), "settings": plan.settings, "written": written},
         lambda: [*(plan.lines() if yes else ()), f"now: {run}", "then: pytest-gradcam calibrate gradcam-report"],
     )

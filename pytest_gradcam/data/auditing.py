@@ -23,11 +23,12 @@ from pytest_gradcam.data.worker import CHUNK, Chunk, Worker, chunks
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.evidence.record import Subject
 from pytest_gradcam.questions.explained_model import ExplainedModel
-from pytest_gradcam.validation import count
+from pytest_gradcam.validation import count, knows_its_keywords
 
 _CLOSE = 1e-3  # how far figures of the same audit may be apart where a device does not repeat its bits
 
 
+@knows_its_keywords
 class Audit(Results):
     """The rows of an audit, what follows from them for the whole data set, and the verdicts on it.
 
@@ -60,8 +61,8 @@ def audit(
     pixels; by default those of the masks that a case has, without overlap. `sample` audits only so many cases, drawn with the
     `seed`. `rows` is a file to which rows are appended as they are made: an audit that was interrupted goes on from there,
     one that was finished is read from it, after the last chunk of images was computed again and gave the same rows.
-    A case that cannot be judged leaves rows of outcome "invalid", which never count as passed.
-    Raises HeatmapError for no cases, unknown checks, and rows that are of another audit or come out differently now.
+    A case that cannot be judged leaves rows with the outcome "invalid", which never count as passed.
+    Raises HeatmapError for no cases, unknown checks, and rows that belong to another audit or come out differently now.
     """
     every = as_cases(cases)
     own = _sampled(every, sample, seed)

@@ -1,4 +1,4 @@
-"""One image of a data set with what is known of it, and whether that can be used."""
+"""One image of a data set with what is known about it, and whether that can be used."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _THREADS = 4
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Case:
-    """One image, and what is known of it. Nothing is read before it is needed.
+    """One image, and what is known about it. Nothing is read before it is needed.
 
     `image` is whatever an explainer takes, by preference a path, or a callable without arguments that gives it. `mask` is
     where the model should look, `invalid` where it should not: each is what `masks.as_mask` reads, in the coordinates of the
@@ -57,7 +57,7 @@ class Case:
         return _made(self.image, "image")
 
     def read_mask(self, kind: str) -> Any:
-        """The `mask` or the `invalid` pixels, None where there are none. Raises HeatmapError for what is no mask."""
+        """The `mask` or the `invalid` pixels, None where there are none. Raises HeatmapError for what is not a mask."""
         return _made(getattr(self, kind), kind)
 
     def fingerprint(self) -> str:
@@ -136,7 +136,7 @@ def as_cases(given: Any) -> Cases:
         return given
     if isinstance(given, (str, bytes, os.PathLike, Mapping)) or not isinstance(given, Iterable):
         raise HeatmapError(
-            f"cases={type(given).__name__} is no data set; expected a list of cases, or one of cases.from_folder, from_coco, "
+            f"cases={type(given).__name__} is not a data set; expected a list of cases, or one of cases.from_folder, from_coco, "
             "from_csv, from_frame, from_dataset"
         )
     return Cases(_as_case(row, number) for number, row in enumerate(given))
@@ -162,7 +162,7 @@ def _as_case(row: Any, number: int) -> Case:
 
 
 def _told_apart(found: list[Case]) -> list[Case]:
-    """The cases with ids of their own: those that share one get their folder, and then a number, besides."""
+    """The cases with ids of their own: those that share one get their folder added, and then a number."""
     times = Counter(case.name for case in found)
     if len(times) == len(found):
         return found

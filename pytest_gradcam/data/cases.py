@@ -1,4 +1,4 @@
-"""The cases of a data set from where users have it: a folder, a COCO file, a table, a data set of torchvision's kind.
+"""The cases of a data set from where users keep it: a folder, a COCO file, a table, a torchvision-style data set.
 
 Each function reads names and annotations, and by default the headers of the images and all masks once, so that whatever
 cannot be judged is reported before anything is computed: every bad row at once, with its file, entry and label. With
@@ -18,9 +18,10 @@ from pytest_gradcam import images as pictures
 from pytest_gradcam.data import coco
 from pytest_gradcam.data.case import Case, Cases, as_cases, is_path
 from pytest_gradcam.errors import HeatmapError
-from pytest_gradcam.settings import nearest
 from pytest_gradcam.targets import Target, Written
-from pytest_gradcam.validation import is_whole
+from pytest_gradcam.validation import is_whole, nearest
+
+__all__ = ["from_coco", "from_csv", "from_dataset", "from_folder", "from_frame", "of"]
 
 FilePath = str | os.PathLike[str]
 #: What image files are called.
@@ -43,9 +44,9 @@ def from_folder(
 ) -> Cases:
     """The images of a folder and of the folders in it, with the masks of the same names.
 
-    `masks` and `invalid` are folders whose files have the images' paths, but for the suffix; an image without a partner,
-    and a mask without an image, is a bad row. `target="folder"` takes each image's class from the name of its folder; any
-    other target is that of all images. An image's folder is its slice "folder".
+    `masks` and `invalid` are folders whose files have the images' paths, but for the suffix; an image without its partner and
+    a mask without its image are bad rows. `target="folder"` takes each image's class from the name of its folder; any other
+    target is that of all images. An image's folder is its slice "folder".
     """
     root = _folder(images, "images")
     own = {path.resolve() for path in (masks, invalid) if path is not None for path in [Path(path)]}
@@ -56,7 +57,7 @@ def from_folder(
         Case(
             path,
             id=f"{kind} {stem}",
-            problem=f"{path}: a {kind} without an image: there is no {root / stem} with a suffix of images",
+            problem=f"{path}: a {kind} without an image: there is no image file {root / stem}",
         )
         for kind, by_stem in partners.items()
         for stem, path in by_stem.items()
@@ -125,13 +126,13 @@ def from_frame(
 ) -> Cases:
     """One case for each row of a pandas frame, or of whatever has `columns` and `to_dict("records")`; see `from_csv`."""
     if not hasattr(frame, "columns") or not hasattr(frame, "to_dict"):
-        raise HeatmapError(f"{type(frame).__name__} is no table; expected a pandas.DataFrame; pass one")
+        raise HeatmapError(f"{type(frame).__name__} is not a table; expected a pandas.DataFrame; pass one")
     table = _Table("the frame", columns or {}, slices, Path(root), clip, first=0)
     return _finished(Cases(table.cases(list(frame.columns), frame.to_dict("records"))), strict)
 
 
 def from_dataset(dataset: Any, *, classes: bool = True, strict: bool = True) -> Cases:
-    """One case for each (image, label) of a data set of torchvision's kind, which has `len` and gives items by index.
+    """One case for each (image, label) of a torchvision-style data set, which has `len` and gives items by index.
 
     Labels come from its `targets` where it has them, else from the items, each of which is then read once for it; with
     `classes` the names in its `classes` take the place of the labels. Paths in its `samples` are used as they are.
@@ -139,7 +140,7 @@ def from_dataset(dataset: Any, *, classes: bool = True, strict: bool = True) -> 
     """
     if not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__"):
         raise HeatmapError(
-            f"{type(dataset).__name__} has no length and no items; expected a data set of torchvision's kind"
+            f"{type(dataset).__name__} has no length and no items; expected a torchvision-style data set"
         )
     count = len(dataset)
     labels, samples = _labels(dataset, count), getattr(dataset, "samples", None)
@@ -279,10 +280,12 @@ def _of_file(path: Path, root: Path, partners: Mapping[str, Mapping[str, Path]],
     by_folder = isinstance(target, str) and target == "folder"
     missing = [kind for kind, by_stem in partners.items() if stem not in by_stem]
     problem = (
-        f"{path}: an image without {' and without '.join(f'{kind}' for kind in missing)} of its name" if missing else ""
+        f"{path}: an image without {' and without '.join(f'{kind}' for kind in missing)} of the same name"
+        if missing
+        else ""
     )
     if by_folder and folder == ".":
-        problem = problem or f"{path}: it lies in no folder that names its class"
+        problem = problem or f"{path}: it is not in a folder that names its class"
     return Case(
         path,
         **{kind: by_stem.get(stem) for kind, by_stem in partners.items()},  # type: ignore[arg-type]
@@ -308,7 +311,9 @@ def _files(root: Path, suffixes: Sequence[str]) -> list[Path]:
 
 def _folder(path: FilePath, name: str) -> Path:
     if not is_path(path) or not Path(path).is_dir():
-        raise HeatmapError(f"{name}={str(path)!r} is no folder; expected the one that holds the files; check the path")
+        raise HeatmapError(
+            f"{name}={str(path)!r} is not a folder; expected the one that holds the files; check the path"
+        )
     return Path(path)
 
 

@@ -13,8 +13,7 @@ from pytest_gradcam import images, masks
 from pytest_gradcam.data.case import Case, is_path
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.masks._documents import file_name, json_object
-from pytest_gradcam.settings import nearest
-from pytest_gradcam.validation import is_whole
+from pytest_gradcam.validation import is_whole, nearest
 
 Entry = Mapping[str, Any]
 
@@ -94,7 +93,7 @@ def read(annotations: Any, folder: Path) -> Document:
                 f"{name} has no list {key!r}; expected a COCO file of objects: images, annotations, categories"
             )
         if not all(isinstance(entry, Mapping) for entry in content[key]):
-            raise HeatmapError(f"{name} has something else than an object among its {key}; expected COCO's entries")
+            raise HeatmapError(f"{name} has an entry in {key} that is not an object; expected COCO's entries")
     categories = {entry.get("id"): str(entry.get("name")) for entry in content["categories"]}
     return Document(name, folder, content["images"], content["annotations"], categories)
 
@@ -162,7 +161,7 @@ def _targeted(case: Case, target: Any, names: list[str]) -> Case:
         what = f"{len(names)} categories" if names else "no category"
         return replace(
             case,
-            problem=f"{case.source}: it has {what} in its mask, so its class is not clear; choose one by categories=",
+            problem=f"{case.source}: it has {what} in its mask, so its class is unclear; choose one with categories=",
         )
     if named:
         return replace(case, target=names[0])

@@ -116,7 +116,7 @@ class Scan:
         return self.effect(window) / math.sqrt(window.sum())
 
     def _grown(self, region: Cells, taken: Cells) -> Cells:
-        """The region with all cells next to it, and to those, that cost half as much as its own do in the mean."""
+        """The region with all cells next to it, and to those, that cost half as much as its own do on average."""
         while True:
             level = _AS_MUCH * self.falls[region].mean()
             beside = ndimage.binary_dilation(region) & ~region & ~taken & (self.falls >= level)
@@ -136,7 +136,7 @@ def scan(
     classes = scores.argmax(axis=1)
     if len(set(classes)) < 2:
         raise HeatmapError(
-            "all images are predicted as one class, so none brings in what another class shows; pass images of several classes"
+            "all images are predicted as one class, so none brings in pixels of another class; pass images of several classes"
         )
     lead = margins(scores, classes, alone=engine.multi_label)
     unit = float(np.abs(lead).mean())

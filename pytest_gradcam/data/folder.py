@@ -13,7 +13,7 @@ from pytest_gradcam.data import cases
 from pytest_gradcam.data.case import Cases
 from pytest_gradcam.data.plan import plan
 from pytest_gradcam.errors import HeatmapError, SettingsError
-from pytest_gradcam.settings import nearest
+from pytest_gradcam.validation import nearest
 
 SETTINGS = "gradcam.toml"
 
@@ -65,11 +65,11 @@ _TYPES: dict[str, tuple[type, ...]] = {
 def read(path: Path) -> Folder:
     """The folder with its cases, of which those that cannot be judged have a problem.
 
-    Raises SettingsError for what is no data set.
+    Raises SettingsError for what is not a data set.
     """
     if not path.is_dir():
         raise SettingsError(
-            f"gradcam_data = {str(path)!r} is no folder; expected one with images, and masks or a COCO file beside them"
+            f"gradcam_data = {str(path)!r} is not a folder; expected one with images, and masks or a COCO file beside them"
         )
     said = _said(path / SETTINGS)
     folder = Folder(path, **said)
@@ -111,8 +111,8 @@ def _cases(folder: Folder) -> Cases:
     masks, invalid = (_beside(folder, name) for name in ("masks", "invalid"))
     if masks is None and invalid is None:
         raise HeatmapError(
-            "there is neither a folder masks, nor a folder invalid, nor a COCO file beside the images, so there is nothing to "
-            f"hold a heatmap against; add one, or name it in {SETTINGS}"
+            "there is neither a folder masks, nor a folder invalid, nor a COCO file beside the images, so there is "
+            f"nothing to compare a heatmap with; add one, or name it in {SETTINGS}"
         )
     found = cases.from_folder(images, masks, invalid=invalid, target=folder.target, strict=False)
     if not found:

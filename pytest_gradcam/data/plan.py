@@ -10,7 +10,7 @@ from pytest_gradcam.checks.focus import FocusAvoids, FocusWithin, OnMask, Overla
 from pytest_gradcam.data.case import Case
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.evidence.record import Record
-from pytest_gradcam.settings import nearest
+from pytest_gradcam.validation import nearest
 
 Kind = Literal["mask", "invalid"]
 Row = dict[str, Any]

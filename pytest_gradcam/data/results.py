@@ -19,7 +19,7 @@ from pytest_gradcam.data.plan import Row
 from pytest_gradcam.data.statistics import Interval
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.evidence.record import Subject
-from pytest_gradcam.settings import nearest
+from pytest_gradcam.validation import nearest
 
 if TYPE_CHECKING:
     from pytest_gradcam.questions.explained_model import ExplainedModel
@@ -35,7 +35,8 @@ class Rate:
     """How many of the different images of a group pass a check.
 
     `interval` is that of the rate among the decided ones; `lower` counts the undecided as failed, `upper` as passed, and so
-    they bound the rate whatever the undecided would have been. `copies` are images that were passed besides, which do not count.
+    they bound the rate however the undecided would have come out. `copies` are further images that are copies and do not
+    count.
     """
 
     check: str
@@ -158,7 +159,7 @@ class Results:
         there = [CLASS, PREDICTED, *self.slices]
         if by not in there:
             raise HeatmapError(
-                f"by={by!r} is no slice of this data set; expected {', '.join(there)}{nearest(str(by), there)}"
+                f"by={by!r} is not a slice of this data set; expected {', '.join(there)}{nearest(str(by), there)}"
             )
         groups: dict[str, list[Row]] = {}
         for row in found:
@@ -240,12 +241,12 @@ class Results:
         """The model. Raises HeatmapError for an audit that was loaded from its rows."""
         if self._model is None or self.cases is None:
             raise HeatmapError(
-                "this audit was loaded from its rows, without a model to ask; run it again with rows= the file"
+                "this audit was loaded from its rows, without a model to ask; run it again with rows= this file"
             )
         return self._model
 
     def identified(self, record: _Subject) -> _Subject:
-        """The record with what is known of the model; as it is, for an audit that was loaded from its rows."""
+        """The record with what is known about the model; unchanged for an audit that was loaded from its rows."""
         return record if self._model is None else self._model.engine.identified(record)
 
     def summary(self) -> Iterator[str]:
@@ -254,7 +255,8 @@ class Results:
             yield f"{check}: passes on {self.rate(check)}"
 
     def _in_lifts(self, check: str) -> bool:
-        return any((row["figure"] or 0) > 1 for row in self.rows if row["check"] == check)
+        """Whether the figures are lifts, which have another limit on every mask, and no shares."""
+        return any(row["figure"] == row["lift"] != row["mass"] for row in self.rows if row["check"] == check)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self.name}: {self.images} images, {', '.join(self.checks)}>"

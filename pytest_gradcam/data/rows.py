@@ -38,7 +38,7 @@ class RowFile:
             content = self.path.read_bytes()
         except OSError as error:
             raise HeatmapError(
-                f"the rows cannot be kept in {self.path} ({error}); pass another path as rows="
+                f"the rows cannot be written to {self.path} ({error}); pass another path as rows="
             ) from None
         self._require_same(content)
         end, count = _whole(content)
@@ -57,11 +57,11 @@ class RowFile:
                 os.close(file)
         except OSError as error:
             raise HeatmapError(
-                f"the rows cannot be kept in {self.path} ({error}); free the disk, and run it again"
+                f"the rows cannot be written to {self.path} ({error}); free space on the disk, and run it again"
             ) from None
         if written != len(content):
             raise HeatmapError(
-                f"no space is left for {self.path}; free the disk, and run it again: it goes on from here"
+                f"no space is left for {self.path}; free space on the disk, and run it again: it goes on from here"
             )
 
     def last(self) -> list[Row]:
@@ -80,7 +80,7 @@ class RowFile:
             head = json.loads(content.split(b"\n", 1)[0])
             version = head.pop("audit")
         except (ValueError, KeyError, AttributeError):
-            raise HeatmapError(f"{self.path} is no file of an audit's rows; pass another path as rows=") from None
+            raise HeatmapError(f"{self.path} does not hold the rows of an audit; pass another path as rows=") from None
         if differing := [name for name in {**head, **self.head} if head.get(name) != self.head.get(name)]:
             raise HeatmapError(
                 f"{self.path} holds the rows of another audit: another {', '.join(sorted(differing))}; remove the file, or pass "
@@ -98,7 +98,9 @@ def read(path: Path) -> tuple[dict[str, Any], Iterator[Row]]:
         if head["audit"] != VERSION:
             raise ValueError("it is of another version")
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise HeatmapError(f"{path} is no file of an audit's rows ({error}); pass the path that was rows=") from None
+        raise HeatmapError(
+            f"{path} does not hold the rows of an audit ({error}); pass the path that was passed as rows="
+        ) from None
     whole = content[: _whole(content)[0]]
     return head, (line for line in _parsed(whole.split(b"\n")[1:-1]) if "chunk" not in line)
 

@@ -1,4 +1,4 @@
-"""What a model may rely on that nobody thought of: places that decide, found without a mask, and what is known of them."""
+"""What a model may rely on that nobody thought of: places that decide, found without a mask, and what is known about them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Suspect:
     `effect` is the fall of the margin, in units of the model's mean margin, that exchanging it with images of other classes
     costs, as far as it is more than with images of the same class; `p_value` is corrected for having looked everywhere.
     `reliance` is the verdict on the place, by the rule of `reliance` (docs/reliance.md). `on_object` is the share of the place
-    that the cases' masks cover in the mean, None where no case has one.
+    that the cases' masks cover on average, None where no case has one.
     """
 
     mask: Bools
@@ -62,11 +62,11 @@ class Suspect:
 
     @property
     def verdict(self) -> str:
-        """What is known of the place, in one sentence."""
+        """What is known about the place, in one sentence."""
         x0, y0, x1, y1 = self.box
         said = f"x {x0} to {x1}, y {y0} to {y1}: exchanging it costs {self.effect:.2f} of the margin (p {self.p_value:.2g})"
         if self.p_value > _LEVEL:
-            return f"{said}, which some place does by chance"
+            return f"{said}, which a place may do by chance"
         rule = "the rule of reliance is undecided"
         if self.reliance is not None and self.reliance.relies is not None:
             rule = "the model relies on it" if self.reliance.relies else "the rule of reliance clears it"
@@ -81,8 +81,11 @@ class Suspect:
 
     def _object(self) -> str:
         if self.on_object is None:
-            return "no case has a mask of the object, so a person must look whether this is it: suspect.picture"
-        share = f"{100 * self.on_object:.0f} % of it lie on the object"
+            return (
+                "no case has a mask of the object, so a person must check whether this place is the object: "
+                "look at suspect.picture"
+            )
+        share = f"{100 * self.on_object:.0f} % of it lies on the object"
         if self.on_object >= _ON:
             return f"{share}: this is the object"
         return (

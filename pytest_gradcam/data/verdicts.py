@@ -26,10 +26,9 @@ def assert_rate(audit: Results, check: str, *, at_least: float = 0.9, confidence
     """At least this share of images like these passes the check: the whole interval of the rate lies at or above it.
 
     The interval is Clopper and Pearson's (1934), two-sided: where the true rate is below `at_least`, this passes in at most
-    (1 - confidence) / 2 of all samples, and as rarely it fails where the true rate is not. Copies of an image count once; an
-    image without a verdict counts as failed for passing and as passed for failing.
-    Raises FocusError if the whole interval lies below; HeatmapError if it contains `at_least`, saying how many more images
-    would decide.
+    (1 - confidence) / 2 of all samples, and it fails as rarely where the true rate is not. Copies of an image count once;
+    an image without a verdict counts as failed for passing and as passed for failing. Raises FocusError if the whole
+    interval lies below; HeatmapError if it contains `at_least`, saying how many more images would decide.
     """
     asked = RateAtLeast(at_least, confidence)
     _settle(audit, asked, check, lambda record: asked.judged(record, audit, check))
@@ -83,7 +82,7 @@ class RateAtLeast(_OnSet):
         passed, failed = found.lower >= bound, found.upper < bound
         if not passed and not failed:
             return replace(record, outcome="invalid", reason=_open(found, bound, audit.distinct(check)))
-        said = f"{check} passes on {found}; expected at least {percent(bound)} with all of the interval"
+        said = f"{check} passes on {found}; expected the whole interval to be at least {percent(bound)}"
         advice = "" if passed else self.advice(record)
         outcome = "passed" if passed else "failed"
         return replace(record, figure=found.interval.value, outcome=outcome, finding=said, advice=advice)  # type: ignore[arg-type]
@@ -121,8 +120,8 @@ class SlicesEqual(_OnSet):
         if apart:
             named = " and ".join(f"{gap.group} ({gap})" for gap in apart[:_NAMED])
             said = (
-                f"{check} passes at another rate than in the other images for {self.by} {named}; "
-                f"expected at most {percent(bound)} apart"
+                f"{check} passes at a different rate for {self.by} {named} than for the other images; expected at "
+                f"most {percent(bound)} apart"
             )
             return replace(record, figure=abs(widest.value), outcome="failed", finding=said, advice=self.advice(record))
         if loose := [gap for gap in gaps if max(-gap.lower, gap.upper) > bound]:
@@ -141,7 +140,7 @@ class SlicesEqual(_OnSet):
 
 @dataclass(frozen=True)
 class Gap:
-    """By how much the rate of a group lies above that of all other images, whatever the undecided would have been."""
+    """By how much the rate of a group lies above that of all other images, however the undecided would have come out."""
 
     group: str
     value: float
@@ -159,12 +158,14 @@ class Gap:
             ((rate.passed + rate.undecided, rate.count), (passed, count)),
         )
         ends = [statistics.difference(*pair, confidence) for pair in (low, high)]
+        # Between a lower and a higher rate than that of the others, the undecided may make none.
+        either = ends[0].value < 0 < ends[1].value
         return cls(
             rate.group,
             statistics.difference((rate.passed, rate.count), (passed, count)).value,
             ends[0].lower,
             ends[1].upper,
-            max(statistics.p_beyond(*pair, margin) for pair in (low, high)),
+            1.0 if either else max(statistics.p_beyond(*pair, margin) for pair in (low, high)),
         )
 
     def __str__(self) -> str:
@@ -172,9 +173,9 @@ class Gap:
 
 
 def rate_rows(audit: Results, check: str, found: Rate) -> list[tuple[str, str]]:
-    """What a record says of a rate besides its finding: means, copies, slices, the worst images."""
+    """What a record says about a rate besides its finding: means, copies, slices, the worst images."""
     average = audit.mean(check, confidence=found.confidence)
-    rows = [("figures", f"{average.value:.3g} in the mean, {average.lower:.3g} to {average.upper:.3g}")]
+    rows = [("figures", f"{average.value:.3g} on average, {average.lower:.3g} to {average.upper:.3g}")]
     if found.copies:
         rows.append(("copies", f"{found.copies} images are copies of others by content, and do not count"))
     if found.undecided:

@@ -97,5 +97,5 @@ def argument(measure: str, direction: Direction) -> str:
 def _refuse_lift(name: str, value: Any, what: str) -> None:
     if isinstance(value, Lift):
         raise HeatmapError(
-            f"{name}={value!r} bounds relevance mass, and {what}; pass a number, or use assert_focus_within"
+            f"{name}={value!r} bounds relevance mass, but {what}; pass a number, or use assert_focus_within"
         )

@@ -6,8 +6,8 @@ Light on purpose: pytest loads this module in every run, also where no check is 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from threading import get_ident
+from contextlib import AbstractContextManager, contextmanager
+from threading import Lock, get_ident
 from time import time
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Protocol
 
@@ -43,7 +43,7 @@ class Objects(NamedTuple):
 
 
 class CurrentTest(Protocol):
-    """What its checks know of a test: what its gradcam markers say, and where to keep a record.
+    """What its checks know about a test: what its gradcam markers say, and where to keep a record.
 
     `path` is its file and `name` its id within that file; `baselines` are the labels of those that it has compared
     with so far, and `updates` says that it writes them instead.
@@ -56,7 +56,7 @@ class CurrentTest(Protocol):
     baselines: list[str]
 
     def wrote(self, path: Path) -> None:
-        """Have the end of the run say that this baseline was written."""
+        """Lists this baseline as written at the end of the run."""
 
     def keep(self, record: Record, draw: Callable[[Record], Image]) -> Record:
         """The record as it was kept: with the test's id and, where one was drawn, the picture's path."""
@@ -75,14 +75,29 @@ _running: list[_Running] = []
 class _Running:
     """A test that runs, the thread that runs it, and an object of its own for each of its starts."""
 
-    def __init__(self, test: CurrentTest) -> None:
-        self.test, self.thread, self.start = test, get_ident(), object()
+    def __init__(self, make: Callable[[], CurrentTest]) -> None:
+        self.thread, self.start = get_ident(), object()
+        self._make = make
+        self._made: CurrentTest | None = None
+        self._lock = Lock()
+
+    @property
+    def test(self) -> CurrentTest:
+        with self._lock:  # its threads may ask at once
+            if self._made is None:
+                self._made = self._make()
+            return self._made
+
+
+def running(test: CurrentTest) -> AbstractContextManager[None]:
+    """Inside the block, checks and markers are those of this test, in every thread."""
+    return running_as_made(lambda: test)
 
 
 @contextmanager
-def running(test: CurrentTest) -> Iterator[None]:
-    """Inside the block, checks and markers are those of this test, in every thread."""
-    entry = _Running(test)
+def running_as_made(make: Callable[[], CurrentTest]) -> Iterator[None]:
+    """As `running`, for the test that this makes when it is first asked for: most tests of most runs never are."""
+    entry = _Running(make)
     try:
         _running.append(entry)
         yield

@@ -6,7 +6,7 @@ import unicodedata
 from collections.abc import Container
 
 from pytest_gradcam.evidence.bounds import RELEVANCE_MASS
-from pytest_gradcam.evidence.record import Direction, Record, Subject
+from pytest_gradcam.evidence.record import Centres, Direction, Record, Subject
 
 _CONTROL = ("Cc", "Cf", "Cs", "Zl", "Zp")  # control, format and surrogate characters, line and paragraph separators
 #: The advice of a check on a heatmap and a mask begins with this; where a picture of the check was drawn, it is the overlay.
@@ -131,7 +131,7 @@ def _compose(first: str, rest: list[tuple[str, str]]) -> str:
 
 
 def _line(label: str, phrase: str) -> str:
-    return f"{label:<11}{phrase}"
+    return f"{label:<10} {phrase}"
 
 
 def _attention(record: Record) -> str:
@@ -166,7 +166,7 @@ def predicts(subject: Subject) -> str:
     """What the model does instead of predicting the class that is explained, after 'the model'."""
     if subject.task != "multi":
         return f"predicts {subject.predicted!r}"
-    return f"does not find {subject.target!r}, and scores highest {subject.predicted!r}"
+    return f"does not find {subject.target!r}, and scores {subject.predicted!r} highest"
 
 
 def _prediction(record: Record) -> str:
@@ -188,7 +188,14 @@ def _layer(record: Record) -> str:
     (height, width), (tall, wide) = record.grid, record.view
     layer = f"{record.layer}, " if record.layer else ""
     method = f", method {record.method}" if record.method else ""
-    return f"{layer}grid {height} x {width} on a view of {tall} x {wide} px{method}"
+    laid = f" ({placed(record.centres)})" if record.centres else ""
+    return f"{layer}grid {height} x {width} on a view of {tall} x {wide} px{laid}{method}"
+
+
+def placed(centres: Centres) -> str:
+    """Where the cells of a grid lie that do not tile the view."""
+    (top, down), (left, across) = centres
+    return f"the first cell is centred at x {left:g}, y {top:g}, and the next ones {across:g} px across and {down:g} px down"
 
 
 def advice(record: Record) -> str:

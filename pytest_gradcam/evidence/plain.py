@@ -18,7 +18,7 @@ def parse(content: bytes) -> dict[str, Any]:
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     except UnicodeDecodeError as error:
-        raise ValueError(f"it is no UTF-8 text: {error.reason} at byte {error.start}") from None
+        raise ValueError(f"it is not UTF-8 text: {error.reason} at byte {error.start}") from None
     except json.JSONDecodeError as error:
         raise ValueError(f"it is not JSON: {error}") from None
     return mapping(found, "it")
@@ -121,5 +121,6 @@ _TYPES: dict[str, tuple[str, Holds]] = {
     "dict[str, Any]": ("texts and numbers by name", _by_name(_scalar)),
     "tuple[str, ...]": ("a list of texts", _list_of(_text)),
     "tuple[tuple[str, str], ...]": ("a list of pairs of texts", _list_of(_list_of(_text, 2))),
+    "Centres | None": ("two pairs of finite numbers or null", _or_none(_list_of(_list_of(_number, 2), 2))),
     "tuple[int, int] | None": ("two whole numbers or null", _or_none(_list_of(_whole, 2))),
 }

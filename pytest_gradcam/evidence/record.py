@@ -13,7 +13,10 @@ Direction = Literal["at_least", "at_most"]
 Outcome = Literal["passed", "failed", "no evidence", "invalid"]
 
 #: The version of the record; it changes when a field is added, changes its meaning or goes away.
-VERSION = 3
+VERSION = 4
+
+#: Down and across: the pixel at which the first cell of a grid is centred, counted from 0, and the distance of the cells.
+Centres = tuple[tuple[float, float], tuple[float, float]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +27,8 @@ class Subject:
     classes (its sigmoid, if the task is "multi"), `rank` its place among them, from 1. `output` says what was found out
     about the model's output, and is empty for bare logits; `task` is "single" where classes compete, else "multi".
     `weights` is a SHA-256 over the model's parameters and buffers, `image_digest` one over the image's file, or over its
-    pixels where there is no file: it says which.
+    pixels where there is no file: it says which. `centres` says where the cells of the grid lie in the view, if they do not
+    tile it, as those of layers without padding.
     """
 
     target: str = ""
@@ -43,6 +47,7 @@ class Subject:
     weights: str = ""
     device: str = ""
     layer: str = ""
+    centres: Centres | None = None
     method: str = ""
     image: str = ""
     image_digest: str = ""

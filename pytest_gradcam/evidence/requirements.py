@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from pytest_gradcam.errors import SettingsError
-from pytest_gradcam.settings import nearest
+from pytest_gradcam.validation import nearest
 
 AGENCY = "human agency and oversight"
 ROBUSTNESS = "technical robustness and safety"

@@ -19,7 +19,7 @@ def from_coco(annotation: Mapping[str, Any], shape: Sequence[int], *, clip: bool
 
     `segmentation` is a list of rings [x0, y0, x1, y1, ...] (their union; pixels whose centres lie inside) or a
     run-length encoding, compressed or not; `bbox` is [x, y, width, height].
-    With `clip=True` what of rings and boxes reaches outside the image is cut off. Raises HeatmapError for an
+    With `clip=True` the part of rings and boxes outside the image is cut off. Raises HeatmapError for an
     annotation with neither, rings or boxes that `polygon` or `box` refuses, and an encoding of another size or of a
     wrong length.
     """

@@ -27,9 +27,9 @@ def from_cvat(
     """The union of the shapes of one image in a 'CVAT for images' file, of one label or of all; bool (H, W).
 
     `image` is the image's name in the file, `subset` the subset that it is in, needed where two images share a name. Reads
-    boxes, polygons, ellipses and masks. With `clip=True` what of a box, polygon or ellipse reaches outside the image is
-    cut off. Raises HeatmapError for an image or a label that is not there (naming those that are), a name that two
-    images share, other and rotated shapes, and XML with a document type.
+    boxes, polygons, ellipses and masks. With `clip=True` the part of a box, polygon or ellipse outside the image is cut
+    off. Raises HeatmapError for an image or a label that is not there (naming those that are), a name that two images
+    share, other and rotated shapes, and XML with a document type.
     """
     name = file_name("CVAT", path)
     entry = _only_image(xml_root(path, name), image, subset, name)
@@ -61,7 +61,7 @@ def _place(image: Element) -> str:
 
 def _mask(entry: Element, frame: Size, *, clip: bool) -> Bools:
     if entry.get("rotation") is not None and attribute(entry, "rotation"):
-        raise HeatmapError(f"it is a rotated {entry.tag}, which is not read; draw it as a polygon")
+        raise HeatmapError(f"it is a rotated {entry.tag}, which is not supported; draw it as a polygon")
     if entry.tag == "box":
         return box(frame, [attribute(entry, name) for name in ("xtl", "ytl", "xbr", "ybr")], clip=clip)
     if entry.tag == "polygon":
@@ -72,7 +72,7 @@ def _mask(entry: Element, frame: Size, *, clip: bool) -> Bools:
         return ellipse(frame, centre, radii, clip=clip)
     if entry.tag == "mask":
         return _run_lengths(entry, frame)
-    raise HeatmapError(f"it is a CVAT {entry.tag}, which is not read; draw it as a polygon")
+    raise HeatmapError(f"it is a CVAT {entry.tag}, which is not supported; draw it as a polygon")
 
 
 def _run_lengths(entry: Element, frame: Size) -> Bools:

@@ -83,7 +83,7 @@ class _Tree(ElementTree.TreeBuilder):
         return super().end(tag)
 
     def doctype(self, name: str, pubid: str | None, system: str | None) -> None:
-        raise HeatmapError(f"it has the document type {shown(name)}, which is not read; remove the DOCTYPE")
+        raise HeatmapError(f"it has the document type {shown(name)}, which is not supported; remove the DOCTYPE")
 
 
 def child(parent: Element, name: str) -> float:

@@ -47,8 +47,8 @@ def invalid_pixels_by_kind(
     frames, finite = read(image, series)
     if series is not None and len(series) < ENOUGH - 1:
         raise HeatmapError(
-            f"the series holds {len(series)} images; expected {ENOUGH - 1} or more besides the image; "
-            "fewer stand still by chance; leave series out"
+            f"the series holds {len(series)} images; expected {ENOUGH - 1} or more besides the image, since fewer "
+            "may be alike by chance; leave series out"
         )
     found = {"not_finite": ~finite, **({} if frames is None else _from_levels(frames))}
     return {kind: found[kind] for kind in _wanted(kinds, found, frames)}

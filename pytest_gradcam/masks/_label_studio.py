@@ -26,8 +26,8 @@ def from_label_studio(path: FilePath, image: str, *, label: str | None = None, a
     """The union of the regions of one image in a JSON export of Label Studio, of one label or of all; bool (H, W).
 
     `image` is the image's name, with or without what Label Studio puts before the name of an uploaded file; `annotation`
-    the id of one annotation, needed where several people annotated the image. Reads rectangles, upright ellipses, polygons and
-    brush strokes. Raises HeatmapError for an image or a label that is not there (naming those that are), for turned
+    the id of one annotation, needed where several people annotated the image. Reads rectangles, upright ellipses, polygons
+    and brush strokes. Raises HeatmapError for an image or a label that is not there (naming those that are), for rotated
     shapes, and for brush strokes whose run lengths do not add up to the image.
     """
     name = file_name("Label Studio", path)
@@ -119,14 +119,14 @@ def _mask(result: Mapping[str, Any], image: Size) -> Bools:
         return _brush(value, image)
     if value.get("rotation", 0) not in (0, 0.0, None):
         raise HeatmapError(
-            f"it is turned by {shown(value['rotation'])} degrees; expected an upright one; draw it as a polygon"
+            f"it is rotated by {shown(value['rotation'])} degrees; expected an upright one; draw it as a polygon"
         )
     pixel = np.array([width / 100, height / 100])
     if kind == "polygon":
         points: Any = value.get("points")
         return polygon(image, coordinates(points, "points (x, y)", columns=2) * pixel)
     if kind == "keypoint":
-        raise HeatmapError("it is a Label Studio keypoint, which is not read; draw it as a polygon")
+        raise HeatmapError("it is a Label Studio keypoint, which is not supported; draw it as a polygon")
     names = ("x", "y", "radiusX", "radiusY") if kind == "ellipse" else ("x", "y", "width", "height")
     given: Any = [value.get(name) for name in names]
     first, second = coordinates(given, "four percentages", columns=4).reshape(2, 2) * pixel
@@ -147,7 +147,7 @@ def _brush(value: Mapping[str, Any], image: Size) -> Bools:
     except (ValueError, OverflowError, TypeError):
         packed = np.array([-1])
     if packed.ndim != 1 or not packed.size or packed.min() < 0 or packed.max() > 255:
-        raise HeatmapError("its run lengths are no bytes; expected whole numbers from 0 to 255; export it again")
+        raise HeatmapError("its run lengths are not bytes; expected whole numbers from 0 to 255; export it again")
     pixels = image[0] * image[1]
     return _unpacked(packed.astype(np.uint8), pixels * _CHANNELS).reshape(*image, _CHANNELS)[..., -1] > 0
 

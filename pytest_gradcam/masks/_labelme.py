@@ -28,7 +28,7 @@ def from_labelme(
 
     Reads polygons, rectangles (of two corners, and of four as X-AnyLabeling writes them), circles and masks. All labels
     are those of objects: `__ignore__` and `_background_`, which labelme's own converters set apart, are marked only by
-    their name. With `clip=True` what of a polygon, rectangle or circle reaches outside the image is cut off. Raises
+    their name. With `clip=True` the part of a polygon, rectangle or circle outside the image is cut off. Raises
     HeatmapError for a label that is not there (naming those that are), shapes without an area (points, lines), a file of
     another image size, and coordinates outside the image without `clip`.
     """
@@ -74,7 +74,9 @@ def _mask(entry: Mapping[str, Any], image: Size, *, clip: bool) -> Bools:
     if kind in (None, "polygon", "rotation"):  # X-AnyLabeling's turned rectangle is its four corners
         return polygon(image, points, clip=clip)  # type: ignore[arg-type]
     if kind not in ("rectangle", "circle", "mask"):
-        raise HeatmapError(f"it is a labelme {shown(kind).strip(chr(39))}, which is not read; draw it as a polygon")
+        raise HeatmapError(
+            f"it is a labelme {shown(kind).strip(chr(39))}, which is not supported; draw it as a polygon"
+        )
     corners = coordinates(points, "two points (x, y)", columns=2)  # type: ignore[arg-type]
     if kind == "rectangle" and corners.shape == (4, 2):  # as X-AnyLabeling writes it
         return box(image, _upright(corners), clip=clip)
@@ -92,7 +94,7 @@ def _upright(corners: Floats) -> Floats:
     """The edges (x0, y0, x1, y1) of four corners in turn."""
     edges = np.concatenate([corners.min(axis=0), corners.max(axis=0)])
     if any(len(np.unique(axis.round(3))) != 2 for axis in corners.T):
-        raise HeatmapError(f"the four corners {shown(corners)} are no upright rectangle; draw it as a polygon")
+        raise HeatmapError(f"the four corners {shown(corners)} are not an upright rectangle; draw it as a polygon")
     return edges
 
 

@@ -37,7 +37,7 @@ def fill(mask: Bools, rings: list[Floats]) -> None:
 def _fill(mask: Bools, ring: Floats) -> None:
     """A centre is inside if an odd number of edges passes on its right, or on its left: on an edge, the two differ.
 
-    To the right an edge holds its upper end and not its lower one, to the left the other way round: as in O'Rourke,
+    To the right an edge contains its upper end and not its lower one, to the left it is reversed: as in O'Rourke,
     Computational Geometry in C (1998), 7.4.2.
     """
     (left, top), (right, bottom) = _box(ring, mask.shape)

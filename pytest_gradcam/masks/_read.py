@@ -61,6 +61,10 @@ def load(path: str | os.PathLike[str], *, value: int | None = None) -> Bools:
 
 def _values(mask: object, name: str) -> Array:
     torch = sys.modules.get("torch")
+    if mask is None:
+        raise HeatmapError(
+            f"{name} is None; expected a bool array (H, W), a PIL image or a path; check how it was made"
+        )
     if isinstance(mask, (str, os.PathLike)):
         return _from_file(mask, name)
     if isinstance(mask, Image.Image):
@@ -111,12 +115,12 @@ def _from_pil(image: Image.Image, name: str) -> Array:
     except HeatmapError:
         raise
     except (OSError, SyntaxError, EOFError, ValueError) as error:  # Pillow decodes on first use
-        raise HeatmapError(f"{name} cannot be read ({brief(str(error))}); check that its file is whole") from error
+        raise HeatmapError(f"{name} cannot be read ({brief(str(error))}); check that its file is complete") from error
 
 
 def _from_image(image: Image.Image, name: str, *, as_labels: bool = False) -> Array:
     if image.getexif().get(_ORIENTATION, 1) != 1:
-        raise HeatmapError(f"{name} is turned by an EXIF orientation, which not every reader applies; save it upright")
+        raise HeatmapError(f"{name} is rotated by an EXIF orientation, which not every reader applies; save it upright")
     image.load()  # which silently turns a TIFF as its orientation says
     if getattr(image, "n_frames", 1) != 1:
         raise HeatmapError(f"{name} has {getattr(image, 'n_frames', 1)} frames; expected one; save the one you mean")
@@ -178,6 +182,8 @@ def _flat(values: Array, name: str) -> Array:
         advice = "it is a colour picture; select the region's colour: (picture == colour).all(axis=-1)"
     elif values.ndim == 3:
         advice = "pass one mask, or the union of them: .any(axis=0)"
+    elif values.shape == (4,):
+        advice = "for the corners of a box pass masks.box((H, W), corners)"
     raise HeatmapError(f"{name} has shape {values.shape}; expected (H, W); {advice}")
 
 

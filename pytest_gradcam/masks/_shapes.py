@@ -31,7 +31,7 @@ def box(shape: Sequence[int], corners: ArrayLike, *, format: BoxFormat = "xyxy",
     """The pixels whose centres lie in one box: x0 <= x < x1 and y0 <= y < y1, so integer corners are slices.
 
     `format` names the four numbers: `xyxy` two corners, `xywh` corner and size, `cxcywh` centre and size.
-    With `clip=True` what reaches outside the image is cut off. Raises HeatmapError for a box that reaches outside
+    With `clip=True` the part outside the image is cut off. Raises HeatmapError for a box that reaches outside
     without it, is reversed, empty or not finite, for shares of the image instead of pixels, and for an unknown format.
     """
     mask = np.zeros(size(shape), bool)
@@ -75,7 +75,7 @@ def polygon(shape: Sequence[int], points_xy: ArrayLike, *, clip: bool = False) -
     """The pixels whose centres lie inside the polygon or on its outline (even-odd where it crosses itself).
 
     `points_xy` (n, 2) holds three or more corners, x before y; the polygon is closed automatically.
-    With `clip=True` what reaches outside the image is cut off. Raises HeatmapError for fewer or other points, points
+    With `clip=True` the part outside the image is cut off. Raises HeatmapError for fewer or other points, points
     outside without it, shares of the image instead of pixels,
     and a polygon that holds no pixel's centre.
     """

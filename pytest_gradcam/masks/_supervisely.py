@@ -50,7 +50,7 @@ def _mask(entry: Mapping[str, Any], image: Size) -> Bools:
         return _bitmap(entry.get("bitmap"), image)
     if kind not in ("rectangle", "polygon"):
         raise HeatmapError(
-            f"it is a Supervisely {shown(kind).strip(chr(39))}, which is not read; convert it to a bitmap"
+            f"it is a Supervisely {shown(kind).strip(chr(39))}, which is not supported; convert it to a bitmap"
         )
     points = entry.get("points")
     points = points if isinstance(points, Mapping) else {}

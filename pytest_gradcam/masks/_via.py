@@ -85,7 +85,7 @@ def _mask(region: Any, image: Size) -> Bools:
         radii: Any = [shape.get("r")] * 2 if kind == "circle" else [shape.get("rx"), shape.get("ry")]
         if shape.get("theta", 0) not in (0, 0.0):
             raise HeatmapError(
-                f"it is an ellipse turned by {shown(shape['theta'])}; expected an upright one; draw it as a polygon"
+                f"it is an ellipse rotated by {shown(shape['theta'])}; expected an upright one; draw it as a polygon"
             )
         return ellipse(image, centre, radii)
-    raise HeatmapError(f"it is a VIA {shown(kind).strip(chr(39))}, which is not read; draw it as a polygon")
+    raise HeatmapError(f"it is a VIA {shown(kind).strip(chr(39))}, which is not supported; draw it as a polygon")

@@ -14,10 +14,10 @@ from pytest_gradcam.masks._shapes import box
 def from_voc(path: FilePath, *, label: str | None = None, clip: bool = False) -> Bools:
     """The union of the boxes in a Pascal VOC file, of one label or of all; bool (H, W) as the file states it.
 
-    As in the VOC development kit, pixels count from 1 and xmax and ymax belong to the box; an xmin or ymin of 0, which
-    some tools write, is the first pixel as well. With `clip=True` what reaches outside the image is cut
-    off. Raises HeatmapError for a label that is not there (naming those that are), a file without a size, boxes outside it
-    without `clip`, and XML with a document type.
+    As in the VOC development kit, pixels count from 1 and xmax and ymax belong to the box; an xmin or ymin of 0, which some
+    tools write, is the first pixel as well. With `clip=True` the part outside the image is cut off. Raises HeatmapError for
+    a label that is not there (naming those that are), a file without a size, boxes outside the image without `clip`, and
+    XML with a document type.
     """
     name = file_name("Pascal VOC", path)
     root = xml_root(path, name)

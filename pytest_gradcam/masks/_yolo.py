@@ -24,9 +24,9 @@ def from_yolo(
 ) -> Bools:
     """The union of the boxes and polygons of a YOLO label file, of one label or of all; bool (H, W).
 
-    Each line is a class number and shares of the image: `x y width height` of a box by its centre, with a confidence
-    behind it in files of predictions, or `x y x y ...` of a polygon (also of a turned box). Keypoints cannot be told apart
-    from polygons: files of pose models are not for this. `label` is a class number, or a name among `names`. Raises
+    Each line is a class number and shares of the image: `x y width height` of a box by its centre, with a confidence behind
+    it in files of predictions, or `x y x y ...` of a polygon (also of a rotated box). Keypoints cannot be told apart from
+    polygons: files of pose models are not supported. `label` is a class number, or a name among `names`. Raises
     HeatmapError for a label that is not there (naming those that are), for a name that is not in `names`, for lines of
     another form, and for shares outside [0, 1].
     """
@@ -65,7 +65,7 @@ def _entry(number: int, line: str, names: Sequence[str] | None) -> tuple[str, st
     with naming(f"line {number}"):
         values = [_share(field) for field in fields[1:]]
         if not fields[0].isdecimal():
-            raise HeatmapError(f"{shown(fields[0])} is no class number; expected a whole number of 0 or more")
+            raise HeatmapError(f"{shown(fields[0])} is not a class number; expected a whole number of 0 or more")
         if names is not None and int(fields[0]) >= len(names):
             raise HeatmapError(f"class {fields[0]} has no name; expected {len(names)} classes; check names=")
         if len(values) not in (_BOX, _SCORED) and (len(values) < _LEAST or len(values) % 2):
@@ -81,7 +81,7 @@ def _share(text: str) -> float:
     except ValueError:
         value = math.nan
     if not -_ROUNDING <= value <= 1 + _ROUNDING:
-        raise HeatmapError(f"{shown(text)} is no share of the image; expected a number from 0 to 1; check the file")
+        raise HeatmapError(f"{shown(text)} is not a share of the image; expected a number from 0 to 1; check the file")
     return value
 
 

@@ -9,12 +9,10 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from pytest_gradcam.errors import SettingsError
-
-_KEYS = ("state_dict", "model_state_dict", "model")
+from pytest_gradcam.models import weights
 
 
 @dataclass(frozen=True)
@@ -28,19 +26,19 @@ class Layout:
 
 def layout(path: Path) -> Layout:
     """Raises SettingsError for a file that holds no state dict, or no matrix in it."""
-    state, keys = _state_dict(path)
+    state, keys = weights.read(path)
     parts = [name.split(".")[:-1] for name in state]
     common = [same[0] for same in takewhile(lambda column: len(set(column)) == 1, zip(*parts, strict=False))]
     prefix = "".join(f"{part}." for part in common)
     matrices = [value for value in state.values() if value.ndim == 2 or (value.ndim == 4 and value.shape[2:] == (1, 1))]
     if not matrices:
-        raise SettingsError(f"{path} holds no matrix of a classifier, so its number of classes cannot be told")
+        raise SettingsError(f"{path} holds no weight matrix of a classifier, so its number of classes is unknown")
     return Layout(keys, prefix, int(matrices[-1].shape[0]))
 
 
 def load(model: nn.Module, path: Path, where: Layout) -> nn.Module:
     """The model with the weights, in eval mode. Raises RuntimeError if they do not fit."""
-    state, _ = _state_dict(path)
+    state, _ = weights.read(path)
     model.load_state_dict({name.removeprefix(where.prefix): value for name, value in state.items()})
     return model.eval()
 
@@ -52,22 +50,3 @@ def library_model(library: str, name: str, keywords: Mapping[str, Any]) -> nn.Mo
     else:
         model = importlib.import_module("torchvision.models").get_model(name, weights=None, **keywords)
     return model
-
-
-def _state_dict(path: Path) -> tuple[dict[str, Tensor], tuple[str, ...]]:
-    """The state dict in the file, and the keys that lead to it."""
-    if path.suffix == ".safetensors":
-        from safetensors.torch import load_file
-
-        return load_file(path), ()
-    try:
-        found: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # whatever a file that is no such file leads the unpickler to
-        raise SettingsError(f"{path} cannot be read as weights ({type(error).__name__})") from None
-    keys: tuple[str, ...] = ()
-    for key in _KEYS:
-        if isinstance(found, Mapping) and isinstance(found.get(key), Mapping):
-            found, keys = found[key], (*keys, key)
-    if not isinstance(found, Mapping) or not found or not all(isinstance(value, Tensor) for value in found.values()):
-        raise SettingsError(f"{path} holds no state dict")
-    return dict(found), keys

@@ -1,4 +1,4 @@
-"""What compiled models have in common: a fixed input, batches of a fixed size, and an activation at the end."""
+"""What compiled models have in common: a fixed input size, batches of a fixed size, and an activation at the end."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from pytest_gradcam.models.compiled import ACTIVATIONS, in_chunks, require_shape
 from pytest_gradcam.models.kinds import Wanted, require_file
 from pytest_gradcam.state.forward_only import ForwardOnly
 
-FILE = True
+WEIGHTS = "file"
 
 
 def look_up(name: str) -> None:
@@ -31,8 +31,8 @@ def build(name: str, wanted: Wanted) -> nn.Module:
     except Exception as error:  # of whatever the file holds
         reason = next(iter(str(error).splitlines()), "")
         raise SettingsError(
-            f"{path} cannot be read as a program of torch.export ({type(error).__name__}: {reason:.300}); check that it is "
-            f"whole, and that torch.export.save of this version of PyTorch ({torch.__version__}) wrote it"
+            f"{path} cannot be read as a program of torch.export ({type(error).__name__}: {reason:.300}); check that "
+            f"the file is complete, and that torch.export.save of this version of PyTorch ({torch.__version__}) wrote it"
         ) from None
     digest = sha256(path.read_bytes()).hexdigest()
     return ForwardOnly(_Run(path, program), name=f"exported program {path.name}", digest=digest)

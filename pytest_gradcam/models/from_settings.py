@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from pytest_gradcam.errors import SettingsError
 from pytest_gradcam.models import sources
+from pytest_gradcam.models.weights import require_file
 from pytest_gradcam.settings import KINDS, Settings
 
 
@@ -27,6 +29,12 @@ def model(settings: Settings, class_names: Callable[[], Any] | None = None) -> A
         classes=class_names or (lambda: classes(settings)),
         prompt=settings.prompt,
     )
+
+
+def require_weights(settings: Settings) -> None:
+    """Raises SettingsError if the settings name a file of weights that does not exist."""
+    if settings.weights not in (None, sources.PRETRAINED):
+        require_file(Path(str(settings.weights)))
 
 
 def preprocess(settings: Settings) -> Any:

@@ -13,7 +13,7 @@ from pytest_gradcam.errors import HeatmapError, SettingsError
 from pytest_gradcam.models.kinds import Wanted, package
 from pytest_gradcam.models.zero_shot import ZeroShot, prompts, require_alike
 
-FILE = False
+WEIGHTS = "own"
 _SHOWN = 4  # tensors in a message
 _GREY = 127
 
@@ -62,7 +62,7 @@ class Processor:
         if pixels.ndim != 4 or len(pixels) != 1:
             raise HeatmapError(
                 f"{type(self.processor).__name__} makes pixel values of shape {tuple(pixels.shape)} of one image, not (1, "
-                "C, H, W), in which no place of the image can be told; expected one picture of a fixed size"
+                "C, H, W), which keeps no positions in the image; expected one picture of a fixed size"
             )
         return pixels[0]
 
@@ -107,8 +107,8 @@ def _is_classifier(transformers: Any, config: Any, name: str) -> bool:
     if type(config) in auto.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING:
         return True
     raise SettingsError(
-        f"hf:{name} is a {', '.join(own) or type(config).__name__}; expected an image classifier, or a "
-        "zero-shot one of the kind of CLIP. For other models, write a fixture gradcam_model"
+        f"hf:{name} is a {', '.join(own) or type(config).__name__}; expected an image classifier, or a zero-shot one "
+        "such as CLIP. For other models, write a fixture gradcam_model"
     )
 
 
@@ -121,9 +121,7 @@ def _zero_shot(transformers: Any, model: Any, name: str, wanted: Wanted) -> nn.M
     padding = fixed if "siglip" in model.config.model_type else {"padding": True}
     tokens = tokenizer(texts, return_tensors="pt", **padding)
     if not all(hasattr(model, part) for part in ("get_image_features", "get_text_features", "logit_scale")):
-        raise SettingsError(
-            f"{what} has no features of images and texts; expected a model of the kind of CLIP or SigLIP"
-        )
+        raise SettingsError(f"{what} has no features of images and texts; expected a model such as CLIP or SigLIP")
     with torch.no_grad():
         features = _pooled(model.get_text_features(**tokens))
     bias = getattr(model, "logit_bias", None)

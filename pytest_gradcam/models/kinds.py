@@ -6,13 +6,15 @@ import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from torch import nn
 
 from pytest_gradcam.errors import SettingsError
 
 _MODULES = {
+    "torchvision": "torchvision",
+    "timm": "timm",
     "hf": "huggingface",
     "open_clip": "openclip",
     "ultralytics": "ultralytics",
@@ -31,10 +33,11 @@ class Wanted:
 
 
 class Kind(Protocol):
-    """One kind of models. Each function raises SettingsError for a name that names nothing."""
+    """One kind of models. Each function raises SettingsError for a name that does not exist."""
 
-    #: Whether the name is a file that holds weights as well.
-    FILE: bool
+    #: Where the weights come from: the "file" that is named, the kind's "own" source, or from elsewhere: without any they
+    #: are "random".
+    WEIGHTS: Literal["file", "own", "random"]
 
     def look_up(self, name: str) -> None:
         """Raises for a missing package or file; nothing is built or downloaded."""
@@ -49,7 +52,7 @@ class Kind(Protocol):
 
 
 def kind_of(spec: str) -> Kind | None:
-    """The kind that the spec begins with; None for torchvision, timm and package.module:callable."""
+    """The kind that the spec begins with; None for package.module:callable."""
     module = _MODULES.get(spec.partition(":")[0])
     found: Any = None if module is None else importlib.import_module(f"pytest_gradcam.models.{module}")
     return found  # type: ignore[no-any-return]

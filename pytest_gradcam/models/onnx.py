@@ -19,7 +19,7 @@ from pytest_gradcam.models.compiled import ACTIVATIONS, in_chunks, require_shape
 from pytest_gradcam.models.kinds import Wanted, package, require_file
 from pytest_gradcam.state.forward_only import ForwardOnly
 
-FILE = True
+WEIGHTS = "file"
 _FLOATS = {"tensor(float)": torch.float32, "tensor(double)": torch.float64, "tensor(float16)": torch.float16}
 _CHANNELS = (1, 2, 3, 4)
 _KINDS = {"Softmax": "softmax", "LogSoftmax": "log_softmax", "Sigmoid": "sigmoid"}
@@ -48,10 +48,10 @@ def build(name: str, wanted: Wanted) -> nn.Module:
         raise
     except (
         Exception
-    ) as error:  # protobuf's and ONNX Runtime's own, of a file that is no model, or has operators of its own
+    ) as error:  # protobuf's and ONNX Runtime's own, of a file that is not a model, or has operators of its own
         reason = next(iter(str(error).splitlines()), "")
         raise SettingsError(
-            f"{path} cannot be read as an ONNX model ({type(error).__name__}: {reason:.300}); check that it is whole"
+            f"{path} cannot be read as an ONNX model ({type(error).__name__}: {reason:.300}); check that the file is complete"
         ) from None
     return ForwardOnly(run, name=f"ONNX model {path.name}", digest=digest)
 

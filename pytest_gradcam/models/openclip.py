@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from pytest_gradcam.errors import SettingsError
 from pytest_gradcam.models.kinds import Wanted, package
 from pytest_gradcam.models.zero_shot import ZeroShot, prompts, require_alike
-from pytest_gradcam.settings import nearest
+from pytest_gradcam.validation import nearest
 
-FILE = False
+WEIGHTS = "own"
 
 
 def look_up(name: str) -> None:
@@ -61,7 +61,7 @@ def _parts(name: str) -> tuple[str, str]:
         raise SettingsError(f"open_clip has no architecture {architecture!r}{nearest(architecture, known)}")
     if not weights:
         raise SettingsError(
-            f"open_clip:{name} names no weights, which would be a random draw; expected open_clip:{name}/FILE_OR_TAG"
+            f"open_clip:{name} names no weights, so they would be a random draw; expected open_clip:{name}/FILE_OR_TAG"
         )
     return architecture, weights
 
@@ -80,7 +80,7 @@ def _created(name: str, wanted: Wanted) -> tuple[Any, Any]:
             raise SettingsError(f"open_clip:{name}: there is no file {weights!r}; expected a file of weights{known}")
         if not wanted.pretrained:
             raise SettingsError(
-                f"open_clip:{name} names published weights, which are downloaded only where that is asked for; set "
+                f"open_clip:{name} names published weights, which are downloaded only on request; set "
                 "gradcam_weights = pretrained, or name a file"
             )
     return _loaded(architecture, weights, path.stat().st_mtime_ns if path.is_file() else 0)
@@ -94,8 +94,8 @@ def _loaded(architecture: str, weights: str, _changed: int) -> tuple[Any, Any]:
     except Exception as error:  # open_clip, torch and huggingface_hub each raise their own
         reason = next(iter(str(error).splitlines()), "")
         raise SettingsError(
-            f"open_clip cannot read the weights {weights!r} of {architecture} ({type(error).__name__}: {reason:.300}); check "
-            "that the file is whole, and of this architecture"
+            f"open_clip cannot read the weights {weights!r} of {architecture} ({type(error).__name__}: "
+            f"{reason:.300}); check that the file is complete, and of this architecture"
         ) from None
     return model.eval(), transform
 

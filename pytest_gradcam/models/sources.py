@@ -6,7 +6,6 @@ import importlib
 import inspect
 import json
 import os
-import pickle
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,13 +15,12 @@ from torch import Tensor, nn
 
 from pytest_gradcam.errors import SettingsError
 from pytest_gradcam.models.kinds import Kind, Wanted, kind_of
-from pytest_gradcam.settings import nearest
+from pytest_gradcam.models.weights import listed, load
 from pytest_gradcam.state.forward_only import ForwardOnly
 from pytest_gradcam.state.surroundings import random_states_kept
+from pytest_gradcam.validation import nearest
 
 PRETRAINED = "pretrained"  # the one value of gradcam_weights that may download
-_PREFIXES = ("module.", "_orig_mod.", "model.")  # of DataParallel, torch.compile and Lightning
-_SHOWN = 4  # keys in a message
 
 
 def build(
@@ -39,18 +37,13 @@ def build(
     a torchvision or timm model has random ones. `classes` and `prompt` are those of models that read their classes from texts.
     Raises SettingsError, naming the setting, for what does not exist.
     """
-    source, _, name = spec.partition(":")
     pretrained = weights == PRETRAINED
     if (kind := kind_of(spec)) is not None:
         _refuse_weights(kind, spec, weights)
-        model = kind.build(name, Wanted(pretrained, classes, prompt))
-    elif source == "torchvision":
-        model = _torchvision(name, pretrained)
-    elif source == "timm":
-        model = _timm(name, pretrained)
+        model = kind.build(_name(spec), Wanted(pretrained, classes, prompt))
     elif pretrained:
         raise SettingsError(
-            f"gradcam_weights = 'pretrained' means nothing for {spec!r}; expected a file, or a torchvision: or timm: model"
+            f"gradcam_weights = 'pretrained' does not apply to {spec!r}; expected a file, or a torchvision: or timm: model"
         )
     else:
         model = _called(spec)
@@ -64,8 +57,8 @@ def build(
 
 
 def _refuse_weights(kind: Kind, spec: str, weights: str | None) -> None:
-    if weights is not None and (kind.FILE or weights != PRETRAINED):
-        expected = "none" if kind.FILE else "'pretrained', which may download them, or none"
+    if kind.WEIGHTS != "random" and weights is not None and (kind.WEIGHTS == "file" or weights != PRETRAINED):
+        expected = "none" if kind.WEIGHTS == "file" else "'pretrained', which may download them, or none"
         raise SettingsError(
             f"gradcam_weights = {weights!r} does not apply to {spec!r}, which has weights of its own; expected {expected}"
         )
@@ -76,18 +69,8 @@ def preprocess(spec: str, *, pretrained: bool = False) -> Any:
 
     `pretrained` says that it may be downloaded.
     """
-    source, _, name = spec.partition(":")
     if (kind := kind_of(spec)) is not None:
-        return kind.preprocess(name, Wanted(pretrained))
-    if source == "torchvision":
-        import torchvision
-
-        _torchvision_known(name)
-        return torchvision.models.get_model_weights(name)["DEFAULT"].transforms()
-    if source == "timm":
-        timm = _import_timm()
-        config = timm.data.resolve_data_config(model=_timm(name, False))
-        return timm.data.create_transform(**config)
+        return kind.preprocess(_name(spec), Wanted(pretrained))
     found = attribute(spec, "gradcam_preprocess")
     if not callable(found):
         raise SettingsError(f"gradcam_preprocess = {spec!r} is a {type(found).__name__}; expected a callable")
@@ -95,7 +78,7 @@ def preprocess(spec: str, *, pretrained: bool = False) -> Any:
 
 
 def class_names(text: str) -> Any:
-    """The names in a text file (a line each), a .json file (a list, or a dict name -> index) or 'package.module:name'."""
+    """The names in a text file (one per line), a .json file (a list, or a dict name -> index) or 'package.module:name'."""
     path = Path(text)
     try:
         if path.suffix == ".json":
@@ -135,33 +118,20 @@ def _lines(path: Path) -> list[str]:
 
 def look_up(spec: str, setting: str) -> None:
     """Raises SettingsError if the spec names nothing; nothing is built."""
-    source, _, name = spec.partition(":")
     if (kind := kind_of(spec)) is not None:
-        kind.look_up(name)
-    elif source == "torchvision":
-        _torchvision_known(name)
-    elif source == "timm":
-        _timm_known(name)
+        kind.look_up(_name(spec))
     else:
         attribute(spec, setting)
 
 
-def require_file(path: Path) -> None:
-    """Raises SettingsError if there is no such file of weights."""
-    if not path.is_file():
-        raise SettingsError(f"gradcam_weights = {str(path)!r} is not a file; check the path")
-
-
 def own_class_names(spec: str, *, pretrained: bool) -> Any:
-    """The class names that a model brings: of a torchvision model with its published weights, of other kinds; or None."""
-    source, _, name = spec.partition(":")
-    if (kind := kind_of(spec)) is not None:
-        return kind.classes(name, Wanted(pretrained))
-    if source != "torchvision" or not pretrained:
-        return None
-    import torchvision
+    """The class names that a model brings, such as those of published weights; or None."""
+    kind = kind_of(spec)
+    return None if kind is None else kind.classes(_name(spec), Wanted(pretrained))
 
-    return list(torchvision.models.get_model_weights(name)["DEFAULT"].meta["categories"])
+
+def _name(spec: str) -> str:
+    return spec.partition(":")[2]
 
 
 def attribute(spec: str, setting: str) -> Any:
@@ -184,134 +154,14 @@ def attribute(spec: str, setting: str) -> Any:
     return found
 
 
-def load(model: nn.Module, path: Path) -> None:
-    """Load a state dict file into the model, whole. Raises SettingsError that names what does not fit."""
-    state = _strip(_state_dict(path), set(model.state_dict()))
-    own = model.state_dict()
-    problems = [
-        _keys("missing", [key for key in own if key not in state]),
-        _keys("unexpected", [key for key in state if key not in own]),
-        _keys("of another shape", [key for key in own if key in state and own[key].shape != state[key].shape]),
-    ]
-    if any(problems):
-        raise SettingsError(
-            f"the weights in {path} do not fit {type(model).__name__}: {'; '.join(p for p in problems if p)}. "
-            "Check that gradcam_model builds the architecture, and the number of classes, that was trained"
-        )
-    model.load_state_dict(state)
-
-
-def _state_dict(path: Path) -> dict[str, Any]:
-    require_file(path)
-    if path.suffix == ".safetensors":
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-
-        try:
-            return load_file(path)
-        except SafetensorError as error:
-            raise SettingsError(f"{path} is not a safetensors file ({error}); check that it is complete") from None
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:
-        raise SettingsError(
-            f"{path} holds more than tensors, and to read it would run code from the file, which is refused; where you "
-            "trust it, save the weights alone: torch.save(model.state_dict(), path), or safetensors.torch.save_model"
-        ) from None
-    except Exception as error:  # on a file that is not a pickle, the unpickler may raise anything
-        raise SettingsError(
-            f"{path} was not written by torch.save ({type(error).__name__}: {error}); check that it is complete"
-        ) from None
-    return _unwrap(state, path)
-
-
-def _unwrap(state: Any, path: Path) -> dict[str, Any]:
-    for key in ("state_dict", "model", "model_state_dict"):
-        if isinstance(state, Mapping) and isinstance(state.get(key), Mapping):
-            state = state[key]
-    if not isinstance(state, Mapping) or not state or not all(isinstance(v, Tensor) for v in state.values()):
-        raise SettingsError(
-            f"{path} holds no state dict; expected names and tensors, as torch.save(model.state_dict(), path) writes them, "
-            "or those under 'state_dict', 'model_state_dict' or 'model'"
-        )
-    return dict(state)
-
-
-def _strip(state: dict[str, Any], own: set[str]) -> dict[str, Any]:
-    """The state without a prefix that a wrapper put before every key."""
-    for prefix in _PREFIXES:
-        if state.keys() <= own:
-            break
-        if all(key.startswith(prefix) for key in state):
-            state = {key.removeprefix(prefix): value for key, value in state.items()}
-    return state
-
-
-def _keys(what: str, keys: list[str]) -> str:
-    if not keys:
-        return ""
-    more = f" and {len(keys) - _SHOWN} more" if len(keys) > _SHOWN else ""
-    return f"{len(keys)} {what} ({', '.join(keys[:_SHOWN])}{more})"
-
-
-def _torchvision_known(name: str) -> None:
-    import torchvision
-
-    known = torchvision.models.list_models()
-    if name not in known:
-        raise SettingsError(
-            f"torchvision has no model {name!r}{nearest(name, known) or '; torchvision.models.list_models() lists them'}"
-        )
-
-
-def _torchvision(name: str, pretrained: bool) -> nn.Module:
-    import torchvision
-
-    _torchvision_known(name)
-    # weights_backbone has a default that downloads, in the detection and segmentation models that know it.
-    extra = {} if pretrained or "weights_backbone" not in _parameters_of(name) else {"weights_backbone": None}
-    model: nn.Module = torchvision.models.get_model(name, weights="DEFAULT" if pretrained else None, **extra)
-    return model
-
-
-def _parameters_of(name: str) -> set[str]:
-    import torchvision
-
-    return set(inspect.signature(torchvision.models.get_model_builder(name)).parameters)
-
-
-def _import_timm() -> Any:
-    try:
-        return importlib.import_module("timm")
-    except ModuleNotFoundError:
-        raise SettingsError(
-            "timm is not installed, and a timm: model needs it; pip install pytest-gradcam[timm]"
-        ) from None
-
-
-def _timm_known(name: str) -> Any:
-    timm = _import_timm()
-    if not timm.is_model(name.split(".")[0]):
-        known = timm.list_models()
-        raise SettingsError(f"timm has no model {name!r}{nearest(name, known) or '; timm.list_models() lists them'}")
-    return timm
-
-
-def _timm(name: str, pretrained: bool) -> nn.Module:
-    model: nn.Module = _timm_known(name).create_model(name, pretrained=pretrained)
-    return model
-
-
 def drawn_anew(spec: str, model: nn.Module) -> str:
     """Which weights are a random draw, in a phrase: those that a second call of the builder gives other values.
 
     Empty for a model that is built the same each time. The random states are afterwards what they were. A builder that
     sets its own seed, or cannot be called twice, is taken at its word.
     """
-    if spec.startswith(("torchvision:", "timm:")):
-        return "no weights are loaded"
-    if kind_of(spec) is not None:
-        return ""
+    if (kind := kind_of(spec)) is not None:
+        return "no weights are loaded" if kind.WEIGHTS == "random" else ""
     found = attribute(spec, "gradcam_model")
     if isinstance(found, nn.Module):
         return ""
@@ -322,7 +172,7 @@ def drawn_anew(spec: str, model: nn.Module) -> str:
         return ""
     own = model.state_dict()
     drawn = [key for key, value in own.items() if key in other and not _same(value, other[key])]
-    return f"each call draws {_keys('anew', drawn)} of its {len(own)} tensors" if drawn else ""
+    return f"each call draws {listed('anew', drawn)} of its {len(own)} tensors" if drawn else ""
 
 
 def _same(one: Any, other: Any) -> bool:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from pytest_gradcam.errors import SettingsError
 from pytest_gradcam.models.kinds import Wanted, package, require_file
 
-FILE = True
+WEIGHTS = "file"
 #: It neither downloads nor installs anything with these.
 _QUIET = {"YOLO_OFFLINE": "true", "YOLO_AUTOINSTALL": "false"}
 
@@ -73,7 +73,7 @@ def _model(name: str) -> Any:
     except Exception as error:  # of whatever the file holds
         reason = next(iter(str(error).splitlines()), "")
         raise SettingsError(
-            f"{path} is no model of Ultralytics ({type(error).__name__}: {reason:.300}); check that it is whole"
+            f"{path} is not an Ultralytics model ({type(error).__name__}: {reason:.300}); check that the file is complete"
         ) from None
     if yolo.task != "classify" or not isinstance(yolo.model, nn.Module):
         raise SettingsError(

@@ -54,8 +54,8 @@ def require_alike(network: nn.Module, own: Callable[[Tensor], Tensor], image: Te
         expected, found = own(image).float(), network(image).float()
     if expected.shape != found.shape or not bool((expected - found).abs().max() <= _ALIKE * expected.abs().max()):
         raise SettingsError(
-            f"{what} does not score an image by the cosine of its features and those of a text; expected a model of the "
-            "kind of CLIP or SigLIP. Write a fixture gradcam_model: a torch.nn.Module from images to scores"
+            f"{what} does not score an image by the cosine of its features and those of a text; expected a model "
+            "such as CLIP or SigLIP. Write a fixture gradcam_model: a torch.nn.Module from images to scores"
         )
 
 

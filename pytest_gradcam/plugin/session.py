@@ -72,8 +72,7 @@ def look_up(settings: Settings, wanted: Container[str]) -> None:
     if "gradcam_model" in wanted and settings.model is not None:
         sources.look_up(settings.model, "gradcam_model")
         sources.usable(sources.own_share(settings.device))
-        if settings.weights not in (None, sources.PRETRAINED):
-            sources.require_file(Path(str(settings.weights)))
+        from_settings.require_weights(settings)
     if "gradcam_preprocess" in wanted and settings.preprocess is not None:
         sources.look_up(settings.preprocess, "gradcam_preprocess")
     if "gradcam_classes" in wanted:
@@ -157,22 +156,10 @@ class Models:
 
     def _explain(self, objects: Objects) -> ExplainedModel:
         from pytest_gradcam.cam.engine import Engine
-        from pytest_gradcam.cam.output_kind import Asked
         from pytest_gradcam.checks.gate import Gatekeeper
         from pytest_gradcam.questions.explained_model import ExplainedModel
 
-        settings = self._settings
-        engine = Engine(
-            objects.model,
-            settings.layer,
-            settings.method,
-            objects.preprocess,
-            objects.classes,
-            batch_size=settings.batch_size,
-            asked=Asked(settings.output, settings.output_key, settings.task),
-            cache=self._cache,
-            rise_masks=settings.rise_masks,
-        )
+        engine = Engine.from_settings(self._settings, objects.model, objects.preprocess, objects.classes, self._cache)
         return ExplainedModel(engine, self.policy, Gatekeeper(engine))
 
 

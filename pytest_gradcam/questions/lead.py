@@ -48,6 +48,11 @@ class Lead:
         return bool(row[self.index] > 0) if self.alone else int(row.argmax()) == self.index
 
 
+def has_margin(target: Target) -> bool:
+    """Whether a target is a class or a Contrast, which lead over other classes; else it has a score of its own."""
+    return not (isinstance(target, (Box, Region)) or callable(target))
+
+
 def lead_of(target: Target, row: NDArray[np.floating], names: ClassNames, *, multi: bool) -> Lead:
     """The lead that a target asks for, given one image's scores (classes,); by default that of the predicted class.
 
@@ -56,7 +61,7 @@ def lead_of(target: Target, row: NDArray[np.floating], names: ClassNames, *, mul
     if isinstance(target, Contrast):
         own, other = (index_within(index, len(row)) for index in target.indices(names))
         return Lead(own, other, alone=multi)
-    if isinstance(target, (Box, Region)) or callable(target):
+    if not has_margin(target):
         raise HeatmapError(
             f"target={target!r} has no margin over other classes; expected None, a class index, a class name or a Contrast"
         )

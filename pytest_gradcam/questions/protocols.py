@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_gradcam.evidence.record import Subject
+from pytest_gradcam.images import Picture
 from pytest_gradcam.perturbations.movement import Placement
 from pytest_gradcam.targets import ClassNames, Target
 
@@ -104,6 +105,29 @@ class ModelInput(Protocol):
         """The image as the model sees it, uint8 (H, W, 3), and the pixels that the preprocess added."""
 
 
+class TargetScore(Protocol):
+    """What one target is worth in one image, where it is not a class, and how far that falls in changed versions of it.
+
+    `unit` is what a fall is measured in, None where only other images can say, and `unit_said` what that is; `noun` is what
+    the score is called; where `two_sided`, a rise counts like a fall.
+    """
+
+    @property
+    def subject(self) -> Subject: ...
+    @property
+    def value(self) -> float: ...
+    @property
+    def falls(self) -> Callable[[Sequence[Any]], NDArray[np.float64]]: ...
+    @property
+    def unit(self) -> float | None: ...
+    @property
+    def unit_said(self) -> str: ...
+    @property
+    def noun(self) -> str: ...
+    @property
+    def two_sided(self) -> bool: ...
+
+
 class Engine(Protocol):
     """What answers questions about a model, by numbers alone: `cam.engine.Engine` for a torch model."""
 
@@ -120,11 +144,17 @@ class Engine(Protocol):
     def read(self, image: Any) -> ModelInput:
         """The input for the model; a `ModelInput` comes back as it is."""
 
+    def picture(self, image: Any) -> Picture:
+        """The picture of an image that is no tensor, before the preprocess."""
+
     def predict(self, images: Sequence[Any]) -> NDArray[np.float32]:
         """The scores (N, classes)."""
 
     def scores(self, images: Sequence[Any], target: Target = None) -> NDArray[np.float64]:
         """The score (N,) of one target in images of one size."""
+
+    def scored(self, images: Sequence[Any], targets: Sequence[Target]) -> Sequence[TargetScore]:
+        """What each image's target, a Box, a Region or a callable, is worth there."""
 
     def heatmaps(
         self, images: Sequence[Any], targets: Sequence[Target], *, layer: str | None = None, method: str | None = None

@@ -24,7 +24,7 @@ Bools = NDArray[np.bool_]
 _EDGE = 112  # pixels of the shorter side per pixel of soft edge: two at 224, where hard edges are cues of their own
 _BLUR = 12  # the blur's standard deviation is the shorter side over this: the content can't be recognised
 _PULL = 1e-6  # weight of the mean colour in inpainting, for masked pixels that no pixel outside the mask borders on
-_SOLVERS = 8  # factorised masks in the cache: a set of images often shares its mask
+_SHARED = 8  # masks in a cache: a set of images often shares its mask
 
 
 def edge(height: int, width: int) -> int:
@@ -34,12 +34,20 @@ def edge(height: int, width: int) -> int:
 
 def soft(mask: Bools, padding: Bools | None = None) -> Floats:
     """The weight (H, W) of the replacement: 1 in the mask, falling to 0 over the edge around it, 0 in the padding."""
-    width = edge(*mask.shape)
+    weight = _soft(mask.tobytes(), mask.shape)
+    return weight if padding is None else np.where(padding, np.float32(0), weight)
+
+
+@lru_cache(_SHARED)
+def _soft(mask_bytes: bytes, shape: tuple[int, int]) -> Floats:
+    """The weight without regard to padding, read-only: the distances are shared."""
+    mask, width = np.frombuffer(mask_bytes, bool).reshape(shape), edge(*shape)
     weight = mask.astype(np.float32)
     if width and mask.any():
         distance = ndimage.distance_transform_edt(~mask)
         weight = np.clip(1 - distance / (width + 1), 0, 1).astype(np.float32)
-    return weight if padding is None else np.where(padding, np.float32(0), weight)
+    weight.flags.writeable = False
+    return weight
 
 
 def colour(image: Floats, mask: Bools, *, level: Floats, padding: Bools | None = None) -> Floats:
@@ -102,7 +110,7 @@ def _blend(image: Floats, replacement: Floats, weight: Floats) -> Floats:
     return np.where(weight == 0, image, np.where(weight == 1, replacement, mixed)).astype(np.float32)
 
 
-@lru_cache(_SOLVERS)
+@lru_cache(_SHARED)
 def _solver(
     hole_bytes: bytes, padding_bytes: bytes, shape: tuple[int, int]
 ) -> Callable[[NDArray[np.float64], NDArray[np.float64]], Floats]:

@@ -124,7 +124,7 @@ def propose(records: Iterable[Record], *, take_failed: bool = False) -> list[Pro
         hint = (
             f"; {failed} failed with one: if their pictures are as they should be, pass --take-failed" if failed else ""
         )
-        raise ValueError(f"no check that passed has a figure and a bound, so there is nothing to rest a bound on{hint}")
+        raise ValueError(f"no check that passed has a figure and a bound, so there is nothing to base a bound on{hint}")
     return proposals
 
 
@@ -179,7 +179,7 @@ def _proposal(test: str, check: str, group: Sequence[Record]) -> Proposal:
     bound, kept = _bound(first, worst, margin), ""
     default = _default(first)
     if default is not None and _is_looser(first, bound, default) and not _is_looser(first, worst, default):
-        bound, kept = default, "the check's default, which the figures keep by less than the margin"
+        bound, kept = default, "the check's default, which the figures meet by less than the margin"
     usable = _can_fail(group, bound)
     notes = [kept] if kept else []
     if not usable:

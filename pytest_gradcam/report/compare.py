@@ -1,4 +1,4 @@
-"""Two runs of the same checks: what got worse, what got better, and whether more than chance did it."""
+"""Two runs of the same checks: what got worse, what got better, and whether chance explains it."""
 
 from __future__ import annotations
 

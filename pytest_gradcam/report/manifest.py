@@ -1,4 +1,4 @@
-"""Size and digest of every file of a report, and what differs from them later."""
+"""Size and digest of every file of a report, and which files differ from them later."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def differences(directory: Path) -> Iterator[str]:
     for name, entry in entries.items():
         path = directory / name
         if not _below(directory, path):
-            yield f"{name}: lies outside of the report"
+            yield f"{name}: lies outside the report"
         elif not path.is_file():
             yield f"{name}: missing"
         elif _entry(directory, name) != entry:

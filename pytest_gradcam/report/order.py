@@ -14,13 +14,13 @@ OUTCOMES: tuple[Outcome, ...] = ("failed", "invalid", "no evidence", "passed")
 
 
 def alarms(report: Report) -> Iterator[str]:
-    """What must not be overlooked besides the checks themselves, a sentence each."""
+    """What must not be overlooked besides the checks themselves, one sentence each."""
     yield from dict.fromkeys(_alarms(report))  # runs of the same tests say the same
 
 
 def unchecked(tests: Sequence[str]) -> str:
     """That these tests made no check."""
-    return f"{len(tests)} test{'s have' if len(tests) > 1 else ' has'} gradcam and made no check"
+    return f"{len(tests)} test{'s use' if len(tests) > 1 else ' uses'} gradcam but made no check"
 
 
 def _alarms(report: Report) -> Iterator[str]:
@@ -53,7 +53,7 @@ def _some(names: Iterable[str]) -> str:
 
 
 def worst_first(records: Iterable[Record]) -> list[Record]:
-    """What nobody expected first, then by outcome.
+    """Unexpected outcomes first, then by outcome.
 
     The failed come by how far they miss their bound, the passed by how narrowly they hold it.
     """

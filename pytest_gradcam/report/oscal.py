@@ -22,7 +22,7 @@ def assessment_results(report: Report, *, files: dict[str, str], written: str, v
     """The report as one OSCAL document; `files` are the report's files with their SHA-256, `written` the moment in ISO 8601.
 
     Each run is a result, each check an observation by test, each requirement for trustworthy AI that checks speak to a
-    finding: satisfied if all of these passed and no test of the run is missing. It is no statement of conformity.
+    finding: satisfied if all of these passed and no test of the run is missing. It is not a statement of conformity.
     """
     identity = "".join(run.id for run in report.runs)
     return {

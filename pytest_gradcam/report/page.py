@@ -176,7 +176,7 @@ def _filters(records: Sequence[Record]) -> list[dict[str, Any]]:
 
 
 def _near(path: str) -> str:
-    """The path from the working directory, where it lies below it."""
+    """The path relative to the working directory if it lies below it, else as it is."""
     return baseline_paths.shown(Path(path)) if path.startswith("/") else path
 
 

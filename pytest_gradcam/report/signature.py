@@ -73,7 +73,7 @@ def read(directory: Path) -> Signature | None:
         raise ValueError(f"{path} cannot be read as a signature: {error}") from None
     parts = {name: found.get(name) for name in Signature.__dataclass_fields__}
     if found.get("version") != 1 or not all(isinstance(value, str) for value in parts.values()):
-        raise ValueError(f"{path} is no signature of version 1; sign the report again")
+        raise ValueError(f"{path} is not a signature of version 1; sign the report again")
     return Signature(**parts)  # type: ignore[arg-type]
 
 

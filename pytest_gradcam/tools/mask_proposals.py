@@ -48,7 +48,7 @@ def labels(path: Path, kind: str) -> Labels:
             found[mask & (found == 0)] = number
         return found
     if kind not in _SEGMENTERS:
-        raise HeatmapError(f"{kind!r} is no kind of proposal; expected one of {', '.join(KINDS)}")
+        raise HeatmapError(f"{kind!r} is not a kind of proposal; expected one of {', '.join(KINDS)}")
     height, width = picture.shape
     scale = min(1.0, _LONGEST / max(height, width))
     small = picture.pil.convert("RGB").resize((max(1, round(width * scale)), max(1, round(height * scale))))

@@ -1,4 +1,4 @@
-"""A page on this machine to draw masks with: it answers 127.0.0.1 only, and only whoever has its address with the token."""
+"""A page on this machine to draw masks with: it answers only on 127.0.0.1, and only to whoever has its address with the token."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class MaskServer(ThreadingHTTPServer):
             super().__init__(("127.0.0.1", 0), _Handler)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A page that was closed before its answer came is no error."""
+        """A page that was closed before its answer came is not an error."""
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)
 

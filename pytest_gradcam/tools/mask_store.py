@@ -29,7 +29,7 @@ class Drawable:
 def drawables(paths: Sequence[Path], folder: Path) -> list[Drawable]:
     """The images of these files and folders, named from the COCO file's folder.
 
-    Raises HeatmapError if there is none, or for a file that is no image.
+    Raises HeatmapError if there is none, or for a file that is not an image.
     """
     found: list[Path] = []
     for path in paths:
@@ -53,7 +53,7 @@ class MaskStore:
     """The annotations of some images in one COCO file; those of other images, and other parts of it, stay as they are."""
 
     def __init__(self, file: Path, drawn: Sequence[Drawable]) -> None:
-        """Raises ValueError for a file that is no COCO file."""
+        """Raises ValueError for a file that is not a COCO file."""
         self.file = file
         self._draft_file = file.with_name(f"{file.name}.draft")
         self._content = _read(file)
@@ -77,7 +77,7 @@ class MaskStore:
     def save(self, index: int, annotations: Sequence[Mapping[str, Any]], draft: Any) -> None:
         """Replace the annotations of one image, on disk when this returns.
 
-        Raises HeatmapError for one that is no region of the image; then nothing is changed.
+        Raises HeatmapError for one that is not a region of the image; then nothing is changed.
         """
         drawable = self._drawn[index]
         made = [self._coco(one, drawable, self._ids[index]) for one in annotations]
@@ -149,7 +149,9 @@ def _read(file: Path) -> dict[str, Any]:
         raise ValueError(f"{file} cannot be read as a COCO file: {error}") from None
     for name in _PARTS:
         if not isinstance(content.get(name), list) or not all(isinstance(one, dict) for one in content[name]):
-            raise ValueError(f"{file} is no COCO file: {name} is no list of objects; choose another file with --into")
+            raise ValueError(
+                f"{file} is not a COCO file: {name} is not a list of objects; choose another file with --into"
+            )
     return content
 
 

@@ -1,4 +1,4 @@
-"""What `pytest-gradcam inspect` says of a model: measured on one image, as built-ins and as lines."""
+"""What `pytest-gradcam inspect` says about a model: measured on one image, as built-ins and as lines."""
 
 from __future__ import annotations
 

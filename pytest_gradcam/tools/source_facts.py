@@ -1,4 +1,4 @@
-"""What the Python files of a repository say of its models and transforms: read, never run."""
+"""What the Python files of a repository say about its models and transforms: read, never run."""
 
 from __future__ import annotations
 

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from pytest_gradcam.cam.engine import Engine
-from pytest_gradcam.cam.output_kind import Asked
 from pytest_gradcam.errors import SettingsError
 from pytest_gradcam.models import from_settings, sources
 from pytest_gradcam.settings import Settings
@@ -26,22 +24,13 @@ class ModelParts:
     untrained: str
 
     def engine(self, *, with_classes: bool = True) -> Engine:
-        settings = self.settings
-        return Engine(
-            self.model,
-            settings.layer,
-            settings.method,
-            self.preprocess,
-            self.classes if with_classes else None,
-            batch_size=settings.batch_size,
-            asked=Asked(settings.output, settings.output_key, settings.task),
-        )
+        classes = self.classes if with_classes else None
+        return Engine.from_settings(self.settings, self.model, self.preprocess, classes)
 
 
 def build(settings: Settings) -> ModelParts:
     """Raises SettingsError, naming the setting, for what does not exist or cannot be built."""
-    if settings.weights not in (None, sources.PRETRAINED):
-        sources.require_file(Path(str(settings.weights)))
+    from_settings.require_weights(settings)
     spec = str(settings.model)
     sources.look_up(spec, "MODEL")
     with of_the_user(f"building {spec}"):

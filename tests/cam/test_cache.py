@@ -19,6 +19,7 @@ from pytest_gradcam.targets import ClassNames
 
 GRID = np.arange(49, dtype=np.float32).reshape(7, 7)
 SUBJECT = Subject(
+    centres=((3.0, 4.0), (2.5, 4.0)),
     target="pedestrian",
     target_index=1,
     score=1.5,

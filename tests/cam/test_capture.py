@@ -61,11 +61,10 @@ def test_ten_classes_take_one_backward_pass_for_each_batch(at_once, expected):
 
 def test_what_cannot_be_batched_runs_class_by_class():
     Looks.backwards = 0
-    model = network(Looking(), nn.Linear(32, 10))
-    explainer = Explainer(model, layer="1")
-    found = explainer.compare(IMAGE, range(10))
+    head = nn.Linear(32, 10)
+    found = Explainer(network(Looking(), head), layer="1").compare(IMAGE, range(10))
     assert Looks.backwards >= 10
-    plain = Explainer(network(nn.Identity(), nn.Linear(32, 10)), layer="1").compare(IMAGE, range(10))
+    plain = Explainer(network(nn.Identity(), head), layer="1").compare(IMAGE, range(10))
     assert len({heatmap.grid.tobytes() for heatmap in found.values()}) > 1
     for target in range(10):
         np.testing.assert_allclose(found[target].grid, plain[target].grid, atol=1e-6)

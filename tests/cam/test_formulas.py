@@ -12,6 +12,7 @@ from torchvision.models.vision_transformer import VisionTransformer
 
 from pytest_gradcam import HeatmapError, settings
 from pytest_gradcam.cam import formulas, model_methods
+from pytest_gradcam.cam.method import Method
 from pytest_gradcam.cam.sites import Site
 from pytest_gradcam.state.guard import untouched
 from tests.reference import as_library_scales, explain, library, targets
@@ -179,7 +180,7 @@ def test_no_forward_pass_has_more_images_than_allowed(method, transformer):
     try:
         for most in (5, 32):
             with untouched(model):
-                maps.append(model_methods.grids(method, model, inputs[:1], site, targets(3), batch_size=most))
+                maps.append(model_methods.grids(Method(method, most), model, inputs[:1], site, targets(3)))
     finally:
         handle.remove()
     assert sizes == [1, 5, 5, 5, 5, 5, 5, 2, 1, 32]  # the image, and one variant of it per channel
@@ -196,7 +197,7 @@ def test_fullgrad_refuses_a_transformer(transformer):
 def test_a_score_that_is_not_finite_for_a_variant_of_the_image_is_an_error(method, transformer):
     model, site, inputs = transformer
     with untouched(model), pytest.raises(HeatmapError, match=f"{method} gives NaN or infinite values"):
-        model_methods.grids(method, model, inputs[:1], site, [lambda output: output[3] * float("nan")], batch_size=8)
+        model_methods.grids(Method(method), model, inputs[:1], site, [lambda output: output[3] * float("nan")])
 
 
 # Methods that know more than the formula

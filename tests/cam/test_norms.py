@@ -60,3 +60,10 @@ def test_an_image_has_the_same_map_alone_and_in_a_batch(norm: nn.Module) -> None
         image = torch.randn(3, 24, 24)
     alone, together = explainer(image, 1), explainer.batch([image, image.flip(2)], [1, 1])[0]
     torch.testing.assert_close(torch.from_numpy(alone.grid), torch.from_numpy(together.grid))
+
+
+def test_fullgrad_of_one_image_is_right_through_a_batch_normalisation(model: Tokens) -> None:
+    explainer = Explainer(model, method="fullgrad")
+    image = torch.randn(3, 24, 24, generator=torch.Generator().manual_seed(0))
+    alone, together = explainer(image, 1), explainer.batch([image, image.flip(2)], [1, 1])[0]
+    torch.testing.assert_close(torch.from_numpy(alone.grid), torch.from_numpy(together.grid))

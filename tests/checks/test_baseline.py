@@ -17,6 +17,7 @@ from pytest_gradcam.checks import baseline
 from pytest_gradcam.evidence import baseline_paths, store
 from pytest_gradcam.evidence.current_test import running
 from pytest_gradcam.evidence.record import Subject
+from pytest_gradcam.heatmap import SeenImage
 
 GRID = np.random.default_rng(0).random((7, 7)).astype(np.float32)
 VIEW = np.random.default_rng(1).integers(0, 256, (64, 64, 3), np.uint8)
@@ -49,7 +50,7 @@ def file(tmp_path):
 
 
 def heatmap(grid=GRID, *, view=VIEW, subject=SUBJECT, **changes):
-    return Heatmap(grid, view.shape[:2], lambda: (view, None), subject=replace(subject, **changes))
+    return Heatmap(grid, SeenImage(view.shape[:2], lambda: (view, None)), replace(subject, **changes))
 
 
 def check(file, one, *, updates=False, test="test_cat", **arguments):

@@ -58,7 +58,7 @@ def test_without_a_predicted_class_none_is_kept(before):
     with pytest.raises(HeatmapError) as caught:
         SameClass(1.0).figure(found)
     assert str(caught.value) == (
-        "a callable target has no predicted class that could survive; pass same_class=False, and bound the score"
+        "a callable target has no predicted class to compare; pass same_class=False, and bound the score"
     )
 
 
@@ -134,7 +134,7 @@ def test_what_shall_survive_has_to_be_there(criterion):
 @pytest.mark.parametrize(
     ("mask", "words"),
     [
-        (None, "the relevance mass needs a mask of what it should lie in; pass mask="),
+        (None, "the relevance mass needs a mask of where it should lie; pass mask="),
         (
             np.zeros((4, 4), bool),
             "nothing of the mask is left in the view; pass a milder perturbation, or check the mask and the crop of the "

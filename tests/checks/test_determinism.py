@@ -157,14 +157,14 @@ class TestVerdict:
     def test_each_stage_has_its_bound(self, changes, exact, outcome, figure, bound):
         record = judged(changes, exact=exact)
         assert (record.outcome, record.figure, record.bound) == (outcome, figure, bound)
-        assert "a verdict on a heatmap that changes is chance" in record.advice
+        assert "a verdict on a heatmap that changes is a matter of chance" in record.advice
 
 
 CHANGED = (
     ("repeated", "0.25 of the maximum, 3 runs under other random states"),
     ("batched", "0.5 of the maximum, beside flips of the image"),
 )
-CHANCE = "; a verdict on a heatmap that changes is chance"
+CHANCE = "; a verdict on a heatmap that changes is a matter of chance"
 
 
 def test_the_whole_of_a_verdict_on_a_heatmap_that_is_the_same():

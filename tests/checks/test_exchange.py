@@ -53,6 +53,9 @@ def test_only_other_classes_pixels_shake_and_only_by_half_of_the_lead():
             np.array([0, 0, 1]), np.array([2.0, 2, 2]), np.array([0]), np.array([donor]), np.array([fall])
         ).shaken(0)
 
+    one_of_two = Exchange(np.array([0, 1]), np.ones(2), np.array([0, 0]), np.array([1, 1]), np.array([0.0, 0.6]))
+    assert one_of_two.shaken(0)
+    assert not one_of_two.shaken(1)
     assert shaken(1.01, 2)
     assert not shaken(1.0, 2)
     assert not shaken(1.01, 1)
@@ -116,3 +119,91 @@ def test_bounds_are_wider_for_the_worst_of_several():
     assert normal(0.95) == pytest.approx(1.6449, abs=1e-4)
     assert normal(0.95, 10) == pytest.approx(2.5758, abs=1e-4)
     assert normal(0.95, 0) == normal(0.95, 1)
+
+
+def by_hand(found, value, chosen):
+    """The mean of a value over pairs: images alike, within each the classes of its donors, within these the donors."""
+    weights = np.zeros(len(value))
+    receivers = sorted({found.to[pair] for pair in chosen})
+    for image in receivers:
+        own = [pair for pair in chosen if found.to[pair] == image]
+        classes = {found.predicted[found.donor[pair]] for pair in own}
+        for pair in own:
+            alike = [each for each in own if found.predicted[found.donor[each]] == found.predicted[found.donor[pair]]]
+            weights[pair] = 1 / len(receivers) / len(classes) / len(alike)
+    return weights, weights @ value
+
+
+def dyadic(found, value):
+    """Mean difference and its error, pair by pair: every two pairs count once for each image that they share."""
+    other = [p for p in range(len(value)) if found.predicted[found.to[p]] != found.predicted[found.donor[p]]]
+    receiving = {found.to[p] for p in other}
+    own = [p for p in range(len(value)) if p not in other and found.to[p] in receiving]
+    (w, mean), (v, base) = by_hand(found, value, other), by_hand(found, value, own)
+    residual = w * (value - mean) - v * (value - base)
+    both = received = 0.0
+    for p in range(len(value)):
+        for q in range(len(value)):
+            shared = len({found.to[p], found.donor[p]} & {found.to[q], found.donor[q]}) - (p == q)
+            both += shared * residual[p] * residual[q]
+            received += (found.to[p] == found.to[q]) * residual[p] * residual[q]
+    few = min(len(receiving), len({found.donor[p] for p in other}))
+    return mean - base, np.sqrt(max(both, received) * few / (few - 1)), both > received
+
+
+def test_means_and_errors_pair_by_pair():
+    predicted, larger = np.array([0, 0, 0, 1, 1, 1, 2, 2, 2, 2]), set()
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        pairs = np.array([pair for pair in every_pair(predicted) if rng.random() < 0.6])
+        to, donor = pairs.T
+        found = Exchange(predicted, np.ones(10), to, donor, rng.normal(size=len(pairs)))
+        mean, error, of_both = dyadic(found, found.falls)
+        assert found.margin.mean == pytest.approx(mean)
+        assert found.margin.error == pytest.approx(error)
+        larger.add(of_both)
+    assert larger == {True, False}  # each has been the larger one
+
+
+def test_a_rate_is_uncertain_by_an_event_more_besides():
+    predicted = np.array([0, 0, 0, 0, 1, 1, 1])
+    to, donor = np.array(every_pair(predicted)).T
+    flipped = np.random.default_rng(0).random(len(to)) < 0.4
+    found = Exchange(predicted, np.ones(7), to, donor, np.where(flipped, 2.0, 0.0))
+    _, error, _ = dyadic(found, flipped.astype(float))
+    rate = 1 / (7 + 2)
+    assert found.flips.error == pytest.approx(np.hypot(error, np.sqrt(rate * (1 - rate) / 7)))
+
+
+def test_an_entry_is_of_the_images_of_one_class_by_donors_of_another():
+    predicted = np.array([0] * 4 + [1] * 4 + [2] * 4)
+    to, donor = np.array(every_pair(predicted)).T
+    to_class, donor_class = predicted[to], predicted[donor]
+    flipped = np.random.default_rng(0).random(len(to)) < 0.5
+    flipped &= to_class != 2  # nothing moves the third class
+    found = Exchange(predicted, np.ones(12), to, donor, np.where(flipped, 2.0, 0.0))
+    own = {a: flipped[(to_class == a) & (donor_class == a)].mean() for a in range(3)}
+    for (a, b), entry in found.entries.items():
+        of = (to_class != donor_class) & ((a is None) | (to_class == a)) & ((b is None) | (donor_class == b))
+        base = own[a] if a is not None else np.mean([own[each] for each in range(3) if each != b])
+        assert entry.mean == pytest.approx(flipped[of].mean() - base)
+        assert entry.own == pytest.approx(base)
+        few = min(entry.receivers, entry.donors)
+        rate = 1 / (few + 2)
+        assert entry.error >= np.sqrt(rate * (1 - rate) / few)
+        assert (entry.receivers, entry.donors) == (len(set(to[of])), len(set(donor[of])))
+
+
+@pytest.mark.parametrize(("counts", "there"), [((3, 3), True), ((3, 2), False), ((2, 3), False)])
+def test_an_entry_needs_three_receivers_and_three_donors(counts, there):
+    predicted = [0] * counts[0] + [1] * counts[1]
+    found = exchange(predicted, every_pair(predicted), [False] * len(every_pair(predicted)))
+    assert (found.entry(0, 1) is not None) is there
+    assert ((0, 1) in found.entries) is there
+    assert (None, None) not in found.entries
+    assert (0, 0) not in found.entries
+
+
+def test_all_of_the_lead_and_not_less_is_a_lost_decision():
+    found = Exchange(np.array([0, 1]), np.array([0.5, 0.5]), np.array([0, 1]), np.array([1, 0]), np.array([0.5, 0.51]))
+    np.testing.assert_array_equal(found.flipped, [False, True])

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from pytest_gradcam import Explainer, FocusError, HeatmapError, NoEvidenceError
-from pytest_gradcam.cam.engine import Engine
+from pytest_gradcam.cam.engine import Engine, Interface
 from pytest_gradcam.checks import faithfulness
 from pytest_gradcam.checks.faithfulness import DeletionInsertion, Faithful, Faithfulness, rearranged
 from pytest_gradcam.evidence.record import Subject
@@ -27,7 +27,7 @@ def test_a_map_of_the_evidence_passes(records):
 
 
 def test_a_map_of_other_places_fails_with_figures_and_advice():
-    turned = Turned(Red(), layer="features", classes=("red", "green", "dark"))
+    turned = Turned(Red(), Interface(classes=("red", "green", "dark")), "features")
     with pytest.raises(FocusError) as caught:
         explained_by(turned).assert_faithful(red_square(), target="red")
     lines = str(caught.value).splitlines()
@@ -85,7 +85,7 @@ class TestUndecided:
             def forward(self, x):
                 return self.head(self.features(x).mean((2, 3)))
 
-        words = "the image scores 1 and its own mean colour 1; expected .* clearly higher, .* explain another target"
+        words = "the image scores 1 and its own mean colour 1; expected .* clearly higher, .* Explain another target"
         self.refused(words, Explainer(Mean(), layer="features"))
 
     def test_an_image_that_scores_no_higher_than_its_blur(self):

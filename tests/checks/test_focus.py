@@ -16,7 +16,7 @@ from pytest_gradcam.evidence import messages
 from pytest_gradcam.evidence.current_test import running
 from pytest_gradcam.evidence.record import Subject
 from pytest_gradcam.grids import resize
-from pytest_gradcam.heatmap import Peak
+from pytest_gradcam.heatmap import Peak, SeenImage
 from pytest_gradcam.questions.protocols import MaskInView
 from tests.conftest import ABOUT, RecordingTest
 
@@ -136,8 +136,8 @@ class TestAdvice:
         for rank in (2, 3):
             wrong = {"rank": rank, "target_index": 3, "predicted": "dog", "predicted_index": 5}
             assert self.advice(self.WITHIN, subject=wrong, lift=2.0) == (
-                "the model predicts 'dog', so settle the prediction first, "
-                "or leave target out to see what it was predicted by"
+                "the model predicts 'dog', so look into the prediction first, or leave target out to see what the "
+                "prediction is based on"
             )
         assert self.advice(self.WITHIN, subject={"rank": 1, "predicted": "cat"}) == self.LAST
 
@@ -236,7 +236,7 @@ def test_a_wrong_prediction_is_said_and_leads_the_advice():
     with pytest.raises(FocusError) as caught:
         heatmap.assert_focus_within(CORNER, at_least=0.9)
     assert "  prediction the model predicts 'tabby' (281)\n" in str(caught.value)
-    assert "the model predicts 'tabby', so settle the prediction first" in str(caught.value)
+    assert "the model predicts 'tabby', so look into the prediction first" in str(caught.value)
 
 
 def test_what_is_kept_says_itself_also_where_it_passed():
@@ -381,7 +381,7 @@ class TestDefaults:
 
 class TestRecord:
     def test_it_says_what_the_check_is_about_and_what_was_measured(self, test):
-        heatmap = Heatmap(HAND, (6, 9), lambda: (np.zeros((6, 9, 3), np.uint8), None), subject=SUBJECT)
+        heatmap = Heatmap(HAND, SeenImage((6, 9), lambda: (np.zeros((6, 9, 3), np.uint8), None)), SUBJECT)
         heatmap.assert_focus_within(masks.box((6, 9), (3, 2, 9, 6)))
         record = test.records[0]
         assert (record.target, record.target_index, record.score, record.layer) == ("cat", 3, 9.25, "last")
@@ -505,18 +505,17 @@ class TestMasks:
     def test_a_mask_outside_of_what_the_model_saw(self):
         seen = "the view shows x 0 to 3 of it"
         heatmap = Heatmap(
-            HAND, (3, 3), lambda: (None, None), carry=lambda mask: MaskInView(np.zeros((3, 3), bool), seen)
+            HAND, SeenImage((3, 3), lambda: (None, None), lambda mask: MaskInView(np.zeros((3, 3), bool), seen))
         )
         assert said(lambda: heatmap.mass(CORNER)) == (
             f"the preprocess kept 0 % of the mask: {seen}; check the mask, or the crop of the preprocess"
         )
 
     def test_padding_is_a_mask_where_there_is_some(self):
-        heatmap = Heatmap(HAND, (3, 3), lambda: (np.zeros((3, 3, 3), np.uint8), CORNER))
+        seen = SeenImage((3, 3), lambda: (np.zeros((3, 3, 3), np.uint8), CORNER))
+        heatmap = Heatmap(HAND, seen)
         assert heatmap.mass(heatmap.padding) == pytest.approx(24 / 36)
-        carried = Heatmap(
-            HAND, (3, 3), heatmap._look, carry=lambda mask: pytest.fail("padding lies in the view already")
-        )
+        carried = Heatmap(HAND, replace(seen, carry=lambda mask: pytest.fail("padding lies in the view already")))
         assert carried.mass(carried.padding) == pytest.approx(24 / 36)
 
     def test_a_mask_of_another_shape_is_refused(self):

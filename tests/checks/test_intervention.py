@@ -75,7 +75,7 @@ def test_with_other_images_their_pixels_decide_too():
     labels = dict(record.details)
     assert list(labels) == ["colour", "inpainted", "pasted", "blurred", "noise", "rest", "unit"]
     assert labels["pasted"].startswith("'1' becomes '")
-    assert "in the mean over 4 other images" in labels["pasted"]
+    assert "on average over 4 other images" in labels["pasted"]
     assert "(for information)" in labels["noise"]
     assert "the mean lead over 8 images" in labels["unit"]
     assert all(len(label) <= 10 for label in labels)
@@ -86,11 +86,11 @@ def test_pixels_of_another_class_say_more_than_those_of_the_same():
     noise = torch.rand(3, 144, generator=torch.Generator().manual_seed(0))
     faint[:, CORNER] = noise * torch.tensor([0.3, 0.9, 0.3])[:, None]  # the same class, but not the same pixels
     record, _ = record_of(Explainer(Reads(CORNER)).assert_ignores, scene(), CORNER, others=[faint, scene(6, corner=2)])
-    assert "in the mean" not in dict(record.details)["pasted"]
+    assert "on average" not in dict(record.details)["pasted"]
     fainter = faint.clone()
     fainter[:, CORNER] *= 0.99
     record, _ = record_of(Explainer(Reads(CORNER)).assert_ignores, scene(), CORNER, others=[faint, fainter])
-    assert "in the mean over 2 other images" in dict(record.details)["pasted"]  # there are no others
+    assert "on average over 2 other images" in dict(record.details)["pasted"]  # there are no others
 
 
 def test_the_unit_of_one_image_is_its_own_lead():
@@ -98,7 +98,7 @@ def test_the_unit_of_one_image_is_its_own_lead():
     assert record.outcome == "passed"
     # Grey all over the disc: the lead is gone, and is one unit.
     assert record.figure == pytest.approx(1, abs=0.1)
-    assert "one unit is 8 of logit: the image's own lead" in dict(record.details)["unit"]
+    assert "one unit is a difference of 8 in the logit: the image's own lead" in dict(record.details)["unit"]
 
 
 def test_a_figure_on_the_bound_keeps_it():
@@ -153,7 +153,7 @@ def test_a_model_that_any_change_moves_is_undecided():
         record, raised = record_of(
             check, image, CORNER, **{"at_most" if "ignores" in check.__name__ else "at_least": 0.2}
         )
-        assert "any change of this size moves the prediction" in str(raised)
+        assert "any change of this size changes the prediction" in str(raised)
         assert record.outcome == "invalid"
         assert dict(record.details)["colour"]  # its figures stay on the record
 
@@ -226,7 +226,7 @@ def test_targets_are_classes():
         explainer.assert_relies_on(image, DISC, target="rod")
     with pytest.raises(HeatmapError, match="target=3 is out of range"):
         explainer.assert_relies_on(image, DISC, target=3)
-    with pytest.raises(HeatmapError, match="has no margin over other classes"):
+    with pytest.raises(HeatmapError, match="the score has no margin, and 1 image cannot say by how much it differs"):
         explainer.assert_relies_on(image, DISC, target=lambda output: output[0])
 
 
@@ -236,7 +236,7 @@ def test_pixels_that_speak_against_the_class_that_was_named_are_not_ignored():
     record, raised = record_of(explainer.assert_ignores, image, DISC, target="green")
     assert record.outcome == "invalid"
     assert "without these pixels the margin of 'green' rises by 1" in str(raised)
-    assert "may well carry 'red', which the model predicts; leave target out" in str(raised)
+    assert "perhaps for 'red', which the model predicts; leave target out" in str(raised)
     explainer.assert_ignores(image, CORNER, target="green")
 
 
@@ -254,7 +254,7 @@ def test_the_control_that_forbids_a_verdict_is_named_and_advice_asks_for_nothing
     with pytest.raises(HeatmapError) as caught:
         Explainer(Reads(DISC | second)).assert_ignores(twice(0), wide, others=[twice(1)][:others])
     assert "replacing all the rest (the mask's shape fits nowhere else) costs" in str(caught.value)
-    assert f"any change of this size moves the prediction; pass a smaller mask, {advice} reliance()" in str(
+    assert f"any change of this size changes the prediction; pass a smaller mask, {advice} reliance()" in str(
         caught.value
     )
 
@@ -331,7 +331,7 @@ def test_grey_inputs():
 def test_a_class_that_needs_no_evidence_is_never_shown_to_ignore_anything():
     explainer, image = Explainer(Reads(DISC, bias=(1.0, 0.0, 0.0))), scene()
     for shown in (CORNER, masks.box(SHAPE, (0, 0, 8, 8))):
-        with pytest.raises(HeatmapError, match="'0' is also what the model answers where there is nothing to see"):
+        with pytest.raises(HeatmapError, match="'0' is also what the model predicts for a blank image"):
             explainer.assert_ignores(image, shown)
     explainer.assert_ignores(image, CORNER, others=[scene(1, disc=1, corner=2)])  # it brings in another class's pixels
     with pytest.raises(FocusError):
@@ -462,8 +462,8 @@ class TestControls:
         for check in (Explainer(Reads(marked)).assert_relies_on, Explainer(Reads(marked)).assert_ignores):
             record, raised = record_of(check, image, CORNER, **{_bound(check): 0.1})
             assert record.reason == (  # a third of a fall from 0.9 - 0.1 to the middles, 0.65 - 0.35
-                "replacing the same shape elsewhere costs 0.21 units, the mask 0.21 (colour): any change of this size moves "
-                "the prediction; pass a smaller mask, or pass others=, or use reliance() on a set of images"
+                "replacing the same shape elsewhere costs 0.21 units, the mask 0.21 (colour): any change of this "
+                "size changes the prediction; pass a smaller mask, or pass others=, or use reliance() on a set of images"
             )
             assert isinstance(raised, HeatmapError)
             assert (record.outcome, record.figure) == ("invalid", None)
@@ -488,7 +488,7 @@ class TestControls:
             Explainer(Reads(DISC | below)).assert_relies_on(image, half, at_least=0.2)
         assert str(caught.value).splitlines()[0] == (
             "no verdict on relies_on: replacing all the rest (the mask's shape fits nowhere else) costs 0.50 units, the mask "
-            "0.50 (colour): any change of this size moves the prediction; pass a smaller mask, or pass others=, or use "
+            "0.50 (colour): any change of this size changes the prediction; pass a smaller mask, or pass others=, or use "
             "reliance() on a set of images"
         )
         half.flat[np.flatnonzero(~half)[0]] = True
@@ -520,8 +520,8 @@ class TestAdvice:
     def test_a_wrong_prediction_is_settled_first(self):
         record, _ = record_of(Explainer(Reads(DISC), classes=NAMES).assert_relies_on, scene(), DISC, target="green")
         assert record.advice == (
-            "look at the picture; the model predicts 'red', so settle the prediction first, or leave target out to see what "
-            "it was predicted by"
+            "look at the picture; the model predicts 'red', so look into the prediction first, or leave target out "
+            "to see what the prediction is based on"
         )
 
 
@@ -529,8 +529,8 @@ def test_a_class_that_needs_no_evidence():
     explainer = Explainer(Reads(DISC, bias=(1.0, 0.0, 0.0)), classes=NAMES)
     record, _ = record_of(explainer.assert_ignores, scene(), CORNER)
     assert record.reason == (
-        "'red' is also what the model answers where there is nothing to see, so it would not fall when its evidence is taken "
-        "away, wherever that lies; pass others= that are predicted as another class, or an image of another class"
+        "'red' is also what the model predicts for a blank image, so its margin would not fall wherever the evidence "
+        "was removed; pass others= that are predicted as another class, or an image of another class"
     )
 
 
@@ -538,7 +538,7 @@ def test_pixels_that_speak_against_the_class():
     explainer = Explainer(Reads(DISC), classes=NAMES)
     record, _ = record_of(explainer.assert_ignores, scene(), DISC, target="green")
     assert record.reason == (
-        "without these pixels the margin of 'green' rises by 1.01 units: they speak against it, and may well carry 'red', "
+        "without these pixels the margin of 'green' rises by 1.01 units: they are evidence against it, and perhaps for 'red', "
         "which the model predicts; leave target out to ask whether the prediction depends on them"
     )
     little = Explainer(Reads(DISC + 0.2 * CORNER), classes=NAMES)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from itertools import cycle
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from pytest_gradcam.checks import loss
-from pytest_gradcam.checks.exchange import Exchange
-from pytest_gradcam.checks.loss import Exchanged, estimated
+from pytest_gradcam.checks.exchange import FEWEST, Difference, Exchange, normal
+from pytest_gradcam.checks.loss import Exchanged, Loss, estimated
 
 NAMES = ("stop", "yield", "speed")
 
@@ -173,6 +176,24 @@ def test_a_control_never_adds():
     assert found.estimate == pytest.approx(0.1)
 
 
+def test_what_a_control_takes_away_is_no_ground_for_a_no():
+    """It may be the artefact's: the loss and the fall before the control are held against the bounds of 'no'."""
+    control = exchange((25, 25), every(1, 2.0))
+    found = verdict((25, 25), every(6, 1.5), control=control, **THROUGH)
+    assert (found.claim, found.estimate) == ("undecided", 0)
+    assert "which changes 18 % of the decisions and takes 0.27 of the margin; pass images `without=`" in found.reason
+    assert "the scene shows through" in verdict((25, 25), every(1, 0.4), control=control, **THROUGH).reason
+    near = verdict((25, 25), every(9, 1.5), control=control, **THROUGH)  # 12 %, perhaps 20 %: more images may decide
+    assert (near.claim, "images like these would decide" in near.reason) == ("undecided", True)
+    assert verdict((25, 25), every(1, 0.1), control=control, **THROUGH).claim == "does not rely"
+
+
+def test_a_class_is_not_cleared_by_what_other_pixels_cost():
+    control = exchange((40, 40, 9), every(1, 2.0))
+    found = verdict((40, 40, 9), lambda i, a, b: 1.5 if a == 2 and i % 3 == 0 else 0.0, control=control, **THROUGH)
+    assert "images of 'speed' lose 33 % of their decisions, perhaps up to " in found.reason
+
+
 def test_where_the_scene_shows_through_no_entry_decides_by_itself():
     lost = lambda i, a, b: 2.0 if a == 0 else 0.0  # noqa: E731
     control = exchange((5, 23, 22), every(1, 0.0))
@@ -201,3 +222,272 @@ def test_it_says_itself():
     assert dict(found.rows())["by class"] == "stop 0.28, yield 0.24"
     assert loss.percent(-0.01) == "0 %"
     assert loss.percent(1.2) == "100 %"
+
+
+Z = normal(loss.CONFIDENCE)
+JUST = 1e-6  # beyond a bound
+
+
+def figure(mean, error=0.0, *, images=25):
+    return Difference(mean, error, 0.0, images, images)
+
+
+def summary(flips=0.0, margin=0.0, entries=None, *, shaken=False, images=25, error=0.0):
+    """What is asked of an exchange, with figures of one's own: `entries` by receiving and donor class."""
+    classes = sorted({a for a, _ in entries or {} if a is not None})
+    return SimpleNamespace(
+        flips=figure(flips, error, images=images),
+        margin=figure(margin, error, images=images),
+        classes=np.array(classes, int),
+        entries=entries or {},
+        shaken=lambda _: shaken,
+        predicted=np.repeat(classes, images),
+    )
+
+
+def claimed(lost, fall, **main):
+    """The claim from a loss of decisions and a fall of the margin, whose bounds are they themselves."""
+    return estimated(Exchanged(summary(lost, fall, **main), name=NAMES.__getitem__))
+
+
+class TestBounds:
+    """Each claim needs its figures beyond its bounds; on a bound it is not made."""
+
+    @pytest.mark.parametrize(
+        ("lost", "fall", "claim"),
+        [
+            (loss.RELIES + JUST, loss.WEAK_FALL + JUST, "relies"),
+            (loss.RELIES, loss.WEAK_FALL + JUST, "relies weakly"),
+            (loss.RELIES + JUST, loss.WEAK_FALL, "does not rely"),
+            (loss.WEAK_LOSS + JUST, loss.WEAK_FALL + JUST, "relies weakly"),
+            (loss.WEAK_LOSS, loss.WEAK_FALL + JUST, "does not rely"),
+            (loss.WEAK_LOSS + JUST, loss.WEAK_FALL, "does not rely"),
+            (JUST, loss.FALL_ALONE + JUST, "relies weakly"),
+            (JUST, loss.FALL_ALONE, "does not rely"),
+            (0.0, loss.FALL_ALONE + JUST, "does not rely"),
+            (0.0, loss.NONE_FALL - JUST, "does not rely"),
+            (0.0, loss.NONE_FALL, "undecided"),
+            (loss.NONE_LOSS - JUST, 0.0, "does not rely"),
+            (loss.NONE_LOSS, 0.0, "undecided"),
+        ],
+    )
+    def test_what_is_claimed(self, lost, fall, claim):
+        found = claimed(lost, fall)
+        assert found.claim == claim
+        assert found.relies is {"undecided": None, "does not rely": False}.get(claim, True)
+        assert bool(found.reason) is (claim == "undecided")
+
+    def test_the_lower_bounds_speak_for_and_the_upper_against(self):
+        lost, fall = loss.RELIES + 0.1, loss.WEAK_FALL + 0.3
+        error = 0.1 / Z
+        assert estimated(Exchanged(summary(lost, fall, error=error * 0.99))).claim == "relies"
+        assert estimated(Exchanged(summary(lost, fall, error=error * 1.01))).claim != "relies"
+        no = loss.NONE_LOSS / Z
+        assert estimated(Exchanged(summary(error=no * 0.99))).claim == "does not rely"
+        assert estimated(Exchanged(summary(error=no * 1.01))).claim == "undecided"
+
+    @pytest.mark.parametrize("through", [False, True])
+    @pytest.mark.parametrize("at", [(loss.NONE_LOSS, 0.0), (0.0, loss.NONE_FALL)])
+    def test_what_the_exchange_costs_in_all_bounds_a_no(self, through, at):
+        continuity = loss.THROUGH + JUST if through else loss.THROUGH
+        given = {"control": summary(1.0, 1.0), "continuity": continuity, "name": NAMES.__getitem__}
+        found = estimated(Exchanged(summary(*at), **given))
+        assert found.claim == "undecided"
+        assert ("the scene shows through" in found.reason) is through
+        below = (max(0.0, figure - JUST) for figure in at)
+        assert estimated(Exchanged(summary(*below), **given)).claim == "does not rely"
+
+    def test_a_control_that_is_uncertain_takes_nothing_from_a_no(self):
+        given = {"control": summary(error=1.0), "continuity": 0.9}
+        assert (
+            estimated(Exchanged(summary(loss.NONE_LOSS - JUST, loss.NONE_FALL - JUST), **given)).claim
+            == "does not rely"
+        )
+        assert estimated(Exchanged(summary(loss.NONE_LOSS, 0.0), **given)).claim == "undecided"
+        assert estimated(Exchanged(summary(0.0, loss.NONE_FALL), **given)).claim == "undecided"
+
+    def test_the_control_is_taken_off_both_with_its_error(self):
+        control = summary(0.1, 0.2, error=0.03)
+        found = estimated(Exchanged(summary(0.3, 0.7, error=0.04), control, continuity=0.9))
+        assert (found.estimate, found.control) == (pytest.approx(0.2), 0.1)
+        reach = Z * math.hypot(0.05, loss.OFF + loss.OFF_PER_LOSS * 0.2)
+        assert found.interval == pytest.approx((0.2 - reach, max(0.2 + reach, 0.3)))
+        known = stats.t.sf((0.5 - loss.WEAK_FALL) / 0.05, 24)
+        assert found.p_value == pytest.approx(known)
+
+
+class TestClasses:
+    """No class is cleared unseen."""
+
+    FEW = math.ceil(3 / loss.NONE_IN_ONE)
+
+    def claim(self, upper, images, *, shaken=True, **more):
+        entries = {(0, None): figure(upper)}
+        main = summary(entries=entries, shaken=shaken, images=images)
+        return estimated(Exchanged(main, name=NAMES.__getitem__, **more))
+
+    def test_a_class_that_was_shaken_needs_as_many_images_as_the_rule_of_three_says(self):
+        assert self.claim(0.0, self.FEW).claim == "does not rely"
+        found = self.claim(0.0, self.FEW - 1)
+        assert found.claim == "undecided"
+        assert found.reason.startswith(f"only {self.FEW - 1} of the images are predicted as 'stop'")
+        assert found.reason.endswith("pass 1 more of that class")
+
+    def test_one_that_was_not_needs_as_many_as_an_entry(self):
+        assert self.claim(0.0, FEWEST, shaken=False).claim == "does not rely"
+        assert self.claim(0.0, FEWEST - 1, shaken=False).claim == "undecided"
+
+    def test_a_class_without_an_entry_says_that_one_is_missing(self):
+        main = summary(entries={(0, None): figure(0.0), (1, None): figure(0.0)}, images=self.FEW)
+        del main.entries[0, None]
+        found = estimated(Exchanged(main, name=NAMES.__getitem__))
+        assert found.claim == "undecided"
+        assert f"only {self.FEW} of the images are predicted as 'stop'" in found.reason
+        assert found.reason.endswith("pass 1 more of that class")
+
+    def test_its_own_upper_bound_has_to_lie_below_its_own(self):
+        assert self.claim(loss.NONE_IN_ONE - JUST, 25).claim == "does not rely"
+        found = self.claim(loss.NONE_IN_ONE, 25)
+        assert found.claim == "undecided"
+        assert found.reason.startswith("images of 'stop' lose 40 % of their decisions, perhaps up to 40 %")
+        assert self.claim(loss.NONE_IN_ONE, 25, shaken=False).claim == "does not rely"
+
+    def test_what_the_scene_costs_clears_no_class(self):
+        scene = {"continuity": 0.9, "control": summary(0.1)}
+        assert self.claim(loss.NONE_IN_ONE - JUST, 25, **scene).claim == "does not rely"
+        assert self.claim(loss.NONE_IN_ONE, 25, **scene).claim == "undecided"
+
+
+class TestOneEntry:
+    """One class's images or pixels may decide, corrected for having looked at all of them."""
+
+    ALL = ((0, None), (1, None), (None, 0), (None, 1), (0, 1), (1, 0))
+
+    def found(self, lower, fall=0.1, *, first=ALL[0], **more):
+        entries = {place: figure(0.0) for place in self.ALL}
+        entries[first] = figure(lower + normal(loss.CONFIDENCE, len(self.ALL)) * 0.1, 0.1)
+        return estimated(Exchanged(summary(0.05, fall, entries), name=NAMES.__getitem__, **more))
+
+    def test_it_decides_above_its_bound_where_the_margin_falls_at_all(self):
+        assert self.found(loss.IN_ONE + JUST).claim == "relies"
+        assert self.found(loss.IN_ONE + JUST).single is True
+        assert self.found(loss.IN_ONE - JUST).single is False
+        assert self.found(loss.IN_ONE + JUST, fall=0.0).single is False
+        assert self.found(loss.IN_ONE + JUST, continuity=loss.THROUGH + JUST).single is False
+
+    def test_its_figures(self):
+        found = self.found(0.3)
+        assert found.worst_lower == pytest.approx(0.3)
+        assert found.worst_estimate == found.decisive == pytest.approx(0.3 + normal(loss.CONFIDENCE, 6) * 0.1)
+        known = 6 * stats.t.sf((found.worst_estimate - loss.IN_ONE) / 0.1, 24)
+        assert found.p_value == pytest.approx(known)
+        assert found.by_class == {"stop": found.worst_estimate, "yield": 0}
+        assert set(found.matrix) == {("stop", "yield"), ("yield", "stop")}
+
+    def test_the_p_value_is_that_of_the_stronger_claim(self):
+        assert self.found(loss.IN_ONE + JUST, fall=5.0).p_value < 1e-9
+        assert self.found(0.0, fall=0.0).p_value > 0.5
+
+    @pytest.mark.parametrize("place", ALL)
+    def test_of_those_that_say_the_same_a_class_is_named_before_a_pair(self, place):
+        entries = {each: figure(0.5) for each in self.ALL}
+        entries = {each: figure(0.5 if None in each or each == place else 0.0) for each in entries}
+        assert (
+            estimated(Exchanged(summary(0.1, 0.1, entries), name=NAMES.__getitem__)).worst
+            == "images of 'stop' lose 0.50 of their decisions"
+        )
+
+    @pytest.mark.parametrize(("cell", "named"), [(0.504, ""), (0.516, " to the pixels of 'yield'")])
+    def test_what_differs_by_less_than_is_shown_is_the_same(self, cell, named):
+        entries = {(0, None): figure(0.5), (0, 1): figure(cell)}
+        found = estimated(Exchanged(summary(0.1, 0.1, entries), name=NAMES.__getitem__))
+        assert found.worst == f"images of 'stop' lose {0.52 if named else 0.5:.2f} of their decisions{named}"
+
+    @pytest.mark.parametrize(("net", "shown"), [(0.0, True), (loss.IN_ONE - 0.1, True), (loss.IN_ONE, False)])
+    def test_what_does_not_stand_out_is_not_named(self, net, shown):
+        entries = {(0, None): figure(loss.IN_ONE)}
+        found = estimated(Exchanged(summary(net, 0.1, entries), name=NAMES.__getitem__))
+        assert bool(found.worst) is shown
+        assert found.worst_estimate == loss.IN_ONE
+        assert found.single is False  # on its bound
+        assert ("worst" in dict(found.rows())) is shown
+        little = {(0, None): figure(loss.IN_ONE - JUST)}
+        assert estimated(Exchanged(summary(0.0, 0.1, little), name=NAMES.__getitem__)).worst == ""
+
+    def test_the_loss_that_decides(self):
+        one = {"interval": (0.0, 0.2), "worst_estimate": 0.5}
+        assert Loss("relies", 0.1, single=True, **one).decisive == 0.5
+        assert Loss("relies", 0.6, single=True, **one).decisive == 0.6
+        assert Loss("relies", 0.1, **one).decisive == 0.1
+
+
+class TestHowManyMore:
+    """The number of images at which a bound would lie on its mean's side of the nearer claim, if the spread stays."""
+
+    def needed(self, lost, fall, error, images=25):
+        main = summary(lost, fall, error=error, images=images)
+        found = loss._open(Exchanged(main), main.flips, main.margin)
+        return int(found.split("about ")[1].split()[0]) if "about " in found else found
+
+    def test_for_a_no(self):
+        error = 2 * loss.NONE_LOSS / Z  # twice too wide, and the margin not much
+        other = (2 * loss.NONE_LOSS / loss.NONE_FALL) ** 2 * 25
+        assert self.needed(0.0, 0.0, error) == math.ceil(max(4 * 25 - 1e-9, other))
+
+    def test_for_reliance(self):
+        above = 0.2
+        error = 3 * above / Z
+        needed = [above, max(loss.NONE_FALL - 1.0, 1.0 - loss.FALL_ALONE)]
+        known = max(25 * (3 * above / distance) ** 2 for distance in needed)
+        assert self.needed(loss.RELIES + above, 1.0, error) == math.ceil(known - 1e-9)
+
+    def test_the_margin_may_need_the_most(self):
+        fall = (loss.NONE_FALL + loss.FALL_ALONE) / 2
+        reach = abs(loss.NONE_FALL - fall)
+        assert self.needed(1.0, fall, 3 * reach / Z) == math.ceil(9 * 25 - 1e-9)
+
+    def test_at_least_one_more(self):
+        assert self.needed(loss.NONE_LOSS, 0.0, 1e-6) == 26
+
+    def test_too_near_to_say(self):
+        middle = (loss.NONE_LOSS + loss.RELIES) / 2
+        reach = abs(loss.NONE_LOSS - middle)
+        far, near = (math.sqrt(factor) * reach / Z for factor in (20.5, 19.5))
+        assert "more images would hardly decide" in self.needed(middle, 0.0, far)
+        assert self.needed(middle, 0.0, near) == math.ceil(19.5 * 25)
+
+
+def test_what_is_open_is_said_from_bound_to_bound():
+    main = summary(0.3, 0.5, error=0.1 / Z)
+    said = loss._open(Exchanged(main), main.flips, main.margin)
+    assert "between 20 % and 40 % of the decisions and 0.40 to 0.60 of the margin; " in said
+
+
+def test_p_values_are_those_of_students_t():
+    found = Difference(0.3, 0.1, 0.0, 12, 8)
+    assert loss._p_value(found, 0.1) == pytest.approx(stats.t.sf(2, 7))
+    assert loss._p_value(found, 0.1, 3) == pytest.approx(3 * stats.t.sf(2, 7))
+    assert loss._p_value(found, 0.5, 10) == 1
+    assert loss._p_value(Difference(0.3, 0.1, 0.0, 12, 1), 0.1) == 1
+    assert loss._p_value(Difference(0.3, 0.1, 0.0, 2, 2), 0.1) == pytest.approx(stats.t.sf(2, 1))
+    assert loss._p_value(Difference(0.3, 0.0, 0.0, 9, 9), 0.1) < 1e-9
+
+
+def test_the_interval_stays_a_share():
+    assert loss._interval(figure(0.0), figure(0.0))[0] == 0
+    assert loss._interval(figure(0.0), figure(0.0))[1] == pytest.approx(Z * loss.OFF)
+    assert loss._interval(figure(-0.5), figure(0.0)) == (0, pytest.approx(0, abs=1e-9))
+    assert loss._interval(figure(1.0), figure(1.0)) == (pytest.approx(1 - Z * (loss.OFF + loss.OFF_PER_LOSS)), 1)
+
+
+def test_at_most_five_classes_are_listed_and_the_worst_first():
+    names = "abcdefg"
+    by_class = {name: 0.1 * place for place, name in enumerate(names)}
+    found = Loss("relies", 0.3, (0.2, 0.4), by_class=by_class)
+    assert dict(found.rows())["by class"] == "g 0.60, f 0.50, e 0.40, d 0.30, c 0.20 and 2 more"
+    five = Loss("relies", 0.3, (0.2, 0.4), by_class={**dict.fromkeys("abcd", 0.1), "e": -0.1})
+    assert dict(five.rows())["by class"] == "a 0.10, b 0.10, c 0.10, d 0.10, e 0.00"
+    none = Loss("does not rely", 0.0, (0.0, 0.1), worst_lower=0.1)
+    assert [label for label, _ in none.rows()] == ["loss"]
+    worst = Loss("relies", 0.3, (0.2, 0.4), worst="images of 'a' lose 0.5", worst_lower=-0.1)
+    assert dict(worst.rows())["worst"].startswith("images of 'a' lose 0.5: at least 0.00, corrected")

@@ -101,7 +101,7 @@ def test_fills_that_disagree_are_no_verdict():
     ],
 )
 def test_a_change_of_the_margin_in_words(fall, said):
-    assert margins.change(fall) == said
+    assert margins.MARGIN.change(fall) == said
 
 
 @pytest.mark.parametrize(("control", "verdict"), [(0.3, True), (0.31, None), (None, None)])
@@ -136,8 +136,8 @@ class TestMargins:
 
     def test_without_a_lead_there_is_no_unit(self):
         words = (
-            "the model scores its best two classes the same on every image, so there is no prediction that pixels could "
-            "move; check the weights"
+            "the model scores its best two classes the same on every image, so there is no prediction that pixels "
+            "could change; check the weights"
         )
         assert said(lambda: margins.unit(np.zeros((2, 3)))) == words
         assert said(lambda: margins.unit(np.array([[1e6, 1e6 - 0.9]]))) == words  # rounding of the scores
@@ -205,8 +205,8 @@ class TestBounds:
     @pytest.mark.parametrize("bound", [0, -0.5, 1.1, 40, math.nan, math.inf, True, "0.5", None, [0.5]])
     def test_a_fall_that_decides_nothing(self, bound):
         assert said(lambda: margins.margin_bound("at_most", bound)) == (
-            f"at_most={bound!r} cannot decide anything; expected a fall of the margin above 0 and up to 1, in units of the "
-            "model's own lead: at 1 the prediction is lost"
+            f"at_most={bound!r} cannot decide anything; expected a fall of the margin above 0 and up to 1, in units "
+            "of the model's own lead; at 1 the prediction is lost"
         )
 
     @pytest.mark.parametrize("bound", [1, 1e-9, 0.5, np.float32(0.5)])
@@ -228,29 +228,29 @@ class TestFills:
     def test_those_that_disagree_are_named_on_both_sides(self):
         assert said(lambda: margins.moved(results(0.6, -0.3, 0.7), keeps)) == (
             "the fills disagree: the margin falls by 0.60 units (colour) and falls by 0.70 units (pasted), but it rises by "
-            "0.30 units (inpainted); one of them may make the image unnatural, or paint the cue back: look at the picture, "
+            "0.30 units (inpainted); one of them may make the image unnatural, or bring the cue back: look at the picture, "
             "or use reliance() on a set of images"
         )
         assert said(lambda: margins.moved(results(0.6, 0.3), keeps, advice="pass others=")).endswith(
-            "but it falls by 0.30 units (inpainted); one of them may make the image unnatural, or paint the cue back: look "
-            "at the picture, or pass others="
+            "but it falls by 0.30 units (inpainted); one of them may make the image unnatural, or bring the cue "
+            "back: look at the picture, or pass others="
         )
 
     def test_a_mask_without_a_control(self):
         assert said(lambda: margins.moved(results(0.6, control=None), keeps)) == (
-            "the mask covers more than half of the view and its shape fits nowhere else, so nothing shows whether any change "
-            "of this size would move the prediction; pass a smaller mask, of the part that matters"
+            "the mask covers more than half of the view and its shape fits nowhere else, so nothing shows whether "
+            "any change of this size would change the prediction; pass a smaller mask, of the part that matters"
         )
 
     def test_a_control_that_costs_too_much(self):
         assert said(lambda: margins.moved(results(0.6, control=0.31), keeps)) == (
-            "replacing the same shape elsewhere costs 0.31 units, the mask 0.60 (colour): any change of this size moves the "
-            "prediction; pass a smaller mask, or use reliance() on a set of images"
+            "replacing the same shape elsewhere costs 0.31 units, the mask 0.60 (colour): any change of this size "
+            "changes the prediction; pass a smaller mask, or use reliance() on a set of images"
         )
         rest = [FillResult("pasted", 0.6, 0.5, "all the rest")]
         assert said(lambda: margins.moved(rest, keeps, advice="pass others=")) == (
-            "replacing all the rest costs 0.50 units, the mask 0.60 (pasted): any change of this size moves the prediction; "
-            "pass a smaller mask, or pass others="
+            "replacing all the rest costs 0.50 units, the mask 0.60 (pasted): any change of this size changes the "
+            "prediction; pass a smaller mask, or pass others="
         )
 
     def test_every_fill_has_to_clear_its_control(self):
@@ -270,4 +270,4 @@ class TestFills:
         ],
     )
     def test_a_change_in_words(self, fall, words):
-        assert margins.change(fall) == words
+        assert margins.MARGIN.change(fall) == words

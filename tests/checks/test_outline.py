@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from pytest_gradcam.checks import outline
 from pytest_gradcam.checks.outline import Fault, continuity, fault
 
 
@@ -93,6 +94,55 @@ def moved(images, top, bottom, left, right):
 )
 def test_where_the_edge_lies_tells_what_is_wrong_with_a_mask(place, expected):
     assert fault(moved(scenes(patch), *place)) == expected
+
+
+def grass(inside, rng):
+    """A texture: neighbours are related, but not the same."""
+    return ndimage.gaussian_filter(rng.normal(size=inside.shape), (0, 0.7, 0.7)) * 4
+
+
+def framed(thick):
+    """Soft noise in a frame of its own colour, and the mask of the frame."""
+    rng, images = np.random.default_rng(2), []
+    for _ in range(40):
+        pixels = ndimage.gaussian_filter(rng.normal(size=(3, 40, 40)), (0, 4, 4)) * 10
+        mask = np.ones((40, 40), bool)
+        mask[thick:-thick, thick:-thick] = False
+        pixels = np.where(mask, rng.normal(size=(3, 1, 1)) * 2 + rng.normal(size=pixels.shape) * 0.05, pixels)
+        images.append(Masked(pixels, mask, np.zeros((40, 40), bool)))
+    return images
+
+
+def test_half_of_a_frame_is_open_where_it_is_cut():
+    assert fault(framed(3)) is None
+    halves = framed(3)
+    for image in halves:
+        image.mask[20:] = False
+    assert fault(halves) == Fault("open")
+
+
+def test_half_of_a_texture_is_open_though_neighbours_in_it_differ():
+    images = scenes(grass, count=40)
+    assert fault(images) is None
+    assert fault(moved(images, 10, 15, 10, 20)) == Fault("open")
+
+
+@pytest.mark.parametrize(("right", "expected"), [(0.0, Fault("open")), (0.5, None)])
+def test_a_mask_that_shows_the_scene_on_another_side_as_well_is_not_called_open(right, expected):
+    images = scenes(grass, count=40)
+    for image in images:
+        inside = image.pixels[:, 10:20]
+        inside[:, :, 10] = 0.8 * inside[:, :, 9] + 0.2 * inside[:, :, 10]
+        inside[:, :, 19] = right * inside[:, :, 20] + (1 - right) * inside[:, :, 19]
+    assert outline._open(images) is (expected is not None)
+
+
+def test_parts_of_few_pixels_say_nothing():
+    halves = framed(3)[:30]  # 90 pairs at each cut
+    for image in halves:
+        image.mask[20:] = False
+    assert len(list(outline._parts(halves, 2))) == 1
+    assert fault(halves) is None
 
 
 def test_a_fault_says_what_to_do_and_whether_a_part_is_missed():

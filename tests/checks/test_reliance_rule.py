@@ -9,9 +9,12 @@ import pytest
 from PIL import Image
 
 from pytest_gradcam import HeatmapError, Reliance
-from pytest_gradcam.checks import margins
+from pytest_gradcam.checks import margins, reliance_rule
 from pytest_gradcam.checks.doubts import Falls
+from pytest_gradcam.checks.loss import THROUGH, Exchanged, Loss, estimated
+from pytest_gradcam.checks.outline import Fault
 from pytest_gradcam.checks.reliance_rule import finite, judged
+from tests.checks.test_loss import every, exchange
 
 
 def falls(mean, count=20, spread=0.2):
@@ -51,7 +54,7 @@ def test_a_loss_that_no_other_class_brought_about_may_be_more_than_it_seems(inte
 def test_the_mean_colour_alone_does_not_clear_images_that_are_all_of_one_class():
     found = judged(figures(0.05, intervention="colour", alike=True))
     assert found.relies is None
-    assert "all images are of one class, and none brings in other pixels" in found.reason
+    assert "all images are of one class, so they bring in no other pixels" in found.reason
     assert judged(figures(0.05, intervention="colour")).relies is False
     assert judged(figures(0.05, intervention="paste", alike=True)).relies is False
     assert judged(figures(0.9, intervention="colour", alike=True)).relies is True
@@ -160,7 +163,7 @@ def test_the_mean_colour_speaks_against_a_swap_that_shows_nothing(intervention):
 def test_a_class_that_needs_no_evidence_is_never_shown_not_to_rely(intervention, fallback, clear):
     still = judged(figures(0.0, intervention=intervention, removed={}, fallback=fallback))
     assert still.relies is (False if clear or intervention == "swap" else None)
-    assert still.relies is False or "where there is nothing to see" in still.reason
+    assert still.relies is False or "for a blank image" in still.reason
     assert judged(figures(1.0, intervention=intervention, removed={}, fallback=fallback)).relies is True
 
 
@@ -185,7 +188,7 @@ def test_one_image_needs_a_clear_figure_both_ways_and_never_shows_a_no(main, oth
     if main == 0:
         assert "a class may be recognised by what is missing there" in found.reason
     if main > 2:
-        assert "surer of another class than it was of this one" in found.reason
+        assert "more certain of another class than it was of this one" in found.reason
 
 
 def test_only_of_one_image_does_a_fall_of_more_than_its_lead_twice_say_nothing():
@@ -232,7 +235,7 @@ def test_it_says_itself():
         "above 0.5 is reliance)"
     )
     assert dict(found.rows()) == {
-        "effect": "1.00 of the model's mean margin, 0.92 to 1.08 at 95 % a side, bound 0.5, p 4.2e-10",
+        "effect": "1.00 of the model's mean margin, 0.92 to 1.08 at 95 % on each side, bound 0.5, p 4.2e-10",
         "replaced": "with pixels of images predicted as another class: why",
         "around": "0.10 for the pixels right around the mask",
         "otherwise": "0.50 with the mean colour",
@@ -277,12 +280,13 @@ class TestDoubts:
 
     def test_too_few_images(self):
         assert judged(level_figures(0.5, count=1, intervention="colour")).reason == (
-            "without the masked pixels the model loses 0.50 of its margin, but with 95 % confidence a side that may be 0.10 to "
-            "0.90, which contains the bound of 0.45: one image is too few; pass more images"
+            "without the masked pixels the model loses 0.50 of its margin, but the true loss may be anywhere from 0.10 to "
+            "0.90 (95 % confidence on each side), which contains the bound of 0.45: one image is too few; pass more images"
         )
         assert judged(level_figures(0.7, count=2)).reason == (
-            "without the masked pixels the model loses 0.70 of its margin, but with 95 % confidence a side that may be 0.25 to "
-            "1.15, which contains the bound of 0.5: 2 images are too few, or differ too much; pass more images"
+            "without the masked pixels the model loses 0.70 of its margin, but the true loss may be anywhere from 0.25 to "
+            "1.15 (95 % confidence on each side), which contains the bound of 0.5: "
+            "2 images are too few, or differ too much; pass more images"
         )
 
     def test_pixels_around_that_move_it_as_well(self):
@@ -303,8 +307,8 @@ class TestDoubts:
 
     def test_a_class_that_needs_no_evidence(self):
         assert judged(level_figures(0.0, intervention="colour", fallback=1.0)).reason == (
-            "the images' class is also what the model answers where there is nothing to see, so it would not fall when its "
-            "evidence is taken away, wherever that lies; pass images that are predicted as other classes as well"
+            "the model predicts this class for a blank image as well, so the margin would not fall wherever the "
+            "evidence was removed; pass images that are predicted as other classes as well"
         )
 
     def test_one_image_that_loses_nothing(self):
@@ -315,13 +319,13 @@ class TestDoubts:
 
     def test_one_image_that_was_in_the_balance(self):
         assert judged(level_figures(2.5, intervention="colour", count=1)).reason == (
-            "without the masked pixels the model loses 2.50 of its margin, so it is surer of another class than it was of this "
-            "one, which any change may have caused; pass more images"
+            "without the masked pixels the model loses 2.50 of its margin, so it is now more certain of another "
+            "class than it was of this one, which any change may have caused; pass more images"
         )
 
     def test_a_little_that_is_taken_away(self):
         assert judged(level_figures(0.25, intervention="paste")).reason == (
-            "removing the masked pixels costs up to 0.29 of the margin, and what another class shows there, which these "
+            "removing the masked pixels costs up to 0.29 of the margin, and the pixels of another class, which these "
             "images did not bring in, may cost more; pass images that are predicted as other classes, or more images"
         )
 
@@ -345,6 +349,9 @@ class TestDoubts:
 
 
 class TestWords:
+    def test_of_copies(self):
+        assert dict(judged(level_figures(0.0, copies=3)).rows())["images"].endswith(": 3 copies do not count")
+
     def test_of_a_verdict_against(self):
         found = judged(level_figures(-0.004, 0.0, mean_heat=0.7))
         assert found.verdict == (
@@ -356,7 +363,7 @@ class TestWords:
     def test_of_a_single_image(self):
         found = judged(level_figures(1.0, intervention="colour", count=1, removed={"inpaint": 1.0}))
         assert dict(found.rows()) == {
-            "effect": "1.00 of the model's mean margin, 0.60 to 1.40 at 95 % a side, bound 0.45",
+            "effect": "1.00 of the model's mean margin, 0.60 to 1.40 at 95 % on each side, bound 0.45",
             "replaced": "with the mean colour: why",
             "around": "0.00 for the pixels right around the mask",
             "otherwise": "1.00 with what surrounds them, inpainted",
@@ -380,3 +387,174 @@ class TestWords:
     def test_heat_at_its_bound_does_not_speak_for_reliance(self):
         assert judged(level_figures(0.0, mean_heat=margins.MEAN_HEAT)).agreement is True
         assert judged(level_figures(1.0, mean_heat=margins.MEAN_HEAT)).agreement is False
+
+
+def exchanged(lost, continuity=0.0):
+    """Exchanges between 25 images of each of two classes, after which one decision in so many is lost; None: none."""
+    moved = every(1, 0.0) if lost is None else every(lost, 1.5)
+    return Exchanged(exchange((25, 25), moved), continuity=continuity)
+
+
+def by_loss(lost, main, around=0.0, *, continuity=0.0, **more):
+    return judged(figures(main, around, exchanged=exchanged(lost, continuity), **more))
+
+
+@pytest.fixture
+def claims(monkeypatch):
+    """What is claimed from the exchanged decisions, whatever they were."""
+
+    def claim(words, reason=""):
+        lost = Loss(words, 0.07, (0.03, 0.12), reason, p_value=0.03)
+        monkeypatch.setattr(reliance_rule, "estimated", lambda _: lost)
+
+    return claim
+
+
+class TestExchangedDecisions:
+    """The loss of decisions decides, and the fall of the margin where it shows more."""
+
+    def test_many_lost_decisions_are_reliance_whatever_the_margin(self):
+        found = by_loss(2, 0.0)
+        assert (found.relies, found.weak, found.claim, found.reason) == (True, False, "relies", "")
+        assert found.lost.by_margin is False
+        assert found.loss == 0.5
+        assert found.p_value == found.lost.p_value < 0.01
+        assert found.verdict.startswith("the model relies on the masked pixels: if they were exchanged, 50 % of the")
+        assert "bound" not in dict(found.rows())["effect"]
+        assert found.figure == found.lost.decisive >= found.loss
+
+    def test_its_figures_are_those_of_the_loss(self):
+        found, lost = by_loss(2, 0.0), estimated(exchanged(2))
+        assert (found.loss, found.loss_interval, found.by_class) == (lost.estimate, lost.interval, lost.by_class)
+        assert found.matrix == lost.matrix
+        assert set(found.matrix) == {("0", "1"), ("1", "0")}
+        assert replace(found, lost=replace(lost, worst="images of '0' lose all")).worst == "images of '0' lose all"
+        assert set(lost.rows()) <= set(found.rows())
+
+    def test_without_exchanged_decisions_there_are_none(self):
+        found = judged(figures(0.0))
+        assert (found.loss, found.loss_interval, found.by_class, found.matrix, found.worst) == (None, None, {}, {}, "")
+
+    def test_no_lost_decision_and_no_fall_is_a_no(self):
+        found = by_loss(None, 0.0)
+        assert (found.relies, found.weak, found.claim, found.reason) == (False, False, "does not rely", "")
+        assert found.p_value > 0.5
+        assert (found.loss, found.loss_interval[0], found.figure) == (0, 0, 0)
+
+    def test_a_fall_of_the_margin_above_its_bound_is_reliance_whatever_the_decisions(self):
+        found = by_loss(None, 0.9)
+        assert found.lost.claim == "relies"
+        assert (found.relies, found.weak, found.claim, found.reason) == (True, False, "relies", "")
+        assert found.lost.by_margin is True
+        assert found.p_value == judged(figures(0.9)).p_value < 0.01
+        assert found.verdict.endswith("above 0.5 is reliance), and 0 % of its decisions")
+
+    def test_of_a_weak_claim_it_makes_a_strong_one(self, claims):
+        claims("relies weakly")
+        assert by_loss(None, 0.2).claim == "relies weakly"
+        assert by_loss(None, 0.2).weak is True
+        found = by_loss(None, 0.9)
+        assert (found.claim, found.weak, found.relies) == ("relies", False, True)
+
+    def test_a_doubt_about_the_margin_takes_nothing_from_a_weak_claim(self, claims):
+        claims("relies weakly")
+        found = by_loss(None, 0.5)
+        assert (found.claim, found.weak, found.reason) == ("relies weakly", True, "")
+
+    def test_where_the_scene_shows_through_the_control_says_more_than_the_margin(self):
+        assert by_loss(None, 0.9, continuity=THROUGH).relies is True  # up to there it is hidden
+        found = by_loss(None, 0.9, continuity=THROUGH + 0.01)
+        assert (found.relies, found.lost.by_margin) == (False, False)
+
+    def test_a_margin_that_may_lie_beyond_its_bound_leaves_a_no_open(self):
+        found = by_loss(None, 0.5)
+        assert (found.relies, found.claim) == (None, "undecided")
+        assert found.reason == judged(figures(0.5)).reason
+        assert "which contains the bound of 0.5" in found.reason
+
+    def test_and_says_that_the_outline_is_in_doubt_where_it_is(self):
+        found = by_loss(None, 0.9, 0.8)
+        assert found.relies is None
+        assert "correct its outline" in found.reason
+
+    def test_a_margin_that_is_open_but_low_does_not(self):
+        low = margins.PART * margins.BOUNDS["swap"]
+        wide = {"main": falls(low, spread=1.0), "around": falls(0.0)}
+        open_but_low = replace(figures(0.0, removed={}, exchanged=exchanged(None)), **wide)
+        assert judged(replace(open_but_low, exchanged=None)).relies is None
+        assert judged(open_but_low).relies is False
+
+    def test_what_the_decisions_leave_open_keeps_their_reason(self, claims):
+        claims("undecided", "too few images of a class")
+        assert by_loss(None, 0.0).reason == by_loss(None, 0.5).reason == "too few images of a class"
+        assert by_loss(None, 0.5).relies is None
+        assert "correct its outline" in by_loss(None, 0.9, 0.8).reason  # more images would not mend that
+
+    def test_a_mask_that_misses_a_part_of_the_artefact_is_no_ground_for_a_no(self):
+        small = Fault("too small", 3)
+        found = by_loss(None, 0.0, fault=small)
+        assert (found.relies, found.reason, found.fault) == (None, small.sentence, small.sentence)
+        assert ("mask", small.sentence) in found.rows()
+        assert by_loss(2, 0.0, fault=small).relies is True
+        wide = Fault("too wide", 3)
+        found = by_loss(None, 0.0, fault=wide)
+        assert (found.relies, found.reason, found.fault) == (False, "", wide.sentence)
+
+    def test_the_mean_colour_that_costs_more_than_the_bound_speaks_against_a_no(self):
+        found = by_loss(None, 0.0, removed={"colour": falls(1.0)})
+        assert found.relies is None
+        assert "cost 0.00 of the margin, but 1.00 with the mean colour" in found.reason
+        assert by_loss(None, 0.0, removed={"colour": falls(0.0)}).relies is False
+        assert by_loss(2, 0.0, removed={"colour": falls(0.0)}).relies is True
+
+    def test_a_bound_that_was_asked_for_makes_it_a_verdict_on_the_margin(self):
+        given = figures(0.3, exchanged=exchanged(2))
+        assert judged(given).relies is True
+        found = judged(given, 0.5)
+        assert (found.relies, found.lost, found.loss, found.by_class) == (False, None, None, {})
+
+    def test_a_model_that_ignores_its_input_has_no_decisions_to_lose(self):
+        found = by_loss(None, 0.0, alive=False)
+        assert (found.relies, found.lost) == (None, None)
+        assert "ignores them altogether" in found.reason
+
+    def test_the_heatmap_is_held_against_the_verdict(self):
+        assert by_loss(2, 0.0, mean_heat=0.9).agreement is True
+        assert by_loss(2, 0.0, mean_heat=0.1).agreement is False
+        assert by_loss(None, 0.0, mean_heat=0.1).agreement is True
+        assert by_loss(None, 0.5, mean_heat=0.9).agreement is None
+
+    def test_it_says_itself(self):
+        found = by_loss(2, 0.0)
+        low, high = found.loss_interval
+        assert repr(found).startswith(f"Reliance(relies=True, loss=0.500 ({low:.2f} to {high:.2f}), effect=0.000 (")
+        assert "bound=" not in repr(found)
+        assert "weak=True" in repr(replace(found, weak=True))
+
+
+class TestSeveralMasks:
+    def found(self):
+        lost, none = by_loss(2, 0.0), by_loss(None, 0.0)
+        added = {"mark": (0.5, (0.4, 0.6)), "edge": None}
+        return replace(lost, alone={"mark": by_loss(2, 0.1), "edge": none, "text": judged(figures(0.0))}, added=added)
+
+    def test_those_that_it_relies_on_are_named(self):
+        assert "relies on the masked pixels of 'mark': if they were" in self.found().verdict
+        both = replace(self.found(), alone={"mark": by_loss(2, 0.0), "edge": by_loss(2, 0.0)})
+        assert "relies on the masked pixels of 'mark' and 'edge': if" in both.verdict
+
+    def test_each_has_a_row(self):
+        rows = [phrase for label, phrase in self.found().rows() if label == "mask"]
+        assert [row.split(",")[0] for row in rows] == [
+            "mark: relies alone",
+            "edge: does not rely alone",
+            "text: does not rely alone",
+        ]
+        assert rows[0].endswith(" at 90 %, 50 % (40 % to 60 %) beyond the others")
+        assert rows[1].endswith(" at 90 %")
+
+    def test_the_figure_is_that_of_the_one_that_loses_most(self):
+        found = self.found()
+        assert found.figure == found.lost.decisive
+        more = replace(found.lost, estimate=0.9)
+        assert replace(found, alone={"mark": replace(found, lost=more)}).figure == 0.9

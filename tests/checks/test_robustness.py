@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from pytest_gradcam import Explainer, HeatmapError, Robustness, masks
+from pytest_gradcam.cam.engine import Interface
 from pytest_gradcam.checks.robustness import Step
 from pytest_gradcam.perturbations import brightness, fog, shift
 from tests.checks.test_stability import IMAGE, SQUARE, Colour, Counting, preprocess, square
@@ -91,7 +92,7 @@ def test_what_cannot_be_measured_is_none_and_does_not_hold(explainer):
 
 
 def test_it_is_batched_with_one_pass_for_the_original():
-    engine = Counting(Colour().eval(), "features", preprocess=preprocess)
+    engine = Counting(Colour().eval(), Interface(preprocess), "features")
     explained_by(engine).robustness(IMAGE, fog)
     assert engine.passes == [1, 11]
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from pytest_gradcam import Explainer, masks
-from pytest_gradcam.cam.engine import Engine
+from pytest_gradcam.cam.engine import Engine, Interface
 from pytest_gradcam.checks.donors import arrange
 from pytest_gradcam.checks.masked_image import read_masked_images
 from pytest_gradcam.checks.samples import distinct
@@ -109,7 +109,7 @@ def test_no_order_changes_anything(order):
 def test_copies_count_once(times):
     once, often = (explainer().reliance(pictures(6) * n, CORNER) for n in (1, times))
     assert figures(often) == figures(once)
-    assert dict(often.rows())["images"] == f"6, each once: {6 * (times - 1)} copies of them do not count"
+    assert dict(often.rows())["images"] == f"6, each counted once: {6 * (times - 1)} copies do not count"
     assert dict(once.rows())["images"] == "6"
 
 
@@ -119,14 +119,14 @@ def test_copies_count_once_for_the_classes_that_a_place_feeds():
 
 
 def test_the_same_image_with_two_targets_is_no_copy():
-    engine = Engine(TwoPlaces().eval(), preprocess=preprocess)
+    engine = Engine(TwoPlaces().eval(), Interface(preprocess))
     places = read_masked_images(engine, pictures(3) + pictures(2), CORNER)
     assert len(distinct(places, [None] * 5)) == 3
     assert len(distinct(places, [0, 0, 0, 1, 0])) == 4
 
 
 def test_other_masks_of_the_same_pixels_are_no_copies():
-    engine = Engine(TwoPlaces().eval(), preprocess=preprocess)
+    engine = Engine(TwoPlaces().eval(), Interface(preprocess))
     places = read_masked_images(engine, pictures(2)[:1] * 2, [CORNER, masks.box((SIDE, SIDE), (0, 0, 6, 6))])
     assert len(distinct(places, [None] * 2)) == 2
 
@@ -136,7 +136,7 @@ def test_other_masks_of_the_same_pixels_are_no_copies():
 def test_donors_are_balanced(count, several, seed):
     """Each donor class gives in turn, and within a class each donor as often as the others, but for one time."""
     classes = np.random.default_rng(seed).integers(0, several, count)
-    engine = Engine(TwoPlaces().eval(), preprocess=preprocess)
+    engine = Engine(TwoPlaces().eval(), Interface(preprocess))
     places = read_masked_images(engine, [picture(1, 5, np.random.default_rng(i)) for i in range(count)], CORNER)
     found = arrange(places, classes, lambda i, j: classes[i] != classes[j])
     given_by = np.bincount([patch.donors[0] for patch in found.patches], minlength=count)
@@ -158,7 +158,7 @@ class TestOthersOfOneImage:
         for others in (images[1:], images[:0:-1], images[1:] * 2, images):  # the image itself is no other
             seen.append(self.message(images[0], others))
         assert len({text.partition("  others")[0] for text in seen}) == 1
-        assert "  others     9 of the 29 passed, by content: copies do not count, and 9 do at most" in seen[0]
+        assert "  others     9 of the 29 passed were used: copies do not count, and at most 9 are used" in seen[0]
         assert "others     9 of the 58 passed" in seen[2]
 
     def test_all_of_a_few_are_used_and_nothing_is_said(self):

@@ -18,14 +18,23 @@ from pytest_gradcam.checks.similarity import Similar
 from pytest_gradcam.evidence.current_test import running
 from pytest_gradcam.evidence.record import Record, Subject
 from pytest_gradcam.grids import averaged
+from pytest_gradcam.heatmap import SeenImage
 from tests.conftest import RecordingTest
 
 SIZE = (64, 64)
 VIEW = np.full((*SIZE, 3), 100, np.uint8)
 
 
+def described(grid, shape=(8, 8), shade=100, **subject):
+    return Heatmap(
+        np.asarray(grid, np.float32),
+        SeenImage(shape, lambda: (np.full((*shape, 3), shade, np.uint8), None)),
+        Subject(**subject),
+    )
+
+
 def heatmap(grid, shape=SIZE):
-    return Heatmap(np.asarray(grid, np.float32), shape, lambda: (np.full((*shape, 3), 100, np.uint8), None))
+    return described(grid, shape)
 
 
 def spot(row, column, *, side=8, background=0.1):
@@ -209,15 +218,6 @@ def test(monkeypatch):
         yield recording
 
 
-def described(grid, shape=(8, 8), shade=100, **subject):
-    return Heatmap(
-        np.asarray(grid, np.float32),
-        shape,
-        lambda: (np.full((*shape, 3), shade, np.uint8), None),
-        subject=Subject(**subject),
-    )
-
-
 def said(run):
     with pytest.raises(HeatmapError) as caught:
         run()
@@ -340,7 +340,7 @@ class TestRefused:
         with pytest.raises(NoEvidenceError) as caught:
             one.similarity(other)
         assert str(caught.value) == (
-            f"on 2 x 2 cells {which} heatmap is the same everywhere, so no similarity means anything; choose a layer with a "
+            f"on 2 x 2 cells {which} heatmap is the same everywhere, so no similarity is defined; choose a layer with a "
             "finer grid"
         )
 

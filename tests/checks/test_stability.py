@@ -11,7 +11,8 @@ from torch import nn
 
 from pytest_gradcam import Explainer, FocusError, HeatmapError, NoEvidenceError, masks, strategies
 from pytest_gradcam.cam.cache import HeatmapCache
-from pytest_gradcam.cam.engine import Engine
+from pytest_gradcam.cam.engine import Engine, Interface
+from pytest_gradcam.cam.method import Method
 from pytest_gradcam.evidence.record import Record
 from pytest_gradcam.perturbations import (
     brightness,
@@ -104,7 +105,7 @@ class TestSameClass:
             explainer.assert_stable(square(green=10), brightness(0.4), target="green")
 
     def test_undecided_for_a_callable(self, explainer, recording):
-        with pytest.raises(HeatmapError, match="no predicted class that could survive; pass same_class=False"):
+        with pytest.raises(HeatmapError, match="no predicted class to compare; pass same_class=False"):
             explainer.assert_stable(IMAGE, fog(0.1), target=lambda output: output[0])
         assert recording.records[0].outcome == "invalid"
         explainer.assert_stable(IMAGE, fog(0.0), target=lambda output: output[0], same_class=False, score_within=1)
@@ -158,7 +159,7 @@ class TestMass:
 
     def test_an_original_that_does_not_keep_it_is_said(self, explainer):
         elsewhere = masks.box((64, 64), (40, 40, 64, 64))
-        with pytest.raises(FocusError, match="the original is not within this bound either; settle that first"):
+        with pytest.raises(FocusError, match="the original is not within this bound either; check that first"):
             explainer.assert_stable(IMAGE, fog(0.0), mask=elsewhere, mass_at_least=0.5)
 
     def test_a_mask_moved_out_of_the_view_is_undecided(self, explainer, recording):
@@ -209,11 +210,11 @@ class TestLift:
             f"under brightness(0.2) the attention for 'red' has a lift of {figure:.2f} inside the mask, 1 is chance; "
             "expected at least 8"
         )
-        assert "settle that first" not in str(failed.value)
+        assert "check that first" not in str(failed.value)
 
     def test_an_original_that_does_not_keep_it_is_said(self, explainer):
         elsewhere = masks.box((64, 64), (40, 40, 64, 64))
-        with pytest.raises(FocusError, match="the original is not within this bound either; settle that first"):
+        with pytest.raises(FocusError, match="the original is not within this bound either; check that first"):
             explainer.assert_stable(IMAGE, fog(0.0), mask=elsewhere, mass_at_least=masks.lift(1.5))
 
     def test_a_lift_that_the_moved_mask_cannot_have_is_undecided(self, explainer, recording):
@@ -306,7 +307,7 @@ class TestUndecided:
             explainer.assert_stable(IMAGE, brightness(1, down=True), score_within=5, similarity_at_least=0.5)
 
     def test_nothing_is_asked_for(self, explainer):
-        with pytest.raises(HeatmapError, match="nothing is bounded, so nothing has to survive; pass at least one of"):
+        with pytest.raises(HeatmapError, match="no bound is set, so there is nothing to check; pass at least one of"):
             explainer.assert_stable(IMAGE, fog(0.1), same_class=False)
 
     @pytest.mark.parametrize(
@@ -318,7 +319,7 @@ class TestUndecided:
         assert recording.records[0].outcome == "invalid"
 
     def test_none_at_all(self, explainer):
-        with pytest.raises(HeatmapError, match="there is no perturbation to survive"):
+        with pytest.raises(HeatmapError, match="there are no perturbations; pass at least one"):
             explainer.assert_stable(IMAGE, [])
 
     def test_a_severity_out_of_range(self, explainer):
@@ -364,7 +365,7 @@ class TestSeveral:
         )
 
     def test_they_share_forward_passes_with_one_for_the_original(self):
-        engine = Counting(Colour().eval(), "features", preprocess=preprocess, batch_size=8)
+        engine = Counting(Colour().eval(), Interface(preprocess), "features", Method(batch_size=8))
         explained_by(engine).assert_stable(
             IMAGE, [brightness(s / 40) for s in range(20)], score_within=100, same_class=False
         )
@@ -372,7 +373,7 @@ class TestSeveral:
 
     def test_with_a_cache_the_original_is_explained_once(self):
         cache = HeatmapCache()
-        engine = Counting(Colour().eval(), "features", preprocess=preprocess, cache=cache)
+        engine = Counting(Colour().eval(), Interface(preprocess), "features", cache=cache)
         for severity in (0.01, 0.02, 0.03, 0.02):
             explained_by(engine).assert_stable(IMAGE, fog(severity), similarity_at_least=0.01, same_class=False)
         assert engine.passes == [1] * 5

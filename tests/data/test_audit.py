@@ -143,7 +143,7 @@ def test_rows_of_another_audit_are_refused(explainer, dataset, tmp_path):
     with pytest.raises(HeatmapError, match="another cases"):
         explainer.audit(dataset, rows=path)
     path.write_text("mine", "utf-8")
-    with pytest.raises(HeatmapError, match="is no file of an audit's rows"):
+    with pytest.raises(HeatmapError, match="does not hold the rows of an audit"):
         explainer.audit(dataset, rows=path)
 
 
@@ -213,7 +213,7 @@ def test_compare_pairs_by_image(explainer, dataset):
         explainer.audit(dataset[:30]).compare(explainer.audit(dataset[30:]), "focus_within")
     with pytest.raises(HeatmapError, match=r"check='overlap' is not in this audit"):
         strict.rate("overlap")
-    with pytest.raises(HeatmapError, match="by='sit' is no slice"):
+    with pytest.raises(HeatmapError, match="by='sit' is not a slice"):
         strict.rates("focus_within", by="sit")
 
 

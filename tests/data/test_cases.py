@@ -117,7 +117,7 @@ class TestFolder:
             cases.from_folder(tmp_path / "images", tmp_path / "masks")
         text = str(error.value)
         assert text.startswith("2 of the 3 cases of images cannot be judged")
-        assert f"{tmp_path}/images/a.png: an image without mask of its name" in text
+        assert f"{tmp_path}/images/a.png: an image without mask of the same name" in text
         assert f"{tmp_path}/masks/c.png: a mask without an image" in text
 
     def test_without_strict_bad_rows_stay_as_cases(self, tmp_path):
@@ -128,7 +128,7 @@ class TestFolder:
         assert [bool(case.problem) for case in found] == [True, False]
 
     def test_no_folder_and_no_images(self, tmp_path):
-        with pytest.raises(HeatmapError, match="is no folder"):
+        with pytest.raises(HeatmapError, match="is not a folder"):
             cases.from_folder(tmp_path / "none")
         with pytest.raises(HeatmapError, match="has no images, so there is nothing to judge"):
             cases.from_folder(tmp_path)
@@ -283,7 +283,7 @@ class TestTables:
         found = cases.from_frame(frame, root=tmp_path)
         assert [case.target for case in found] == ["1", None]
         assert found[1].read_mask("mask") is None
-        with pytest.raises(HeatmapError, match="list is no table"):
+        with pytest.raises(HeatmapError, match="list is not a table"):
             cases.from_frame([])
 
 
@@ -350,7 +350,7 @@ class TestIterable:
     @pytest.mark.parametrize(
         ("given", "message"),
         [
-            ("a.png", "cases=str is no data set"),
+            ("a.png", "cases=str is not a data set"),
             ([{"imag": 1}], "row 0 has imag"),
             ([("a", "b", "c")], "row 0 has 3 parts"),
             ([], "has no images"),

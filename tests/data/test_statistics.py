@@ -130,3 +130,142 @@ def test_power_against_simulation():
     assert passes + fails + undecided == pytest.approx(1)
     assert statistics.power(0.9, 0.9, 150)[0] <= 0.025  # false alarms at the bound itself
     assert statistics.power(0.9, 0.9, 150)[1] <= 0.025
+
+
+def wilson(passed, count, confidence):
+    """SciPy's, which shares no code with ours."""
+    found = stats.binomtest(passed, count).proportion_ci(confidence, "wilson")
+    return passed / count, found.low, found.high
+
+
+@pytest.mark.parametrize(("a", "b"), [((56, 70), (48, 80)), ((3, 10), (8, 9)), ((10, 10), (0, 20)), ((0, 5), (5, 5))])
+@pytest.mark.parametrize("confidence", [0.8, 0.95])
+def test_difference_is_made_of_wilsons_intervals(a, b, confidence):
+    (first, low, high), (second, lowest, highest) = wilson(*a, confidence), wilson(*b, confidence)
+    found = statistics.difference(a, b, confidence)
+    assert found.value == first - second
+    assert found.lower == pytest.approx(first - second - math.hypot(first - low, highest - second), abs=1e-9)
+    assert found.upper == pytest.approx(first - second + math.hypot(high - first, second - lowest), abs=1e-9)
+    assert -1 <= found.lower <= found.upper <= 1
+    assert found.count == a[1] + b[1]
+
+
+def test_p_beyond_has_no_direction_and_falls_with_the_distance():
+    for margin in (0.05, 0.1, 0.3):
+        assert statistics.p_beyond((80, 100), (40, 100), margin) == statistics.p_beyond((40, 100), (80, 100), margin)
+    further = [statistics.p_beyond((80, 100), (80 - step, 100), 0.1) for step in (11, 20, 40, 60)]
+    assert further == sorted(further, reverse=True)
+    assert further[0] > 0.5
+    assert further[-1] < 1e-8
+    assert statistics.p_beyond((3, 4), (1, 2), 0.25) == 1  # at the margin itself
+
+
+@pytest.mark.parametrize(("a", "b"), [((80, 100), (40, 100)), ((40, 100), (80, 100))])
+def test_p_beyond_is_the_level_at_which_the_interval_leaves_the_margin(a, b):
+    level = statistics.p_beyond(a, b, 0.1)
+    inner, outer = (statistics.difference(a, b, 1 - level * factor) for factor in (1.001, 0.999))
+    nearest = [min(abs(found.lower), abs(found.upper)) for found in (inner, outer)]
+    assert nearest[0] > 0.1 > nearest[1]
+
+
+def test_paired_is_bonett_and_prices():
+    """Their formula, with one more change for the better and one more for the worse among two more images."""
+    up, down, count = 11 / 102, 5 / 102, 102
+    reach = stats.norm.ppf(0.95) * math.sqrt((up + down - (up - down) ** 2) / count)
+    found = statistics.paired(10, 4, 100, 0.9)
+    assert (found.lower, found.upper) == pytest.approx((up - down - reach, up - down + reach))
+    assert found.count == 100
+    assert statistics.paired(0, 3, 3).lower == -1
+    assert statistics.paired(3, 0, 3).upper == 1
+    nothing = statistics.paired(0, 0, 0)
+    assert (nothing.lower, nothing.upper, nothing.count) == (-1, 1, 0)
+
+
+def test_mean_of_skewed_values_reaches_further_on_the_long_side():
+    values = np.random.default_rng(0).exponential(1, 40)
+    found, mirrored = statistics.mean(values), statistics.mean(-values)
+    assert found.upper - found.value > 1.2 * (found.value - found.lower)
+    assert (mirrored.lower, mirrored.upper) == pytest.approx((-found.upper, -found.lower))
+
+
+def test_mean_is_the_bootstrap_t_of_efron():
+    """Resampled one by one, with other random numbers."""
+    values = np.random.default_rng(0).exponential(1, 25)
+    rng, ratios = np.random.default_rng(5), []
+    for _ in range(4000):
+        drawn = values[rng.integers(0, 25, 25)]
+        ratios.append((drawn.mean() - values.mean()) / (drawn.std(ddof=1) / 5))
+    low, high = np.quantile(ratios, [0.05, 0.95])
+    error = stats.sem(values)
+    found = statistics.mean(values, 0.9)
+    assert found.lower == pytest.approx(values.mean() - high * error, abs=0.1 * error)
+    assert found.upper == pytest.approx(values.mean() - low * error, abs=0.25 * error)
+
+
+def test_mean_takes_its_confidence_and_its_limits():
+    values = np.random.default_rng(0).exponential(1, 40)
+    narrow, wide = statistics.mean(values, 0.8), statistics.mean(values, 0.99)
+    assert wide.lower < narrow.lower < narrow.value == wide.value < narrow.upper < wide.upper
+    inner = (narrow.lower + 0.01, narrow.upper - 0.01)
+    cut = statistics.mean(values, 0.8, limits=inner)
+    assert (cut.lower, cut.upper) == inner
+    assert statistics.mean(values, seed=1).lower != statistics.mean(values, seed=0).lower
+
+
+def test_mean_of_few_values_that_differ_is_students_or_wider():
+    """Of two values, half of the resamples have no spread."""
+    found = statistics.mean(np.array([1.0, 2.0]))
+    reach = stats.t.ppf(0.975, 1) * 0.5
+    assert found.lower <= 1.5 - reach + 1e-9
+    assert found.upper >= 1.5 + reach - 1e-9
+
+
+def test_mean_of_one_value_or_none():
+    alone = statistics.mean(np.array([0.25]), limits=(0, 1))
+    assert (alone.value, alone.count) == (0.25, 1)
+    assert (alone.lower, alone.upper) == pytest.approx((0.25 - 0.975 * 0.25, 0.25 + 0.975 * 0.75))
+    none = statistics.mean(np.array([]), limits=(0, 1))
+    assert (none.lower, none.upper, none.count) == (0, 1, 0)
+    unlimited = statistics.mean(np.array([]))
+    assert (unlimited.lower, unlimited.upper) == (-math.inf, math.inf)
+    assert statistics.mean(np.full(20, 0.9)).lower == -math.inf
+
+
+def test_beside_a_tie_the_number_of_those_that_differ_is_uncertain():
+    """Three zeros among 30 ones may be as few or as many as the interval of 3 in 30 says."""
+    values = np.ones(30)
+    values[:3] = 0
+    share = statistics.rate(3, 30)
+    found = statistics.mean(values)
+    assert found.lower <= 1 - share.upper + 1e-9
+    assert found.upper >= 1 - share.lower - 1e-9
+    half = np.arange(30.0)  # no tie
+    half[:12] = 0
+    assert statistics._beside_a_tie(half, 0.95, 5.0, 6.0) == (5.0, 6.0)
+
+
+@pytest.mark.parametrize(("passed", "count", "bound"), [(19, 20, 0.9), (95, 100, 0.9), (5, 10, 0.9), (1, 30, 0.1)])
+def test_more_to_decide_is_about_the_least(passed, count, bound):
+    more = statistics.more_to_decide(passed, count, bound, 0.95)
+
+    def decides(number):
+        found = statistics.rate(round(passed / count * number), number)
+        return found.lower >= bound or found.upper < bound
+
+    assert decides(count + more) or more == 1
+    assert not decides(count + more - 1) or more == 1
+
+
+def test_more_to_decide_where_nothing_or_all_is_known():
+    assert statistics.more_to_decide(0, 0, 0.9, 0.95) is None
+    assert statistics.more_to_decide(500, 500, 0.9, 0.95) == 1
+    assert statistics.more_to_decide(90_001, 100_000, 0.9, 0.95) is None  # more than ten million
+
+
+def test_power_to_fail():
+    passes, fails, undecided = statistics.power(0.6, 0.9, 60)
+    assert fails > 0.95
+    assert passes < 1e-6
+    assert undecided == pytest.approx(1 - fails, abs=1e-6)
+    assert statistics.power(0.0, 0.5, 20) == pytest.approx((0, 1, 0))
+    assert statistics.power(1.0, 0.5, 20) == pytest.approx((1, 0, 0))

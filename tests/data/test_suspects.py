@@ -74,7 +74,7 @@ def test_a_mark_is_found_and_confirmed():
     assert first.on_object == 0
     assert first.reliance.relies is True
     assert first.confirmed is True
-    assert first.verdict.endswith("the model relies on it; 0 % of it lie on the object: it is not the object")
+    assert first.verdict.endswith("the model relies on it; 0 % of it lies on the object: it is not the object")
     assert "1. x" in str(found)
     assert first.picture.width > 100
     assert not any(other.confirmed for other in found[1:])
@@ -91,7 +91,7 @@ def test_without_masks_a_person_must_look():
     first = audit_of("corner", known=False).suspects(images=40)[0]
     assert first.on_object is None
     assert first.confirmed is None
-    assert "a person must look whether this is it" in first.verdict
+    assert "a person must check whether this place is the object" in first.verdict
 
 
 def test_cost():

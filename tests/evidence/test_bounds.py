@@ -133,7 +133,7 @@ class TestRefused:
     )
     def test_a_lift_where_something_else_is_measured(self, hand, check, name, measures):
         with pytest.raises(
-            HeatmapError, match=rf"{name}=masks\.lift\(2\) bounds relevance mass, and .* {measures}.*; pass"
+            HeatmapError, match=rf"{name}=masks\.lift\(2\) bounds relevance mass, but .* {measures}.*; pass"
         ):
             getattr(hand, check)(CORNER, **{name: masks.lift(2)})
 

@@ -176,6 +176,10 @@ def test_the_lines_under_a_picture_are_the_rows_of_the_message_without_the_pictu
     assert [f"  {line}" for line in messages.lines(record)] == messages.failure(record).splitlines()[1:4]
 
 
+def test_a_long_label_is_kept_apart_from_its_phrase():
+    assert messages.lines(replace(WITHIN, details=(("camera south", "50 %"),))) == ["camera south 50 %"]
+
+
 def test_an_undecided_check_says_so_and_gives_its_circumstances_but_no_advice():
     record = replace(WITHIN, outcome="invalid", reason="the mask has no pixel", image="cat.png", advice="do this")
     assert messages.undecided(record) == "no verdict on focus_within: the mask has no pixel\n  image      cat.png"

@@ -9,6 +9,7 @@ import pytest
 from pytest_gradcam import FocusError, Heatmap, HeatmapError, NoEvidenceError, masks
 from pytest_gradcam.evidence import settle
 from pytest_gradcam.evidence.record import Record, Subject
+from pytest_gradcam.heatmap import SeenImage
 
 CHECK = Record(check="overlap", measure="IoU", bound=0.5)
 
@@ -75,7 +76,7 @@ def test_a_tolerance_just_below_it_decides():
 
 
 def empty(values, **subject):
-    heatmap = Heatmap(np.asarray(values, np.float32), (6, 6), lambda: (np.zeros((6, 6, 3), np.uint8), None))
+    heatmap = Heatmap(np.asarray(values, np.float32), SeenImage((6, 6), lambda: (np.zeros((6, 6, 3), np.uint8), None)))
     heatmap.subject = Subject(**subject)
     with pytest.raises(HeatmapError) as caught:
         _ = heatmap.peak

@@ -300,6 +300,9 @@ def test_killed_writers_leave_whole_entries_only(tmp_path):
             killer.stdin.write("next\n")
             killer.stdin.flush()
     assert killer.returncode == 0
+    # On a busy machine none of the killed ones may have come to the last entry.
+    with python(WRITER, tmp_path) as writer:
+        assert writer.wait() == 0
     assert verify(tmp_path) == 8
     leftovers = list(tmp_path.rglob("*.part"))
     for path in leftovers:

@@ -125,7 +125,7 @@ class TestLabelme:
             ),
             (
                 labelme({"label": "car", "shape_type": "line", "points": [[1, 1], [5, 5]]}),
-                "labelme line, which is not read",
+                "labelme line, which is not supported",
             ),
             (
                 labelme({"label": "car", "shape_type": "rectangle", "points": [[1, 1]]}),
@@ -214,7 +214,7 @@ class TestVoc:
             f'<?xml version="1.0" encoding="{encoding}"?><!DOCTYPE annotation [{entity}]><annotation>&b;</annotation>'
         )
         (tmp_path / "bomb.xml").write_bytes(text.encode(encoding))
-        with pytest.raises(HeatmapError, match="has the document type 'annotation', which is not read"):
+        with pytest.raises(HeatmapError, match="has the document type 'annotation', which is not supported"):
             masks.from_voc(tmp_path / "bomb.xml")
 
 
@@ -255,9 +255,12 @@ class TestCvat:
             (CVAT_BOX, "marks no 'car'; it holds 'person'"),
             (
                 '<box label="car" rotation="30" xtl="5" ytl="3" xbr="14" ybr="7"/>',
-                "is a rotated box, which is not read",
+                "is a rotated box, which is not supported",
             ),
-            ('<polyline label="car" points="1,1;5,5"/>', "is a CVAT polyline, which is not read; draw it as a polygon"),
+            (
+                '<polyline label="car" points="1,1;5,5"/>',
+                "is a CVAT polyline, which is not supported; draw it as a polygon",
+            ),
             ('<box label="car" xtl="5" ytl="3" xbr="14"/>', "ybr of <box> is None; expected a number"),
             ('<polygon label="car" points="1,1;5,x;3,3"/>', "a point of <polygon> is 'x'; expected a number"),
             ('<polygon label="car" points="1,1;5;3,3"/>', "three or more points"),

@@ -169,7 +169,9 @@ def test_npy_files_whose_header_is_wrong(tmp_path: Path, shape: str) -> None:
 def test_images_of_more_pixels_than_pillow_opens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Image.fromarray(RIGHT).save(tmp_path / "a.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", RIGHT.size // 2 - 1)
-    with pytest.raises(HeatmapError, match=r"a\.png' cannot be read \(.*\); check that it is whole, and its size"):
+    with pytest.raises(
+        HeatmapError, match=r"a\.png' cannot be read \(.*\); check that the file is complete, and its size"
+    ):
         masks.load(tmp_path / "a.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 4)
     with pytest.raises(HeatmapError, match=r"^labelme content: shapes\[0\] 'cat': the labelme mask"):
@@ -181,6 +183,6 @@ def test_a_picture_that_is_cut_off(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes((tmp_path / "a.png").read_bytes()[:300])
     with (
         Image.open(tmp_path / "a.png") as picture,
-        pytest.raises(HeatmapError, match="mask cannot be read .*; check that its file is whole"),
+        pytest.raises(HeatmapError, match="mask cannot be read .*; check that its file is complete"),
     ):
         masks.as_mask(picture)

@@ -48,11 +48,11 @@ class TestYolo:
         [
             ("", "marks no '0'; it holds nothing"),
             ("1 0.5 0.5 0.2 0.2", "marks no '0'; it holds '1'"),
-            ("0 5 3 14 7", "a.txt': line 1: '5' is no share of the image"),
+            ("0 5 3 14 7", "a.txt': line 1: '5' is not a share of the image"),
             ("0 0.5 0.5 0.2", "line 1: 3 numbers follow the class"),
             ("0 0.5 0.5 0.2 0.2 0.1 0.2 0.3", "line 1: 7 numbers follow the class"),
-            ("cat 0.5 0.5 0.2 0.2", "'cat' is no class number"),
-            ("0 0.5 nan 0.2 0.2", "'nan' is no share"),
+            ("cat 0.5 0.5 0.2 0.2", "'cat' is not a class number"),
+            ("0 0.5 nan 0.2 0.2", "'nan' is not a share"),
             ("0 0.9 0.5 0.4 0.2", "line 1 '0': the box .* reaches outside the image: from 0.4 to 1.1"),
         ],
     )
@@ -162,7 +162,7 @@ class TestVia:
             (via(RECT, name="b.png"), "it is not in it; it holds 'b.png'"),
             ({**via(RECT), "x": {"filename": "a.png"}}, "it is in it 2 times"),
             (via(region("car", name="polyline")), r"image 'a.png': regions\[0\] 'car': it is a VIA polyline"),
-            (via(region("car", name="ellipse", cx=5, cy=5, rx=2, ry=2, theta=0.3)), "turned by 0.3"),
+            (via(region("car", name="ellipse", cx=5, cy=5, rx=2, ry=2, theta=0.3)), "rotated by 0.3"),
             (via(region("car", name="polygon", all_points_x=[1, 2], all_points_y=[1])), "two lists of one length"),
             (via(region("car", name="rect", x=1, y=1, width=90, height=2)), "reaches outside"),
             (via({"shape_attributes": {"name": "rect"}, "region_attributes": {"a": 1, "b": 2}}), "2 attributes"),
@@ -266,11 +266,14 @@ class TestLabelStudio:
             ([task()], "marks nothing"),
             ([task(ls_box("dog", 1, 1, 2, 2))], "marks no 'car'; it holds 'dog'"),
             ([task({**ls_box("car", 1, 1, 2, 2), "original_width": None})], "not an image size"),
-            ([task(result("car", "rectangle", x=1, y=1, width=9, height=9, rotation=30))], "'car': it is turned by 30"),
-            ([task(result("car", "keypoint", x=1, y=1))], "Label Studio keypoint, which is not read"),
+            (
+                [task(result("car", "rectangle", x=1, y=1, width=9, height=9, rotation=30))],
+                "'car': it is rotated by 30",
+            ),
+            ([task(result("car", "keypoint", x=1, y=1))], "Label Studio keypoint, which is not supported"),
             ([task(result("car", "brush", format="rle", rle=PERSON_RLE[:-2]))], "run lengths end too early"),
             ([task(result("car", "brush", format="rle", rle=[0] * 20))], "hold 0 words of 1 bits; expected 960 of 8"),
-            ([task(result("car", "brush", format="rle", rle=["a"]))], "no bytes"),
+            ([task(result("car", "brush", format="rle", rle=["a"]))], "not bytes"),
             ([task(result("car", "brush", format="rle", rle=None))], "expected a list of bytes"),
             ({"a": 1}, "holds a dict; expected a list"),
         ],
@@ -287,7 +290,7 @@ def test_a_rectangle_of_four_corners_as_x_anylabeling_writes_it():
     turned = {"label": "a", "shape_type": "rotation", "points": [[2, 2], [18, 2], [18, 10], [2, 10]]}
     assert (masks.from_labelme({"shapes": [turned]}, SHAPE) == masks.box(SHAPE, (2, 2, 18, 10))).all()
     shape["points"][1] = [13, 4]
-    with pytest.raises(HeatmapError, match="four corners .* are no upright rectangle"):
+    with pytest.raises(HeatmapError, match="four corners .* are not an upright rectangle"):
         masks.from_labelme(content, SHAPE)
 
 

@@ -90,7 +90,7 @@ def test_without_the_private_request_of_an_item_what_cannot_be_told_is_refused(f
             "def lazy():\n    return None\n" + test.replace("(request)", "(request, lazy)")
         )
     result = folders.runpytest_inprocess()
-    result.stdout.fnmatch_lines(["*which gradcam_model this test sees is not known; expected gradcam among *"])
+    result.stdout.fnmatch_lines(["*it is not known which gradcam_model this test sees; expected gradcam among *"])
     assert result.parseoutcomes()["passed"] == 2
 
 

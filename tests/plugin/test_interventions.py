@@ -46,16 +46,16 @@ def test_failures_read_like_a_colleague_and_leave_pictures(colour_project):
             "E*target*'red' (0): score *, rank 1 of 2",
             "E*colour*'red' stays, score *; the margin falls by * units, in control regions *by *",
             "E*inpainted*'red' becomes 'green', score *",
-            "E*unit*one unit is * of logit: the image's own lead of the first class over the second",
+            "E*unit*one unit is a difference of * in the logit: the image's own lead of the first class over the second",
             "E*picture*-ignores.png",
             "E*try*look at the picture: if the mask contains nothing of the object, these pixels are a shortcut; *",
             "E*FocusError: the model relies on the masked pixels: if they were exchanged, 100 % of the decisions *",
-            "E*effect*of the model's mean margin, * at 95 % a side, p *",
+            "E*effect*of the model's mean margin, * at 95 % on each side, p *",
             "E*replaced*with pixels of images predicted as another class: *",
             "E*picture*-no_reliance.png",
             "E*FocusError: the margin of 'green' rises by at least * units with every fill of the masked pixels; *",
             "E*prediction*the model predicts 'red' (0)",
-            "E*try*look at the picture; the model predicts 'red', so settle the prediction first, *",
+            "E*try*look at the picture; the model predicts 'red', so look into the prediction first, *",
         ]
     )
     result.stdout.no_fnmatch_line("*pytest_gradcam/c*/*.py:*")  # our own frames are hidden

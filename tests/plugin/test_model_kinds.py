@@ -116,4 +116,4 @@ def test_names(gradcam):
     )
     project.inline_run().assertoutcome(passed=1)
     result = project.runpytest("--gradcam-prompt=a disc")
-    result.stderr.fnmatch_lines(["*--gradcam-prompt = 'a disc' has 0 places for the class; expected one {}*"])
+    result.stderr.fnmatch_lines(["*--gradcam-prompt = 'a disc' has 0 places for the class name; expected one {}*"])

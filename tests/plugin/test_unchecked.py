@@ -72,9 +72,9 @@ def test_a_test_without_a_check_is_counted_and_the_run_passes(project, body):
     assert len(tests) == 1
     assert tests[0].startswith("test_it.py::")
     assert result.ret == 0
-    result.stdout.fnmatch_lines(["WARNING: 1 test has gradcam and made no check*", f"*{tests[0].replace('[', '[[]')}"])
-    assert "1 test has gradcam and made no check" in (project.path / "out/summary.md").read_text()
-    assert "1 test has gradcam and made no check" in (project.path / "out/index.html").read_text()
+    result.stdout.fnmatch_lines(["WARNING: 1 test uses gradcam but made no check*", f"*{tests[0].replace('[', '[[]')}"])
+    assert "1 test uses gradcam but made no check" in (project.path / "out/summary.md").read_text()
+    assert "1 test uses gradcam but made no check" in (project.path / "out/index.html").read_text()
     assert json.loads((project.path / "out/metrics.json").read_text())["tests.unchecked"] == 1
 
 
@@ -103,7 +103,7 @@ def test_other_tests_are_not(project, body):
 
 def test_a_quiet_run_says_it_too(project):
     _, result = unchecked(project, "def test_it(gradcam): pass", "-q")
-    result.stdout.fnmatch_lines(["WARNING: 1 test has gradcam and made no check*"])
+    result.stdout.fnmatch_lines(["WARNING: 1 test uses gradcam but made no check*"])
 
 
 def test_baselines_that_are_written_are_no_check_forgotten(project):
@@ -116,7 +116,7 @@ def test_fail_makes_it_fail_with_one_line_also_where_a_failure_is_expected(proje
     _, result = unchecked(project, f"{mark}def test_it(gradcam): pass", "--gradcam-unchecked=fail")
     assert result.ret == 1
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["test_it.py::test_it has gradcam and made no check; call an assert_... method*"])
+    result.stdout.fnmatch_lines(["test_it.py::test_it uses gradcam but made no check; call an assert_... method*"])
     [run] = json.loads((project.path / "out/evidence.json").read_text())["runs"]
     assert run["tests"] == {"failed": 1}
 

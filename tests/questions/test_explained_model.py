@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from pytest_gradcam import Box, FocusError, HeatmapError, Region, masks
-from pytest_gradcam.cam.engine import Engine
+from pytest_gradcam.cam.engine import Engine, Interface
 from pytest_gradcam.evidence.current_test import running
 from pytest_gradcam.explainer import Explainer, explainer_of
 from pytest_gradcam.perturbations import brightness
@@ -75,7 +75,7 @@ def picture(seed=0):
 
 
 def engine():
-    return Asked(Colours().eval(), preprocess=preprocess, classes=("red", "green", "dark"))
+    return Asked(Colours().eval(), Interface(preprocess, ("red", "green", "dark")))
 
 
 def under(policy, engine, gate=None):
@@ -196,10 +196,10 @@ def test_label_and_prediction_both_have_to_pass():
 
 @pytest.mark.parametrize(
     ("question", "what"),
-    [("reliance", "a set of images is judged on one class each"), ("robustness", "a curve is for one")],
+    [("reliance", "a set of images is judged on one class each"), ("robustness", "a curve has one")],
 )
 def test_what_is_judged_on_one_class_refuses_both(question, what):
-    with pytest.raises(HeatmapError, match=f"mispredicted = both .*{what}; set label or prediction"):
+    with pytest.raises(HeatmapError, match=f"mispredicted = both .*{what}; set (it to )?label or prediction"):
         NAMED[question](under(Policy(mispredicted="both"), engine()))
 
 

@@ -109,7 +109,7 @@ def test_share_and_lift_are_proposed_together():
 def test_a_default_that_the_figures_keep_is_not_undercut():
     proposal = propose(*[record(0.52)] * 10)
     assert proposal.text == "at_least=0.5"
-    assert "the check's default, which the figures keep by less than the margin" in proposal.notes
+    assert "the check's default, which the figures meet by less than the margin" in proposal.notes
     exact = propose(record(0.0, check="deterministic", measure="difference", direction="at_most"))
     assert exact.text == "at_most=0.001"
 
@@ -130,7 +130,7 @@ def test_the_line_to_paste_is_a_call_that_exists(check):
 
 @pytest.mark.parametrize("run", [[], [record(None)], [record(0.5, bound=None)]])
 def test_a_run_without_figures_is_refused(run):
-    with pytest.raises(ValueError, match="nothing to rest a bound on"):
+    with pytest.raises(ValueError, match="nothing to base a bound on"):
         calibrate.propose(run)
 
 
@@ -154,7 +154,7 @@ def test_what_survives_a_perturbation_has_an_argument_of_its_own(kind, figure, t
 
 
 def test_a_class_that_is_kept_has_no_bound_to_propose():
-    with pytest.raises(ValueError, match="nothing to rest a bound on"):
+    with pytest.raises(ValueError, match="nothing to base a bound on"):
         calibrate.propose([record(1.0, check="stable", measure=criteria.SameClass.measure)])
 
 

@@ -28,6 +28,7 @@ FULL = Record(
     peaks=1,
     grid=(7, 7),
     view=(224, 224),
+    centres=((15.0, 16.0), (7.5, 8.0)),
     target="cat",
     target_index=1,
     score=2.5,
