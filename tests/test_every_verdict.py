@@ -233,3 +233,24 @@ def test_it_cannot_be_decided(kind, tmp_path):
 def within(record):
     """Whether the figure lies on the side of its bound where a check passes."""
     return record.figure >= record.bound if record.direction == "at_least" else record.figure <= record.bound
+
+
+@pytest.mark.parametrize(
+    ("kind", "bound"),
+    [
+        ("focus_within", 0.5),
+        ("focus_avoids", 0.1),
+        ("peak_within", 0),
+        ("overlap", 0.3),
+        ("similar", 0.8),
+        ("matches_baseline", 0.95),
+        ("deterministic", 0.001),
+        ("faithful", 0.9),
+        ("ignores", 0.25),
+        ("relies_on", 0.5),
+    ],
+)
+def test_the_bound_that_holds_where_none_is_given(kind, bound, tmp_path):
+    """Verdicts of users' tests rest on it: another one turns them."""
+    record, _ = outcome(CHECKS[kind][0], tmp_path)
+    assert record.bound == bound

@@ -143,8 +143,8 @@ def estimated(found: Exchanged) -> Loss:
     z = normal(CONFIDENCE, len(entries))
     # Of equals the one that says most: a row or a column before one of its cells.
     worst = max(entries, key=lambda place: (round(entries[place].lower(z), 2), place.count(None)), default=None)
-    single = worst is not None and not found.through and net_fall.lower(normal(CONFIDENCE)) > 0
-    single = single and worst is not None and entries[worst].lower(z) > IN_ONE
+    falls = not found.through and net_fall.lower(normal(CONFIDENCE)) > 0
+    single = falls and worst is not None and entries[worst].lower(z) > IN_ONE
     claim, reason = _claim(found, net, net_fall, single=single)
     p_value = _p_value(net_fall, WEAK_FALL)
     verdict = Loss(
