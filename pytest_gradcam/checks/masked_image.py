@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -78,10 +79,24 @@ def as_images(images: Any) -> list[Any]:
     if isinstance(images, np.ndarray) or pictures.is_tensor(images):
         several = images.ndim == 4 or (isinstance(images, np.ndarray) and images.ndim == 3 and images.shape[-1] != 3)
     if not several:
-        raise HeatmapError(f"images={type(images).__name__} is one image; expected a list of them; pass [image]")
+        raise HeatmapError(_no_list(images))
     if not len(images):
         raise HeatmapError("there are no images, so there is nothing to test; check how they were selected")
     return list(images)
+
+
+def _no_list(images: Any) -> str:
+    if isinstance(images, (str, os.PathLike)) and os.path.isdir(images):
+        found = f"sorted(pathlib.Path({os.fspath(images)!r}).glob('*.png'))"
+        return f"images={os.fspath(images)!r} is a folder; expected a list of images; pass those in it, as in {found}"
+    kind = type(images).__name__
+    if (
+        isinstance(images, Iterable)
+        and not isinstance(images, (str, bytes, np.ndarray))
+        and not pictures.is_tensor(images)
+    ):
+        return f"images={kind} is not a list; expected a list of images; pass list(images)"
+    return f"images={kind} is one image; expected a list of them; pass [image]"
 
 
 def one_each(masks: Any) -> list[Any] | None:

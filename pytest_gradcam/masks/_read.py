@@ -61,6 +61,10 @@ def load(path: str | os.PathLike[str], *, value: int | None = None) -> Bools:
 
 def _values(mask: object, name: str) -> Array:
     torch = sys.modules.get("torch")
+    if mask is None:
+        raise HeatmapError(
+            f"{name} is None; expected a bool array (H, W), a PIL image or a path; check how it was made"
+        )
     if isinstance(mask, (str, os.PathLike)):
         return _from_file(mask, name)
     if isinstance(mask, Image.Image):
@@ -178,6 +182,8 @@ def _flat(values: Array, name: str) -> Array:
         advice = "it is a colour picture; select the region's colour: (picture == colour).all(axis=-1)"
     elif values.ndim == 3:
         advice = "pass one mask, or the union of them: .any(axis=0)"
+    elif values.shape == (4,):
+        advice = "for the corners of a box pass masks.box((H, W), corners)"
     raise HeatmapError(f"{name} has shape {values.shape}; expected (H, W); {advice}")
 
 

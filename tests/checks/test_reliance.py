@@ -281,6 +281,8 @@ def test_targets_set_the_class_whose_margin_is_read():
         ([], CORNER, "there are no images"),
         (scene(0, 0, 0), CORNER, r"images=Tensor is one image; expected a list of them; pass \[image\]"),
         ("photo.png", CORNER, r"images=str is one image"),
+        (".", CORNER, r"images='\.' is a folder; .* as in sorted\(pathlib\.Path\('\.'\)\.glob\('\*\.png'\)\)"),
+        (iter(scenes(3)), CORNER, r"images=list_iterator is not a list; .* pass list\(images\)"),
         (scenes(3), [CORNER, CORNER], "there are 2 masks for 3 images"),
         (scenes(3), np.zeros((SIDE, SIDE), bool), "is empty in the view"),
         (scenes(3), np.ones((SIDE, SIDE), bool), "covers the whole view"),
