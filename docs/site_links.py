@@ -1,4 +1,4 @@
-"""For the site: links to files of the repository that are no pages become their names."""
+"""For the site: links to files of the repository that are not pages become their names."""
 
 import re
 from typing import Any

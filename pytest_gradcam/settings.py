@@ -40,7 +40,7 @@ RISE_MASKS = 1000  # random masks of an image
 PICTURES = ("failed", "all", "none")
 #: What happens to a test that has the fixture gradcam and makes no check.
 UNCHECKED = ("warn", "fail", "allow")
-#: What a model's name begins with, if it is no package.module:callable.
+#: What a model's name begins with, if it is not package.module:callable.
 KINDS = ("torchvision:", "timm:", "hf:", "open_clip:", "ultralytics:", "onnx:", "export:")
 _FILES = ("ultralytics:", "onnx:", "export:")  # what follows these is a file
 _FOLDERS = ("hf:", "open_clip:")  # what follows these may be one, or a folder, or have one behind a slash

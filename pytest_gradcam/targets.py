@@ -71,7 +71,7 @@ class Contrast:
 
 @dataclass(frozen=True)
 class Value:
-    """A number that the model returns and that is no class's score: the result of a regression, a similarity, a distance.
+    """A number that the model returns and that is not the score of a class: the result of a regression, a similarity, a distance.
 
     `function` takes what the model returns for one image, without the batch's axis, and returns a tensor with one value;
     `unit` is a difference that matters, in the value's own units (5, for an age in years): checks that replace pixels

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.autograd.graph import get_gradient_edge
 
 from pytest_gradcam.cam import trace
-from pytest_gradcam.cam.sites import Site
+from pytest_gradcam.cam.sites import Grid, Site
 from pytest_gradcam.cam.trace import Output
 from pytest_gradcam.evidence.record import Centres
 
@@ -44,6 +44,10 @@ class _Axis:
         low, high = sorted(scale * end + offset for end in (self.low, self.high))
         return _Axis(self.dim if dim is None else dim, low, high, self.step * scale)
 
+    @property
+    def centre(self) -> tuple[float, float]:
+        return (self.low + self.high) / 2, self.step
+
     def joined(self, other: _Axis) -> _Axis | None:
         if self.dim != other.dim or abs(self.step - other.step) > _SAME * self.step:
             return None
@@ -53,23 +57,34 @@ class _Axis:
 _Axes = tuple[_Axis, _Axis]
 
 
-def centres(output: Output, site: Site, start: Tensor) -> Centres | None:
-    """The cells' centres in pixels of the input `start`; None where they tile it, or where they are not clear.
+@dataclass(frozen=True)
+class Way:
+    """Where the operations on the way from the input to a layer put its cells."""
+
+    down: _Axis
+    across: _Axis
+
+    def centres(self, grid: Grid, size: Grid) -> Centres | None:
+        """The centres of a grid's cells in an input of this size; None where they tile it."""
+        sides = zip((self.down, self.across), grid, size, strict=True)
+        if all(side <= axis.step * cells < side + axis.step for axis, cells, side in sides):
+            return None
+        return self.down.centre, self.across.centre
+
+
+def way(output: Output, site: Site, start: Tensor) -> Way | None:
+    """The way from the input `start` to the layer; None where it puts the cells nowhere, or not clearly.
 
     Every path from the layer back to the input is followed as far as it consists of operations that keep cells in place,
     or move them by known amounts. What gathers from everywhere, as attention and squeeze-and-excitation, gives no place.
     """
-    if site.layout == "BNC" or site.order is not None or output.edge is None:
+    if site.layout == "BNC" or output.edge is None:
         return None
     first = (2, 3) if site.layout == "BCHW" else (1, 2)
     axes = _followed(output.edge.node, start, (_Axis(first[0]), _Axis(first[1])))
     if axes is None or (axes[0].dim, axes[1].dim) != (2, 3) or any(axis.high - axis.low > axis.step for axis in axes):
         return None
-    sides = tuple(zip(axes, site.grid, start.shape[2:], strict=True))
-    if all(size <= axis.step * cells < size + axis.step for axis, cells, size in sides):
-        return None
-    down, across = (((axis.low + axis.high) / 2, axis.step) for axis in axes)
-    return down, across
+    return Way(*axes)
 
 
 def _followed(root: Any, start: Tensor, axes: _Axes) -> _Axes | None:

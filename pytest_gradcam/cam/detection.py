@@ -120,7 +120,7 @@ class Found:
 def detect(model: nn.Module, image: Tensor, layer: str | None = None) -> Found:
     """What the detector finds in an image (C, H, W); `layer` is the module whose outputs become the leaves.
 
-    The caller holds the guard. Raises HeatmapError for a model that is no detector of torchvision's.
+    The caller holds the guard. Raises HeatmapError for a model that is not a detector of torchvision.
     """
     named = _detector(model)
     if named is None:

@@ -189,7 +189,7 @@ class Engine:
 
     @in_turn
     def scored(self, images: Sequence[Any], targets: Sequence[Target]) -> list[TargetScore]:
-        """What each image's target, which is no class, is worth there. Raises HeatmapError if the model does not find it."""
+        """What each image's target, which is not a class, is worth there. Raises HeatmapError if the model does not find it."""
         return target_scores(self, self._network, self._outputs_of, [self.read(image) for image in images], targets)
 
     @property

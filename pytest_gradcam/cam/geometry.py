@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
+from math import isnan
 
 import numpy as np
 from torch import Tensor, nn
 from torch.autograd.graph import get_gradient_edge
 
 from pytest_gradcam.cam import orders, trace
-from pytest_gradcam.cam.centres import centres
+from pytest_gradcam.cam.centres import way
+from pytest_gradcam.cam.confinement import confinement
 from pytest_gradcam.cam.orders import Order
 from pytest_gradcam.cam.reach import Reach, spread
 from pytest_gradcam.cam.sites import Grid, Site, like_input
@@ -30,7 +33,16 @@ _FINE = 16  # positions; a coarser grid has too few places to tell orders apart
 _AGREE = 0.8  # share of the cells that agree on how many tokens lie before them
 _SHARED = 6  # cells that agree on another grid, where other tokens lie among them
 _CLEAR = 2.0  # how many times as strong an order must be to replace the inferred one
+_PLAIN = 8.0  # contrast from which no second witness is asked
+_CONFINED = (
+    1.5  # times as much must a replaced part of the input show in its own cell: attention without a place has 1.1
+)
 _SECOND = 0.7  # of the strength of the own place: a second place as strong as this is looked at, too
+_OWN = "its cells look at their own places"
+_NOWHERE = "its cells have no place of their own"
+
+#: The activations (1, C, h, w) at a site for an image (1, C, H, W).
+Look = Callable[[Site, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -39,7 +51,9 @@ class Geometry:
 
     `rank` is the mean rank, from 0 to 1, of a cell's own place among all places by how much more the cell looks there
     than the average cell does: 0.5 is chance. `share` is the median share of a cell's reach that lies in its own and
-    the adjacent places. `note` says in one phrase what that means; where nothing could be measured, why.
+    the adjacent places. `contrast` is how many times as much a cell looks at its own place as the others do, in the median;
+    `shown` how many times as much a replaced part of the input changes the cell there as the others, where that was asked.
+    `note` says in one phrase what that means.
     """
 
     note: str
@@ -47,39 +61,71 @@ class Geometry:
     rank: float = float("nan")
     share: float = float("nan")
     fault: bool = False
+    contrast: float = float("nan")
+    shown: float = float("nan")
 
     def __str__(self) -> str:
-        if not self.cells:
-            return f"not measured: {self.note}"
-        return (
-            f"{self.note}; {100 * self.share:.3g} % of a cell's reach is in its own and the adjacent places "
-            f"(mean rank {self.rank:.2f} in {self.cells} cells, chance 0.50)"
-        )
+        told = [self.note]
+        if self.cells:
+            told.append(
+                f"{100 * self.share:.3g} % of a cell's reach is in its own and the adjacent places (mean rank "
+                f"{self.rank:.2f} in {self.cells} cells, chance 0.50)"
+            )
+        if not isnan(self.shown):
+            told.append(
+                f"a replaced part of the input changes the cell there {self.shown:.3g} times as much as the others"
+            )
+        return "; ".join(told)
 
 
-def examine(output: Output, site: Site, start: Tensor) -> tuple[Site, Geometry]:
+def examine(output: Output, site: Site, start: Tensor, look: Look) -> tuple[Site, Geometry]:
     """The site with the layout that its cells show, and what was measured.
 
-    The inferred layout stays where it is confirmed, and where nothing can be measured. A `fault` says that the cells
-    have no place of their own, or several. One backward pass from the output to the input for each of five cells, and
-    more only where these do not confirm the layout. `start` is the input of the traced forward pass.
+    The inferred layout stays where it is confirmed. A `fault` says that the cells have no place of their own, or several. One
+    backward pass from the output to the input for each of five cells, and more only where these do not confirm the layout.
+    Where gradients do not decide, as on a grid of few cells, the operations on the way to the layer do, and where these tell
+    nothing, six forward passes. `start` is the input of the traced forward pass; `look` gives the activations at a site.
     """
-    if output.edge is None or not trace.leads(output.edge, get_gradient_edge(start)):
-        return site, Geometry("no gradient leads from the layer to the input")
-    site = replace(site, centres=centres(output, site, start))
-    site, geometry = _examined(output, site, start)
+    known = way(output, site, start)
+    if known is not None:
+        site = replace(site, centres=known.centres(site.grid, _size(start)))
+    site, geometry = _by_gradients(output, site, start)
+    if known is None and _is_doubtful(geometry):
+        geometry = _by_blocks(geometry, site, start, look)
+    elif not geometry.cells and not geometry.fault:
+        geometry = Geometry(f"{_OWN}, as the operations on the way to them say")
     if site.centres:
         geometry = replace(geometry, note=f"{geometry.note}; {placed(site.centres)}")
     return site, geometry
 
 
-def _examined(output: Output, site: Site, start: Tensor) -> tuple[Site, Geometry]:
-    if site.grid[0] * site.grid[1] < _FINE:
-        return site, Geometry("the grid is too coarse")
+def _size(start: Tensor) -> Grid:
+    return start.shape[2], start.shape[3]
+
+
+def _is_doubtful(geometry: Geometry) -> bool:
+    return not geometry.fault and not geometry.contrast >= _PLAIN
+
+
+def _by_blocks(geometry: Geometry, site: Site, start: Tensor, look: Look) -> Geometry:
+    """A cell of an attention layer may ask from its own place, and be told of all places alike: the gradient sees both."""
+    shown = confinement(partial(look, site), start.detach())
+    if isnan(shown):
+        return Geometry("nothing changes there when parts of the input are replaced", fault=True)
+    if shown < _CONFINED:
+        return replace(geometry, note=_NOWHERE, fault=True, shown=shown)
+    return replace(geometry, note=geometry.note if geometry.cells else _OWN, shown=shown)
+
+
+def _by_gradients(output: Output, site: Site, start: Tensor) -> tuple[Site, Geometry]:
+    """What the cells' gradients at the input show; a geometry of no cells where they show nothing."""
+    nothing = site, Geometry("")
+    if site.grid[0] * site.grid[1] < _FINE or not trace.leads(output.edge, get_gradient_edge(start)):
+        return nothing
     try:
-        return _Examination(Reach(output, site, start), (start.shape[2], start.shape[3])).verdict()
-    except RuntimeError as error:  # a backward pass that cannot be run, as that of a re-entrant checkpoint
-        return site, Geometry(str(error).splitlines()[0][:80])
+        return _Examination(Reach(output, site, start), _size(start)).verdict() or nothing
+    except RuntimeError:  # a backward pass that cannot be run, as that of a re-entrant checkpoint
+        return nothing
 
 
 @dataclass
@@ -91,12 +137,13 @@ class _Examination:
     def site(self) -> Site:
         return self.reach.site
 
-    def verdict(self) -> tuple[Site, Geometry]:
+    def verdict(self) -> tuple[Site, Geometry] | None:
+        """None if too few cells have a gradient at the input."""
         inferred = orders.rows(self.site.grid, self.site.prefix)
         for wanted, least in _STAGES:
             self._measure(wanted)
             if len(self.reach.energies) < _LEAST:
-                return self.site, Geometry("too few cells have a gradient at the input")
+                return None
             if self._rank(self.site.grid, inferred) >= least:
                 return self._confirmed(inferred)
         return self._corrected() or (self.site, self._nowhere(inferred))
@@ -104,7 +151,7 @@ class _Examination:
     def _nowhere(self, inferred: Order) -> Geometry:
         """Tokens without places may be anything, as latents or channels. An image's cells are what its axes say, only mixed."""
         if self.site.layout == "BNC":
-            return self._geometry("its cells have no place of their own", inferred, True)
+            return self._geometry(_NOWHERE, inferred, True)
         return self._geometry("its cells look everywhere alike, as in untrained or very deep networks", inferred)
 
     def _measure(self, wanted: int) -> None:
@@ -120,21 +167,19 @@ class _Examination:
             other = self._strength(self.site.grid, orders.rows(self.site.grid, first))
             if first != self.site.prefix and other > _CLEAR * max(own, 0):
                 self._measure(_STAGES[-1][0])
-                return self._tokens() or (self.site, self._geometry("its cells look at their own places", inferred))
+                return self._tokens() or (self.site, self._geometry(_OWN, inferred))
         for name, order in orders.flips(self.site.grid):
             flipped = order + self.site.prefix
             if self._strength(self.site.grid, flipped) > _SECOND * own and self._rank(self.site.grid, flipped) > _FOUND:
-                return self.site, self._geometry(
-                    f"its cells look at their own places and at these {name}", inferred, True
-                )
-        return self.site, self._geometry("its cells look at their own places", inferred)
+                return self.site, self._geometry(f"{_OWN} and at these {name}", inferred, True)
+        return self.site, self._geometry(_OWN, inferred)
 
     def _corrected(self) -> tuple[Site, Geometry] | None:
         return self._tokens() or self._rearranged() or self._other_grid()
 
     @property
     def _extra(self) -> int:
-        """Tokens that are no positions."""
+        """Tokens that are not positions."""
         return self.reach.count - self.site.grid[0] * self.site.grid[1]
 
     def _tokens(self) -> tuple[Site, Geometry] | None:
@@ -202,13 +247,13 @@ class _Examination:
         in_turn = np.array_equal(order, orders.rows(grid, first))
         if not note:
             others = "before" if in_turn and first == self._extra else "behind" if in_turn and not first else "among"
-            note = f"its {self._extra} tokens that are no positions lie {others} the others"
+            note = f"its {self._extra} tokens that are not positions lie {others} the others"
         positions = None if in_turn and self.site.layout == "BNC" else tuple(order.tolist())
         site = replace(self.site, grid=grid, prefix=first if positions is None else 0, order=positions)
         return site, self._geometry(note, order, grid=grid)
 
     def _before(self, grid: Grid) -> dict[int, int]:
-        """How many tokens that are no positions lie before each measured cell, if it is the place it looks at most."""
+        """How many tokens that are not positions lie before each measured cell, if it is the place it looks at most."""
         peaks = self.reach.excess(grid).argmax(1).tolist()
         return {cell: cell - peak for cell, peak in zip(self.reach.energies, peaks, strict=True)}
 
@@ -238,7 +283,14 @@ class _Examination:
             row, column = divmod(place, grid[1])
             inside.append(float(shares[i, max(row - 1, 0) : row + 2, max(column - 1, 0) : column + 2].sum()))
         share = float(np.median(inside)) if inside else float("nan")
-        return Geometry(note, len(self.reach.energies), self._rank(grid, order), share, fault)
+        contrast = self._contrast(shares.flatten(1), order)
+        return Geometry(note, len(self.reach.energies), self._rank(grid, order), share, fault, contrast=contrast)
+
+    def _contrast(self, shares: Tensor, order: Order) -> float:
+        """How many times as much a cell looks at its own place as the others do, in the median."""
+        others = (shares.sum(0) - shares).clamp_min(1e-12) / (len(shares) - 1)
+        found = [float(shares[i, place] / others[i, place]) for i, place in self._places(order)]
+        return float(np.median(found)) if found else float("nan")
 
 
 def _grids(count: int, size: Grid) -> Iterator[Grid]:
@@ -252,7 +304,7 @@ def _grids(count: int, size: Grid) -> Iterator[Grid]:
 def refuse_second_look(model: nn.Module, traced: Trace, output: Output, start: Tensor) -> None:
     """Raises HeatmapError if the output's module has been called on the input more than once, side by side.
 
-    Calls one after the other, as of shared weights, are no second look: one is computed from the other.
+    Calls one after the other, as of shared weights, are not a second look: one is computed from the other.
     """
     if next(model.get_submodule(output.name).parameters(), None) is None:  # an activation may be shared by all branches
         return

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from pytest_gradcam.cam import trace
+from pytest_gradcam.cam.capture import capture
 from pytest_gradcam.cam.geometry import Geometry, examine, refuse_second_look
 from pytest_gradcam.cam.sites import Site, like_input, read_layout
 from pytest_gradcam.cam.trace import CutTest, Output, Trace
@@ -110,7 +112,7 @@ def _named(model: nn.Module, inputs: Tensor, name: str) -> Choice:
         )
     place = own[-1]
     refuse_second_look(model, traced, place.output, inputs)
-    site, geometry = examine(place.output, place.site, inputs)
+    site, geometry = examine(place.output, place.site, inputs, partial(_activations, model))
     if geometry.fault:
         raise HeatmapError(
             f"layer {name} cannot be read as a map: {geometry.note} in an input of {inputs.shape[2]} x {inputs.shape[3]}; "
@@ -151,13 +153,16 @@ class _Search:
             if found is None:
                 raise self._refusal(passed_over or self._silence())
             refuse_second_look(self.model, self.traced, found.output, self.start)
-            site, geometry = self.measured[found.site] = examine(found.output, found.site, self.start)
+            site, geometry = self.measured[found.site] = self._examined(found)
             if not geometry.fault:
                 candidates = _candidates(self.places, self.notes, "not on every path", self.measured)
                 return Choice(site, self.notes[found.site], candidates)
             self._pass_over(found, geometry.note)
             passed_over = passed_over or f"{found.site} holds no map: {geometry.note}"
         raise self._refusal(passed_over)
+
+    def _examined(self, found: _Place) -> tuple[Site, Geometry]:
+        return examine(found.output, found.site, self.start, partial(_activations, self.model))
 
     def _sound(self, cuts: list[_Place]) -> _Place | None:
         """The place at which the score can be explained, as far as gradients tell."""
@@ -282,6 +287,11 @@ class _Search:
             f"no target layer can be chosen: {reason}. Name a layer yourself; those with a grid, deepest first: "
             f"{_listed(self.model, self.traced, self.places)}"
         )
+
+
+def _activations(model: nn.Module, site: Site, image: Tensor) -> Tensor:
+    with torch.enable_grad():  # as in the traced pass: a re-entrant checkpoint warns of inputs without a gradient
+        return capture(model, image.clone().requires_grad_().clone(), site).activations
 
 
 def _equal(part: Tensor, whole: Tensor) -> bool:

@@ -1,4 +1,4 @@
-"""The score of a target that is no class, in an image and in changed versions of it: what interventions measure."""
+"""The score of a target that is not a class, in an image and in changed versions of it: what interventions measure."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ class Reliance:
     Of several masks, `alone` has the verdict on each by its name and `added` what each loses beyond the others (None if no
     decisions were exchanged); the other figures are those of all together.
 
-    Where the targets are no classes, `effect` is the mean fall, or move, of their score, in units that `rows()` name.
+    Where the targets are not classes, `effect` is the mean fall, or move, of their score, in units that `rows()` name.
     """
 
     relies: bool | None

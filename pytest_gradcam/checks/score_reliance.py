@@ -1,4 +1,4 @@
-"""Masked pixels replaced in a set of images whose targets are no classes: values, detected objects, regions of a segmenter."""
+"""Masked pixels replaced in a set of images whose targets are not classes: values, detected objects, regions of a segmenter."""
 
 from __future__ import annotations
 

@@ -116,7 +116,7 @@ def read(path: Path) -> Entry | None:
         return None
     try:
         return _decode(content)
-    except Exception:  # whatever a foreign file with a valid seal makes the parsers raise, it is no entry
+    except Exception:  # whatever a foreign file with a valid seal makes the parsers raise, it is not an entry
         return None
 
 

@@ -48,7 +48,7 @@ def build(name: str, wanted: Wanted) -> nn.Module:
         raise
     except (
         Exception
-    ) as error:  # protobuf's and ONNX Runtime's own, of a file that is no model, or has operators of its own
+    ) as error:  # protobuf's and ONNX Runtime's own, of a file that is not a model, or has operators of its own
         reason = next(iter(str(error).splitlines()), "")
         raise SettingsError(
             f"{path} cannot be read as an ONNX model ({type(error).__name__}: {reason:.300}); check that the file is complete"

@@ -111,7 +111,7 @@ class _Once:
         if running is None or running.final:
             self._test(*arguments, **named)
             return
-        # By identity what is no perturbation: fixtures, and other things that were drawn, which stay referenced.
+        # By identity what is not a perturbation: fixtures, and other things that were drawn, which stay referenced.
         given = (*arguments, *named.values())
         key = tuple(each if _is_perturbation(each) else id(each) for each in given)
         if key in self._raised:

@@ -105,7 +105,7 @@ class ModelInput(Protocol):
 
 
 class TargetScore(Protocol):
-    """What one target is worth in one image, where it is no class, and how far that falls in changed versions of it.
+    """What one target is worth in one image, where it is not a class, and how far that falls in changed versions of it.
 
     `unit` is what a fall is measured in, None where only other images can say, and `unit_said` what that is; `noun` is what
     the score is called; where `two_sided`, a rise counts like a fall.

@@ -23,7 +23,7 @@ class ForwardOnly(nn.Module):
 
     It may return tensors, arrays or nested lists, and several of them in a tuple, list or dict. `name` says in a phrase
     what it is, by default its class; `digest` is a SHA-256 of what decides its scores, empty where that is unknown.
-    A forward pass raises HeatmapError for whatever the callable raises, and for what are no scores.
+    A forward pass raises HeatmapError for whatever the callable raises, and for what are not scores.
     """
 
     def __init__(self, function: Callable[[Tensor], Any], *, name: str = "", digest: str = "") -> None:

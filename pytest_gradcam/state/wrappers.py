@@ -14,7 +14,7 @@ from pytest_gradcam.state.forward_only import ForwardOnly
 def unwrap(model: object) -> nn.Module:
     """The network without torch.compile, DataParallel and DistributedDataParallel around it.
 
-    A callable that is no module becomes a network that is known by its scores alone. Raises HeatmapError for what is no
+    A callable that is not a module becomes a network that is known by its scores alone. Raises HeatmapError for what is not a
     model, and for TorchScript and quantised models, and says what to do instead.
     """
     if not isinstance(model, nn.Module):

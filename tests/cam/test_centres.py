@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from pytest_gradcam import Explainer
 from pytest_gradcam.cam import trace
-from pytest_gradcam.cam.centres import centres
+from pytest_gradcam.cam.centres import way
 from pytest_gradcam.cam.sites import Site, read_layout
 from pytest_gradcam.evidence.record import Centres
 
@@ -50,7 +50,8 @@ def found(net: nn.Module, side: tuple[int, int] = (32, 32)) -> Centres | None:
     output = next(each for each in reversed(traced.outputs.values()) if "net" in each.names)
     layout = read_layout(output.shape, side, set())
     assert layout is not None
-    return centres(output, Site("net", 0, (), layout.axes, layout.grid, layout.prefix), start)
+    known = way(output, Site("net", 0, (), layout.axes, layout.grid, layout.prefix), start)
+    return known and known.centres(layout.grid, side)
 
 
 def _conv(*arguments: int, **options: int) -> nn.Conv2d:

@@ -98,7 +98,7 @@ def test_a_layer_called_twice_in_turn_is_no_second_look(name: str | None) -> Non
 
 
 class Tokens(nn.Module):
-    """Patches of 8 pixels and tokens that are no positions, put together by `arrange`, which blocks mix a little."""
+    """Patches of 8 pixels and tokens that are not positions, put together by `arrange`, which blocks mix a little."""
 
     def __init__(self, others: int, arrange: Callable[[Tensor, Tensor], Tensor], *, convolution: bool = True) -> None:
         super().__init__()
@@ -138,14 +138,17 @@ def places(model: nn.Module, site: Site, side: int = 64) -> list[int]:
 
 ARRANGED = {
     "before": (lambda others, x: torch.cat([others, x], 1), "its cells look at their own places"),
-    "behind": (lambda others, x: torch.cat([x, others], 1), "its 2 tokens that are no positions lie behind the others"),
+    "behind": (
+        lambda others, x: torch.cat([x, others], 1),
+        "its 2 tokens that are not positions lie behind the others",
+    ),
     "in the middle": (
         lambda others, x: torch.cat([x[:, :29], others, x[:, 29:]], 1),
-        "its 2 tokens that are no positions lie among the others",
+        "its 2 tokens that are not positions lie among the others",
     ),
     "on both sides": (
         lambda others, x: torch.cat([others[:, :1], x, others[:, 1:]], 1),
-        "its 2 tokens that are no positions lie among the others",
+        "its 2 tokens that are not positions lie among the others",
     ),
     "mirrored": (
         lambda others, x: torch.cat([others, x.unflatten(1, (8, 8)).flip(2).flatten(1, 2)], 1),
@@ -264,13 +267,109 @@ def test_cells_of_an_image_that_look_everywhere_alike_are_told_and_stay() -> Non
     assert not geometry.fault
 
 
-def test_what_cannot_be_measured_is_said() -> None:
-    class Cut(Trunk):
-        def pooled(self, x: Tensor) -> Tensor:
-            return super().pooled(x.detach())
+class Asked(nn.Module):
+    """Downsampling attention without a way around it: each cell asks from its own place, and is told of all places."""
 
-    assert str(examined(Cut(), "trunk")[1]) == "not measured: no gradient leads from the layer to the input"
-    assert str(examined(Trunk(), "trunk", 12)[1]) == "not measured: the grid is too coarse"
+    def __init__(self, image: bool) -> None:
+        super().__init__()
+        self.image = image
+        self.patches = nn.Conv2d(3, 24, 8, 8)
+        self.query, self.key, self.value = (nn.Linear(24, 24) for _ in range(3))
+        self.out, self.head = nn.Identity(), nn.Linear(24, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.patches(x)
+        coarse = nn.functional.avg_pool2d(x, 2).flatten(2).transpose(1, 2)
+        x = x.flatten(2).transpose(1, 2)
+        weights = (0.3 * self.query(coarse) @ self.key(x).transpose(1, 2)).softmax(2)
+        told = weights @ self.value(x)
+        told = self.out(told.transpose(1, 2).unflatten(2, (4, 4)) if self.image else told)
+        return self.head(told.mean((2, 3) if self.image else 1))
+
+
+@pytest.mark.parametrize("image", [False, True])
+def test_cells_that_ask_from_their_place_and_are_told_of_all_places_are_passed_over(image: bool) -> None:
+    model = Asked(image)
+    choice = find(model, side=64)
+    assert choice.site.name == "patches"
+    notes = {candidate.site.name: candidate.note for candidate in choice.candidates}
+    assert notes["out"] == "its cells have no place of their own"
+    with pytest.raises(HeatmapError, match="^layer out cannot be read as a map: its cells have no place of their own"):
+        find(model, side=64, name="out")
+
+
+class Stem(Trunk):
+    """A convolution that coarsens the input to a few cells."""
+
+    def __init__(self, side: int) -> None:
+        super().__init__()
+        self.trunk = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 8, side, side))
+
+
+class Few(nn.Module):
+    """Patches as tokens, which a block mixes a little, or pools and gives back to all of them."""
+
+    def __init__(self, side: int, *, pooled: bool = False) -> None:
+        super().__init__()
+        self.patches, self.pooled = nn.Conv2d(3, 16, side, side), pooled
+        self.block = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True)
+        self.head = nn.Linear(16, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.patches(x).flatten(2).transpose(1, 2)
+        return self.head(self.block(x.mean(1, keepdim=True) + 0 * x if self.pooled else x).mean(1))
+
+
+@pytest.mark.parametrize("cells", [2, 3])
+def test_a_grid_of_few_cells_is_told_by_the_operations_on_the_way_to_it(cells: int) -> None:
+    side = 36
+    site, geometry = examined(Stem(side // cells), "trunk", side)
+    assert site.grid == (cells, cells)
+    assert str(geometry) == "its cells look at their own places, as the operations on the way to them say"
+
+
+@pytest.mark.parametrize("cells", [2, 3])
+def test_a_grid_of_few_tokens_is_measured_by_replacing_parts_of_the_input(cells: int) -> None:
+    side = 36
+    site, geometry = examined(Few(side // cells), "block", side)
+    assert (site.grid, geometry.note) == ((cells, cells), "its cells look at their own places")
+    assert geometry.shown > 1.5
+    assert str(geometry).startswith(
+        "its cells look at their own places; a replaced part of the input changes the cell there "
+    )
+    with pytest.raises(
+        HeatmapError, match="^layer block cannot be read as a map: its cells have no place of their own"
+    ):
+        find(Few(side // cells, pooled=True), name="block", side=side)
+
+
+class Cut(Trunk):
+    """No gradient leads from the trunk to the input."""
+
+    def __init__(self, pooled: bool) -> None:
+        super().__init__()
+        self.looks = pooled
+
+    def pooled(self, x: Tensor) -> Tensor:
+        x = x.detach()
+        return super().pooled(x.mean((2, 3), keepdim=True).expand(-1, -1, 32, 32) if self.looks else x)
+
+
+def test_where_no_gradient_leads_to_the_input_parts_of_it_are_replaced() -> None:
+    assert examined(Cut(False), "trunk")[1].note == "its cells look at their own places"
+    with pytest.raises(
+        HeatmapError, match="^layer trunk cannot be read as a map: its cells have no place of their own"
+    ):
+        find(Cut(True), name="trunk")
+
+
+def test_a_layer_that_the_input_does_not_change_is_refused() -> None:
+    class Still(Trunk):
+        def pooled(self, x: Tensor) -> Tensor:
+            return super().pooled(0 * x.detach())
+
+    with pytest.raises(HeatmapError, match="nothing changes there when parts of the input are replaced"):
+        find(Still(), name="trunk")
 
 
 @pytest.mark.parametrize(("grid", "depth"), [((8, 8), 1), ((8, 12), 2)])

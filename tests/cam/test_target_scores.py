@@ -1,4 +1,4 @@
-"""Scores of targets that are no classes: a detection, a region and a value, in an image and in changed versions of it."""
+"""Scores of targets that are not classes: a detection, a region and a value, in an image and in changed versions of it."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""reliance and assert_no_reliance where the targets are no classes: models of known truth, and every way to be undecided."""
+"""reliance and assert_no_reliance where the targets are not classes: models of known truth, and every way to be undecided."""
 
 import numpy as np
 import pytest

@@ -1,0 +1,43 @@
+"""Whether a replaced part of the input shows in the cell that lies there: asked of the forward pass alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import islice
+
+import torch
+from torch import Tensor
+
+from pytest_gradcam.cam.reach import spread
+from pytest_gradcam.cam.sites import Grid
+
+_BLOCKS = 5  # the most places that are replaced, one after the other
+
+
+def confinement(look: Callable[[Tensor], Tensor], image: Tensor) -> float:
+    """How many times as much replaced blocks change the cells at their places as the average of the others.
+
+    `look` maps an image (1, C, H, W) to the activations (1, channels, h, w) of a layer. A block takes the pixels of other
+    places of `image`, so that its values stay in the input's range. 1 means that the cells have no place of their own; NaN
+    that nothing shows anywhere.
+    """
+    with torch.no_grad():
+        before = look(image).double()
+        height, width = grid = (before.shape[2], before.shape[3])
+        own = others = torch.zeros((), dtype=torch.double)
+        for place in islice(spread(grid), _BLOCKS):
+            change = (look(_replaced(image, grid, place)).double() - before).norm(dim=1)[0].flatten().cpu()
+            own = own + change[place]
+            others = others + (change.sum() - change[place]) / (height * width - 1)
+    return float(own / others)
+
+
+def _replaced(image: Tensor, grid: Grid, place: int) -> Tensor:
+    draw = torch.randperm(image[0, 0].numel(), generator=torch.Generator().manual_seed(place)).to(image.device)
+    rows, columns = (
+        slice(cell * side // cells, (cell + 1) * side // cells)
+        for cell, side, cells in zip(divmod(place, grid[1]), image.shape[2:], grid, strict=True)
+    )
+    changed = image.clone()
+    changed[:, :, rows, columns] = image.flatten(2)[:, :, draw].reshape(image.shape)[:, :, rows, columns]
+    return changed
