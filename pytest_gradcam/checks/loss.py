@@ -25,10 +25,9 @@ RELIES = 0.10
 IN_ONE = 0.20
 #: Weak reliance: so much of the decisions is lost and so much of the margin falls, at the lower bounds; or the margin alone.
 WEAK_LOSS, WEAK_FALL, FALL_ALONE = 0.02, 0.12, 0.20
-#: No reliance: the upper bounds of the loss, of the fall of the margin, and of the loss of each class stay below these.
+#: No reliance: the upper bounds of the loss, of the fall of the margin, and of the loss of each class stay below these. No
+#: control is subtracted for that: what it takes away may be the artefact's.
 NONE_LOSS, NONE_FALL, NONE_IN_ONE = 0.15, 0.35, 0.40
-#: Where the scene shows through the mask, the loss before the control is subtracted stays below this as well.
-NONE_GROSS = 0.25
 #: A correlation across the mask's outline above which the scene shows through the mask.
 THROUGH = 0.25
 #: Both ends of every interval are one-sided bounds of this confidence.
@@ -203,20 +202,20 @@ def _claim(found: Exchanged, net: Difference, fall: Difference, *, single: bool)
 
 def _open(found: Exchanged, net: Difference, fall: Difference) -> str:
     """Why it cannot be said that the model does not rely on the pixels; empty if it can."""
-    z, gross = normal(CONFIDENCE), found.main.flips
-    # The control only ever takes away: where it is uncertain, the loss before it may be the tighter bound.
-    most, farthest = min(net.upper(z), gross.upper(z)), min(fall.upper(z), found.main.margin.upper(z))
-    if found.through and gross.upper(z) >= NONE_GROSS:
+    z, gross, margin = normal(CONFIDENCE), found.main.flips, found.main.margin
+    most, farthest = gross.upper(z), margin.upper(z)
+    if most < NONE_LOSS and farthest < NONE_FALL:
+        return _unseen(found)
+    if found.through and (gross.mean >= NONE_LOSS or margin.mean >= NONE_FALL):
         return (
-            "the scene shows through the masked pixels, so exchanging them exchanges parts of the object, which "
-            f"changes {percent(gross.mean)} of the decisions; pass images `without=` the artefact, or a mask of its pixels alone"
+            "the scene shows through the masked pixels, so exchanging them exchanges parts of the object, which changes "
+            f"{percent(gross.mean)} of the decisions and takes {margin.mean:.2f} of the margin; pass images `without=` the "
+            "artefact, or a mask of its pixels alone"
         )
-    if most >= NONE_LOSS or farthest >= NONE_FALL:
-        return (
-            f"exchanging the masked pixels loses between {percent(net.lower(z))} and {percent(most)} of the decisions and "
-            f"{fall.lower(z):.2f} to {farthest:.2f} of the margin; {_more(net, fall)}"
-        )
-    return _unseen(found)
+    return (
+        f"exchanging the masked pixels loses between {percent(net.lower(z))} and {percent(most)} of the decisions and "
+        f"{fall.lower(z):.2f} to {farthest:.2f} of the margin; {_more(net, fall)}"
+    )
 
 
 def _more(net: Difference, fall: Difference) -> str:
@@ -239,8 +238,7 @@ def _needed(count: int, reach: float, above: float, below: float) -> float:
 
 def _unseen(found: Exchanged) -> str:
     """Classes of which too few images were seen to say that none of their decisions is lost."""
-    z, control = normal(CONFIDENCE), _control(found)[0]
-    base = 0.0 if control is None else max(0.0, control.mean)
+    z = normal(CONFIDENCE)
     for index in map(int, found.main.classes):
         row, name = found.main.entries.get((index, None)), found.name(index)
         shaken, have = found.main.shaken(index), int((found.main.predicted == index).sum())
@@ -251,7 +249,7 @@ def _unseen(found: Exchanged) -> str:
                 f"only {have} of the images are predicted as {name!r}, too few to say that these do not depend on the masked "
                 f"pixels; pass {max(1, fewest - have)} more of that class"
             )
-        if shaken and row.upper(z) - base >= NONE_IN_ONE:
+        if shaken and row.upper(z) >= NONE_IN_ONE:
             return (
                 f"images of {name!r} lose {percent(row.mean)} of their decisions, perhaps up to {percent(row.upper(z))}; pass "
                 "more images of that class"
