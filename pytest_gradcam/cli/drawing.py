@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import webbrowser
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -22,19 +23,14 @@ from pytest_gradcam.cli.shared import answer, as_json, path
 @click.option("--no-browser", is_flag=True, help="Only print the address.")
 @as_json
 def masks(
-    images: tuple[Path, ...],
-    into: Path | None,
-    labels: tuple[str, ...],
-    u2net: Path | None,
-    port: int | None,
-    no_browser: bool,
+    images: tuple[Path, ...], into: Path | None, labels: tuple[str, ...], u2net: Path | None, **opened: Any
 ) -> None:
     """Draw boxes and polygons on images, or take proposed regions, and save them as COCO JSON. IMAGE is a file or a folder.
 
     Opens a page that this machine alone can reach, at an address with a token; nothing leaves the machine. Each change is
     saved at once. Stop with Ctrl+C.
     """
-    from pytest_gradcam.tools import salient
+    from pytest_gradcam.models import salient
     from pytest_gradcam.tools.mask_server import MaskServer
     from pytest_gradcam.tools.mask_store import MaskStore, drawables
 
@@ -47,12 +43,12 @@ def masks(
     file = into or first / "annotations.json"
     drawn = drawables(images, file.parent)
     store = MaskStore(file, drawn)
-    with MaskServer(store, drawn, labels, port) as server:
+    with MaskServer(store, drawn, labels, opened["port"]) as server:
         server.u2net = u2net or salient.installed()
         said = {"address": server.address, "file": str(file), "images": len(drawn)}
         answer(lambda: said, lambda: [f"{len(drawn)} images, saved to {file}", server.address, "stop with Ctrl+C"])
         sys.stdout.flush()
-        if not no_browser:
+        if not opened["no_browser"]:
             webbrowser.open(server.address)
         try:
             server.serve_forever()

@@ -14,7 +14,7 @@ from PIL import Image
 
 from pytest_gradcam import images, masks
 from pytest_gradcam.errors import HeatmapError
-from pytest_gradcam.tools import salient
+from pytest_gradcam.models import salient
 
 _LONGEST = 512  # pixels of the side of the picture that is segmented
 Labels = NDArray[np.int64]

@@ -12,7 +12,8 @@ from sklearn.datasets import load_sample_image
 
 from pytest_gradcam import HeatmapError, masks
 from pytest_gradcam.cli import main
-from pytest_gradcam.tools import mask_proposals, salient
+from pytest_gradcam.models import salient
+from pytest_gradcam.tools import mask_proposals
 
 ANNOTATIONS = Path(__file__).parents[2] / "examples/photos/annotations.json"
 
