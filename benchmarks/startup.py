@@ -1,15 +1,17 @@
 """What the plugin adds to the start of pytest in a repository that does not use it.
 
-Whole pytest processes with the plugin and without it in turn, so that a drift of the machine hits both.
+Whole pytest processes with the plugin and with an empty one in turn, so that a drift of the machine hits both, and so does
+pytest's search of all installed packages for the plugin that is named.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 from functools import partial
 
-from benchmarks.projects import project
+from benchmarks.projects import environment, project
 from benchmarks.timing import WALL, Run, children, interleaved, less
 
 
@@ -21,7 +23,13 @@ def options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     with project() as made:
         made.write("test_nothing.py", "def test_nothing(): pass\n")
-        runs: dict[str, Run] = {"without": made.pytest, "with": partial(made.pytest, "-p", "pytest_gradcam.plugin")}
+        made.write("empty_plugin.py", "")
+        variables = {
+            "PYTHONPATH": f"{made.directory}{os.pathsep}{environment()['PYTHONPATH']}",
+            "PYTHONDONTWRITEBYTECODE": "",
+        }
+        plugins = {"without": "empty_plugin", "with": "pytest_gradcam.plugin"}
+        runs: dict[str, Run] = {name: partial(made.pytest, "-p", each, **variables) for name, each in plugins.items()}
         times = interleaved(runs, options.rounds, children if options.processor else WALL)
     without = statistics.median(times["without"])
     added = statistics.median(less(times, "without")["with"])

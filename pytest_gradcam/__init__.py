@@ -18,12 +18,13 @@ if TYPE_CHECKING:
     from pytest_gradcam.data import Case, cases
     from pytest_gradcam.explainer import Explainer
     from pytest_gradcam.heatmap import Heatmap
-    from pytest_gradcam.targets import Box, Contrast, Region, Value
+    from pytest_gradcam.targets import Box, Contrast, Detection, Region, Value
 
 __all__ = [
     "Box",
     "Case",
     "Contrast",
+    "Detection",
     "Explainer",
     "Fed",
     "FocusError",
@@ -50,6 +51,7 @@ _LAZY = {
     "Fed": "pytest_gradcam.checks.class_effects",
     "Reliance": "pytest_gradcam.checks.reliance_rule",
     "Contrast": "pytest_gradcam.targets",
+    "Detection": "pytest_gradcam.targets",
     "Value": "pytest_gradcam.targets",
     "Robustness": "pytest_gradcam.checks.robustness",
     "Explainer": "pytest_gradcam.explainer",

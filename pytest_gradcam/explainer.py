@@ -6,7 +6,7 @@ call leaves out; and the checks, each of which has its signature and its docstri
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast
 
@@ -29,9 +29,10 @@ from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.heatmap import Heatmap
 from pytest_gradcam.questions.explained_model import ExplainedModel
 from pytest_gradcam.settings import RISE_MASKS
+from pytest_gradcam.state.called_with import Call
 from pytest_gradcam.state.undo import finished
 from pytest_gradcam.state.wrappers import move
-from pytest_gradcam.targets import Classes, Target
+from pytest_gradcam.targets import Classes, Detection, Target
 from pytest_gradcam.validation import knows_its_keywords
 
 if TYPE_CHECKING:
@@ -73,7 +74,9 @@ class Explainer:
     is), or one that the model is moved to; `batch_size` the most images in one forward pass. `output` says whether
     the scores are "logits" or "probabilities", `output_key` where they lie in what the model returns (an index or a key),
     `task` whether an image has one class ("single") or any number ("multi"): docs/outputs.md says what is measured.
-    `rise_masks` is the number of random masks of method rise.
+    `rise_masks` is the number of random masks of method rise. `window` (lo, hi) are the values of 16-bit and float images that
+    become black and white, `channels` the one or three of the model's input that people see. A model that is not called with
+    a batch alone gets it under the name `image_input`, beside `inputs`: the same for all images, without a batch axis.
     The model is given back as it was after every call. Raises HeatmapError for arguments that cannot work with any image.
     """
 
@@ -92,8 +95,13 @@ class Explainer:
         task: str = "auto",
         cache: HeatmapCache | None = None,
         rise_masks: int = RISE_MASKS,
+        window: tuple[float, float] | None = None,
+        channels: tuple[int, ...] | None = None,
+        image_input: str | None = None,
+        inputs: Mapping[str, Any] | None = None,
     ) -> None:
-        interface = Interface(preprocess, classes, Asked(output, output_key, task))
+        call = Call(image_input, {} if inputs is None else inputs)
+        interface = Interface(preprocess, classes, Asked(output, output_key, task), window, channels, call)
         explained = ExplainedModel(Engine(model, interface, layer, Method(method, batch_size, rise_masks), cache))
         if device != "auto":
             move(model, device)
@@ -140,6 +148,15 @@ class Explainer:
         """
         scores: NDArray[np.float32] = self._engine.predict(images)
         return scores
+
+    def detections(self, image: Any) -> list[Detection]:
+        """What a detector finds in an image, the surest first: each a `Box` in pixels of the image, with its score.
+
+        `compare(image, explainer.detections(image))` explains them all, from one forward pass.
+        Raises HeatmapError for a model that is no detector.
+        """
+        found: list[Detection] = self._engine.detections(image)
+        return found
 
     @property
     def model(self) -> Any:

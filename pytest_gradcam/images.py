@@ -1,4 +1,4 @@
-"""Images as users have them, read into 8-bit pictures or refused by name."""
+"""Images as users have them, read into 8-bit pictures, deeper ones through a window, or refused by name."""
 
 from __future__ import annotations
 
@@ -19,14 +19,18 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from pytest_gradcam.errors import HeatmapError
+from pytest_gradcam.validation import is_number
 
 _ORIENTATION = 0x0112  # the EXIF tag
 _BITS_PER_SAMPLE = 258  # the TIFF tag
 #: The formats of image files that are read, by Pillow's names.
 FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP", "GIF", "PPM")
+#: The values that become black and white.
+Window = tuple[float, float]
 _WINDOW = (
-    "; choose the window from lo to hi that your training uses, and pass "
-    "numpy.uint8(255 * numpy.clip((a.astype(float) - lo) / (hi - lo), 0, 1)), a the array of its values"
+    "; choose the window from lo to hi that your training uses, and state it: gradcam_window = lo hi (window=(lo, hi) of an "
+    "Explainer), or convert it and pass numpy.uint8(255 * numpy.clip((a.astype(float) - lo) / (hi - lo), 0, 1)), a the array "
+    "of its values"
 )
 _DEEP = {"I", "I;16", "I;16L", "I;16B", "I;16N", "F"}  # Pillow would silently clip these at 255
 
@@ -59,24 +63,39 @@ def is_tensor(value: Any) -> bool:
     return torch is not None and isinstance(value, torch.Tensor)
 
 
-def read(image: Any) -> Picture:
+def read(image: Any, window: Window | None = None) -> Picture:
     """The picture of a path, PIL image or uint8 array, (H, W, 3) or (H, W).
 
-    A file with an EXIF orientation is turned the way it is displayed. Raises HeatmapError, naming the kind, for images
-    that cannot be converted to 8 bits without a decision by the user: 16-bit and float images, transparency, several frames.
+    A file with an EXIF orientation is turned the way it is displayed. The `window` says which values of a 16-bit or float image
+    become black and white, what lies outside is clipped; 8-bit images need none, and keep their values. Raises HeatmapError,
+    naming the kind, for images that cannot be converted to 8 bits without a decision by the user: 16-bit and float images
+    without a window, transparency, several frames.
     """
     if isinstance(image, Picture):
         return image
     if isinstance(image, (str, os.PathLike)):
-        return _read_file(Path(image))
+        return _read_file(Path(image), window)
     if isinstance(image, Image.Image):
-        return _read_pil(image)
+        return _read_pil(image, window)
     if isinstance(image, np.ndarray):
-        return _read_array(image)
+        return _read_array(image, window)
     raise HeatmapError(
         f"{type(image).__name__} is not an image; expected a path, a PIL image, a uint8 array (H, W, 3) or (H, W), "
         "or a float tensor (C, H, W) that is ready for the model"
     )
+
+
+def as_window(value: Any) -> Window | None:
+    """The window as two plain numbers, None for none. Raises HeatmapError unless the first is less than the second."""
+    if value is None:
+        return None
+    ends = tuple(value) if isinstance(value, (tuple, list, np.ndarray)) else ()
+    if len(ends) != 2 or not all(map(is_number, ends)) or not ends[0] < ends[1]:
+        raise HeatmapError(
+            f"window={value!r:.60} is not a window; expected two numbers (lo, hi) with lo < hi: the values that become black "
+            "and white"
+        )
+    return float(ends[0]), float(ends[1])
 
 
 def shape_of(path: str | os.PathLike[str]) -> tuple[int, int]:
@@ -160,17 +179,17 @@ def _bits(image: Image.Image) -> int:
     return 16 if image.format == "PNG" and ";16" in str(arguments) else 8
 
 
-def _read_file(path: Path) -> Picture:
+def _read_file(path: Path, window: Window | None) -> Picture:
     content = file_content(path, f"image file {path}")
     with open_image(content, str(path)) as opened:
-        _refuse(opened, str(path))
+        _refuse(opened, str(path), window)
         turned = ImageOps.exif_transpose(opened)
-    return Picture(_eight_bit(turned, str(path)), str(path), f"sha256 {sha256(content).hexdigest()}")
+    return Picture(_eight_bit(turned, str(path), window), str(path), f"sha256 {sha256(content).hexdigest()}")
 
 
-def _read_pil(image: Image.Image) -> Picture:
+def _read_pil(image: Image.Image, window: Window | None) -> Picture:
     name = str(getattr(image, "filename", "") or f"PIL image {image.width}x{image.height}")
-    _refuse(image, name)
+    _refuse(image, name, window)
     _refuse_deep_colour(image, name)
     if image.getexif().get(_ORIENTATION, 1) != 1:
         raise HeatmapError(
@@ -178,13 +197,15 @@ def _read_pil(image: Image.Image) -> Picture:
             "pass the path, or PIL.ImageOps.exif_transpose(image)"
         )
     try:
-        return Picture(_eight_bit(image, name), name)
+        return Picture(_eight_bit(image, name, window), name)
     except (OSError, SyntaxError) as error:
         raise HeatmapError(f"{name} cannot be read ({error}); check that the file is complete") from None
 
 
-def _read_array(array: NDArray[Any]) -> Picture:
+def _read_array(array: NDArray[Any], window: Window | None) -> Picture:
     colour = array.ndim == 3 and array.shape[2] == 3
+    if window is not None and array.dtype != np.uint8 and array.dtype.kind in "iuf" and (array.ndim == 2 or colour):
+        array = _windowed(array, window, f"the array of shape {array.shape}")
     if array.dtype != np.uint8 or array.size == 0 or not (array.ndim == 2 or colour):
         raise HeatmapError(
             f"an array of shape {array.shape} and type {array.dtype} is not an image; expected uint8 of shape (H, W, 3) "
@@ -193,7 +214,20 @@ def _read_array(array: NDArray[Any]) -> Picture:
     return Picture(Image.fromarray(array), f"array {array.shape[1]}x{array.shape[0]}")
 
 
+def _windowed(values: NDArray[Any], window: Window, name: str) -> NDArray[np.uint8]:
+    """8 bits of what lies in the window. Raises HeatmapError for NaN and infinite values."""
+    if not np.isfinite(values).all():
+        raise HeatmapError(f"{name} holds NaN or infinite values, which no window shows; check how it was made")
+    low, high = window
+    return np.round(255 * np.clip((values.astype(np.float64) - low) / (high - low), 0, 1)).astype(np.uint8)
+
+
 def _array_hint(array: NDArray[Any]) -> str:
+    if array.ndim > 3 or (array.ndim == 3 and min(array.shape[0], array.shape[2]) > 4):
+        return (
+            "; videos and volumes are not supported, and an image of many channels has no picture: pass one frame or slice, or "
+            "the model's input as a float torch tensor (C, H, W)"
+        )
     if array.ndim == 3 and array.shape[2] == 4:
         return "; composite the alpha channel onto a background first"
     if array.ndim == 3 and array.shape[0] in (1, 3):
@@ -213,8 +247,8 @@ def _ends(array: NDArray[Any]) -> str:
     return f"{finite.min():g} to {finite.max():g}"
 
 
-def _refuse(image: Image.Image, name: str) -> None:
-    if image.mode in _DEEP:
+def _refuse(image: Image.Image, name: str, window: Window | None) -> None:
+    if image.mode in _DEEP and window is None:
         raise HeatmapError(
             f"{name} is a {'float' if image.mode == 'F' else '16-bit or deeper'} image (mode {image.mode}), which "
             f"would be clipped at 255{_WINDOW}, or pass the model's input tensor"
@@ -224,8 +258,11 @@ def _refuse(image: Image.Image, name: str) -> None:
         raise HeatmapError(f"{name} holds {image.n_frames} frames; pass the one to explain as an image of its own")  # type: ignore[attr-defined]
 
 
-def _eight_bit(image: Image.Image, name: str) -> Image.Image:
-    """The image in RGB or L, its pixels unchanged."""
+def _eight_bit(image: Image.Image, name: str, window: Window | None) -> Image.Image:
+    """The image in RGB or L, its pixels unchanged, or seen through the window if they are deeper."""
+    if image.mode in _DEEP:
+        assert window is not None, "refused above"
+        return Image.fromarray(_windowed(np.asarray(image), window, name))
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         low, _ = image.convert("RGBA").getchannel("A").getextrema()
         if low < 255:  # type: ignore[operator]

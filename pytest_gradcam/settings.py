@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from pytest_gradcam.errors import SettingsError
@@ -42,11 +40,9 @@ PICTURES = ("failed", "all", "none")
 UNCHECKED = ("warn", "fail", "allow")
 #: What a model's name begins with, if it is not package.module:callable.
 KINDS = ("torchvision:", "timm:", "hf:", "open_clip:", "ultralytics:", "onnx:", "export:")
-_FILES = ("ultralytics:", "onnx:", "export:")  # what follows these is a file
-_FOLDERS = ("hf:", "open_clip:")  # what follows these may be one, or a folder, or have one behind a slash
-_NO_PATHS = ("pretrained",)  # what gradcam_weights takes besides a file
+FILES = ("ultralytics:", "onnx:", "export:")  # what follows these is a file
+FOLDERS = ("hf:", "open_clip:")  # what follows these may be one, or a folder, or have one behind a slash
 _DEVICES = ("auto", "cpu", "cuda", "mps", "xpu", "xla", "hpu", "mtia")
-_NAMED = re.compile(r"[\w.]{2,}:[\w.\-/]+")  # of package.module:name; a drive has one letter
 #: What a test explains if it names a class and the model predicts another.
 MISPREDICTED = ("label", "prediction", "both", "skip", "fail")
 
@@ -109,7 +105,7 @@ def _switch(name: str, value: Any) -> bool:
 def _model(name: str, value: Any) -> str:
     text = _text(name, value)
     if not re.fullmatch(r"[\w.]+:[\w.\-/]+", text) and not (
-        text.startswith((*_FILES, *_FOLDERS)) and text.partition(":")[2].strip()
+        text.startswith((*FILES, *FOLDERS)) and text.partition(":")[2].strip()
     ):
         raise SettingsError(
             f"{name} = {text!r} names no model; expected 'package.module:callable', or a name after {', '.join(KINDS)}"
@@ -122,6 +118,32 @@ def _prompt(name: str, value: Any) -> str:
     if text.count("{}") != 1:
         raise SettingsError(f"{name} = {text!r} has {text.count('{}')} places for the class name; expected one {{}}")
     return text
+
+
+def _numbers(name: str, value: Any, kind: type[float] | type[int]) -> tuple[Any, ...]:
+    """The numbers in a text, with spaces or commas between them; none where one is no number of this kind."""
+    try:
+        return tuple(map(kind, _text(name, value).replace(",", " ").split()))
+    except ValueError:
+        return ()
+
+
+def _window(name: str, value: Any) -> tuple[float, float]:
+    ends = _numbers(name, value, float)
+    if len(ends) != 2 or not -math.inf < ends[0] < ends[1] < math.inf:
+        raise SettingsError(
+            f"{name} = {value!r} is not a window; expected two numbers, the lower first, such as 0 4095"
+        )
+    return ends[0], ends[1]
+
+
+def _channels(name: str, value: Any) -> tuple[int, ...]:
+    several = _numbers(name, value, int)
+    if len(several) not in (1, 3) or min(several) < 0:
+        raise SettingsError(
+            f"{name} = {value!r} are no channels; expected one or three of them by number, from 0: 3 2 1"
+        )
+    return several
 
 
 def _device(name: str, value: Any) -> str:
@@ -205,6 +227,12 @@ OPTIONS = (
         "N",
         ini_type="int",
     ),
+    Option(
+        "window", _window, "what becomes black and white of 16-bit and float images: 0 4095 [they are refused]", "LO HI"
+    ),
+    Option(
+        "channels", _channels, "one or three channels of the input, from 0, that pictures show [all of them]", "N N N"
+    ),
     Option("device", _device, "auto, cpu, cuda, cuda:0, mps [auto: CUDA, then MPS, then CPU]", "NAME"),
     Option("batch_size", _count, "at most this many images in one forward pass [16]", "N", ini_type="int"),
     Option(
@@ -281,8 +309,7 @@ _BY_NAME = {option.name: option for option in OPTIONS}
 MARKER_KEYS = (*(option.name for option in OPTIONS if option.marker), "target")
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(NamedTuple):  # no dataclass: pytest loads this in every run, and that takes 2 ms
     """The resolved options of one pytest run."""
 
     model: str | None = None
@@ -297,6 +324,8 @@ class Settings:
     layer: str | None = None
     method: str = "gradcam"
     rise_masks: int = RISE_MASKS
+    window: tuple[float, float] | None = None
+    channels: tuple[int, ...] | None = None
     device: str = "auto"
     batch_size: int = 16
     cache: str = "off"
@@ -316,30 +345,6 @@ class Settings:
     def directory(self) -> str:
         """Where pictures go, and the report if one is requested."""
         return self.report or "gradcam-report"
-
-
-def located(option: Option, value: Any, folder: Path) -> Any:
-    """The value; a relative path is resolved against this folder."""
-    if not option.path or not isinstance(value, str) or not value.strip() or value.strip() in _NO_PATHS:
-        return value
-    if option.parse is _model:
-        return _located_model(value.strip(), folder)
-    path = folder / value.strip()
-    return value if _NAMED.fullmatch(value.strip()) and not path.exists() else str(path)
-
-
-def _located_model(spec: str, folder: Path) -> str:
-    """The spec of a model with the file or folder in it, if there is one, resolved against this folder."""
-    kind, _, name = spec.partition(":")
-    if f"{kind}:" in _FILES and name:
-        return f"{kind}:{folder / name}"
-    if f"{kind}:" in _FOLDERS:
-        architecture, _, rest = name.partition("/")
-        if kind == "open_clip" and rest and (folder / rest).exists():
-            return f"{kind}:{architecture}/{folder / rest}"
-        if name and (folder / name).exists():
-            return f"{kind}:{folder / name}"
-    return spec
 
 
 def resolve(command_line: Mapping[str, Any], ini: Mapping[str, Any]) -> Settings:

@@ -35,6 +35,13 @@ class Box:
         object.__setattr__(self, "box", edges)
 
 
+@dataclass(frozen=True)
+class Detection(Box):
+    """An object that a detector found, as `explainer.detections(image)` lists it: a Box, and its `score` in [0, 1]."""
+
+    score: float = 0.0
+
+
 @dataclass(frozen=True, eq=False)  # comparing masks, which are arrays, gives no single True or False
 class Region:
     """One class in a region of the image, as a segmenter sees it.

@@ -15,7 +15,11 @@ def state_of(model):
         "parameters": [(id(p), p.detach().clone()) for p in model.parameters()],
         "buffers": [(name, id(b), b.clone()) for name, b in model.named_buffers()],
         "hooks": [
-            [len(table) for name, table in vars(module).items() if "hooks" in name and table]
+            [
+                len(table)
+                for name, table in vars(module).items()
+                if "hooks" in name and isinstance(table, dict) and table
+            ]
             for module in model.modules()
         ],
         "modules": [(name, id(module)) for name, module in model.named_modules()],

@@ -1,7 +1,5 @@
 """The one place that resolves options."""
 
-from dataclasses import fields
-
 import pytest
 
 from pytest_gradcam.errors import SettingsError
@@ -9,7 +7,7 @@ from pytest_gradcam.settings import CAM_METHODS, MARKER_KEYS, OPTIONS, Settings,
 
 
 def test_the_table_and_the_settings_agree():
-    assert [field.name for field in fields(Settings)] == [option.name for option in OPTIONS]
+    assert list(Settings._fields) == [option.name for option in OPTIONS]
 
 
 def test_defaults_pass_their_own_parsers():
@@ -37,6 +35,11 @@ def test_command_line_beats_ini_beats_default():
         ("batch_size", "many", "cannot be used; expected a whole number of at least 1"),
         ("pictures", "some", "expected one of failed, all, none"),
         ("layer", "", "is empty"),
+        ("window", "4095", "is not a window; expected two numbers, the lower first"),
+        ("window", "9 0", "is not a window"),
+        ("window", "0 inf", "is not a window"),
+        ("channels", "0 1", "are no channels; expected one or three of them by number"),
+        ("channels", "red", "are no channels"),
     ],
 )
 def test_a_bad_value_names_its_place_and_what_was_expected(name, value, words):
@@ -44,6 +47,11 @@ def test_a_bad_value_names_its_place_and_what_was_expected(name, value, words):
         resolve({}, {name: value})
     assert words in str(caught.value)
     assert str(caught.value).startswith(f"gradcam_{name}")
+
+
+def test_windows_and_channels_are_numbers():
+    settings = resolve({"window": "-10, 400.5"}, {"channels": "3 2 1"})
+    assert (settings.window, settings.channels) == ((-10.0, 400.5), (3, 2, 1))
 
 
 def test_the_message_names_the_command_line_when_the_value_came_from_there():

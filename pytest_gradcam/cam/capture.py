@@ -90,9 +90,13 @@ class Captured:
         return self.site.spatial(found.flatten(0, 1))
 
     def _multiplication(self) -> AbstractContextManager[object]:
-        """A context that skips rows of zeros in matrix products, where a backward pass may have many."""
-        faster = _rows_of_zeros_skipped() if self.site.prefix and self.leaf.device.type == "cpu" else None
-        return undoing(partial(_enter, faster())) if faster else nullcontext()
+        return zeros_skipped(self.leaf) if self.site.prefix else nullcontext()
+
+
+def zeros_skipped(leaf: Tensor) -> AbstractContextManager[object]:
+    """A context that skips rows of zeros in matrix products, where a backward pass to the leaf may have many."""
+    faster = _rows_of_zeros_skipped() if leaf.device.type == "cpu" else None
+    return undoing(partial(_enter, faster())) if faster else nullcontext()
 
 
 @cache

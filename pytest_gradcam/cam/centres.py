@@ -7,7 +7,7 @@ Receptive Fields of Convolutional Neural Networks, Distill 2019).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -134,19 +134,25 @@ def _convolution(node: Any, _shape: Any, axis: _Axis) -> _Axis | None:
     if len(kernel) != 2 or axis.dim < 2:
         return None
     which = axis.dim - 2
-    middle = node._saved_dilation[which] * (kernel[which] - 1) / 2 - node._saved_padding[which]
-    stride = node._saved_stride[which]
+    dilation, padding, stride = (
+        _side(each, which) for each in (node._saved_dilation, node._saved_padding, node._saved_stride)
+    )
+    middle = dilation * (kernel[which] - 1) / 2 - padding
     return axis.moved(1 / stride, -middle / stride) if node._saved_transposed else axis.moved(stride, middle)
 
 
 def _pool(node: Any, _shape: Any, axis: _Axis) -> _Axis | None:
     if axis.dim < 2:
         return None
-    which, kernel = axis.dim - 2, node._saved_kernel_size
-    dilation = getattr(node, "_saved_dilation", (1, 1))[which]
-    return axis.moved(
-        (node._saved_stride or kernel)[which], dilation * (kernel[which] - 1) / 2 - node._saved_padding[which]
-    )
+    which, sizes = axis.dim - 2, node._saved_kernel_size
+    kernel, stride = _side(sizes, which), _side(node._saved_stride or sizes, which)
+    dilation, padding = _side(getattr(node, "_saved_dilation", (1,)), which), _side(node._saved_padding, which)
+    return axis.moved(stride, dilation * (kernel - 1) / 2 - padding)
+
+
+def _side(values: Sequence[int], which: int) -> int:
+    """The value for one side; one that holds for both is kept once."""
+    return values[which if len(values) > 1 else 0]
 
 
 def _resized(node: Any, shape: tuple[int, ...], axis: _Axis) -> _Axis | None:

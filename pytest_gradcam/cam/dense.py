@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pytest_gradcam.cam import norms
+from pytest_gradcam.cam.capture import zeros_skipped
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.validation import nearest
 
@@ -82,7 +83,9 @@ class Leaves:
         spatial = {key: leaf for key, leaf in self._leaves.items() if leaf.ndim == 4 and leaf.shape[0] == 1}
         gradients: tuple[Tensor | None, ...] = ()
         if spatial and score.requires_grad:
-            gradients = torch.autograd.grad(score, list(spatial.values()), retain_graph=True, allow_unused=True)
+            # One object of many: the rows of all others are zero.
+            with zeros_skipped(score):
+                gradients = torch.autograd.grad(score, list(spatial.values()), retain_graph=True, allow_unused=True)
         maps = {
             f"{self.name}[{key}]" if key else self.name: (wide(gradient) * wide(leaf.detach())).sum(1)[0]
             for (key, leaf), gradient in zip(spatial.items(), gradients, strict=False)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
@@ -13,15 +14,13 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
-from torchvision.ops import box_iou
 
 from pytest_gradcam.cam.dense import ClassToFind, Dense, Leaves, check_input, not_finite, wide
+from pytest_gradcam.cam.objects import Found
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.state.guard import forward
 from pytest_gradcam.targets import Box
 
-_SAME_OBJECT = 0.5  # IoU
-_LISTED = 5  # detections in an error
 _ROUNDING = 16  # units in the last place: the gradient of a score this close to 1 is rounding error
 
 
@@ -36,11 +35,25 @@ def explain_box(
     this does not. The caller holds the guard. Raises HeatmapError if no detection with the label overlaps the box with an
     IoU of 0.5 (it lists the nearest), and if the score or its gradient cannot be used.
     """
+    return explain_boxes(model, image, [(target, wanted)], layer=layer)[0]
+
+
+def explain_boxes(
+    model: nn.Module, image: Tensor, asked: Sequence[tuple[Box, ClassToFind]], *, layer: str | None = None
+) -> list[Dense]:
+    """The same for several objects of one image, from one forward pass."""
     check_input(image)
-    found = detect(model, wide(image), layer)  # torchvision's box operators lack half precision on a CPU
+    # torchvision's box operators lack half precision on a CPU
+    look = cache(lambda exact: detect(model, image.double() if exact else wide(image), layer))
+    return [_explained(look, target, wanted, exact=image.device.type != "mps") for target, wanted in asked]
+
+
+def _explained(look: Callable[[bool], Pyramid], target: Box, wanted: ClassToFind, *, exact: bool) -> Dense:
+    """The evidence for one object; a saturated score is looked at again in float64, where the device has that."""
+    found = look(False)
     place = found.matching(target, wanted)
-    if found.is_saturated(place) and image.device.type != "mps":  # it has no float64
-        found = detect(model, image.double(), layer)
+    if found.is_saturated(place) and exact:
+        found = look(True)
         place = found.matching(target, wanted)
     if found.is_saturated(place):
         raise HeatmapError(
@@ -67,62 +80,22 @@ def sum_levels(maps: Sequence[Tensor], filled: tuple[float, float]) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Found:
-    """The detections in one image, the leaves they come from, and the share of these that the image fills."""
+class Pyramid(Found):
+    """The detections, the leaves they come from, and the share of these that the image fills."""
 
-    boxes: Tensor
-    scores_with_grad: Tensor
-    labels: Tensor
     leaves: Leaves
     filled: tuple[float, float]
-    hint: str
-
-    @property
-    def scores(self) -> Tensor:
-        return self.scores_with_grad.detach()
-
-    def matching(self, target: Box, wanted: ClassToFind) -> int:
-        """The index of the detection of this class that overlaps the target's box most."""
-        box = torch.tensor([target.box], dtype=torch.float64)
-        overlaps = box_iou(self.boxes.double().cpu(), box)[:, 0].nan_to_num()
-        labels = self.labels.cpu()
-        same = overlaps if wanted.index is None else overlaps * (labels == wanted.index)
-        if len(same) and same.max() >= _SAME_OBJECT:
-            return int(same.argmax())
-        edges = ", ".join(f"{edge:g}" for edge in target.box)
-        whose = "" if wanted.index is None else f" of {wanted.name_of(wanted.index)!r}"
-        raise HeatmapError(
-            f"no detection{whose} overlaps the box ({edges}) with an IoU of at least {_SAME_OBJECT:g}; "
-            f"{self._nearest(overlaps, wanted)}. Check the label, the detector's score threshold, and that the box is "
-            f"(x0, y0, x1, y1) in pixels of the image you pass{self.hint}"
-        )
-
-    def _nearest(self, overlaps: Tensor, wanted: ClassToFind) -> str:
-        if not len(overlaps):
-            return "the detector found nothing in this image"
-        listed = [
-            f"{wanted.name_of(int(self.labels[i]))!r} with score {self.scores[i]:.2f} and IoU {overlaps[i]:.2f}"
-            for i in overlaps.argsort(descending=True, stable=True)[:_LISTED].tolist()
-        ]
-        return f"the nearest of {len(overlaps)} detections: {', '.join(listed)}"
-
-    def again(self, box: Tensor, label: int) -> float:
-        """The score of the best detection of this label in the place of this box (4,); 0 if there is none."""
-        same = (box_iou(self.boxes.double(), box.double()[None])[:, 0].nan_to_num() >= _SAME_OBJECT) & (
-            self.labels == label
-        )
-        return float(self.scores[same].max()) if same.any() else 0.0
 
     def is_saturated(self, place: int) -> bool:
         return 1 - float(self.scores[place]) < _ROUNDING * torch.finfo(self.scores.dtype).eps
 
 
-def detect(model: nn.Module, image: Tensor, layer: str | None = None) -> Found:
+def detect(model: nn.Module, image: Tensor, layer: str | None = None) -> Pyramid:
     """What the detector finds in an image (C, H, W); `layer` is the module whose outputs become the leaves.
 
     The caller holds the guard. Raises HeatmapError for a model that is not a detector of torchvision.
     """
-    named = _detector(model)
+    named = torchvision_detector(model)
     if named is None:
         raise HeatmapError(
             f"{type(model).__name__} is not one of torchvision's detectors and contains none; expected one with a "
@@ -140,17 +113,17 @@ def detect(model: nn.Module, image: Tensor, layer: str | None = None) -> Found:
         )
     sound = len(found["scores"]) and found["boxes"].isfinite().all()  # a NaN score is below every threshold
     hint = "" if sound else not_finite(model)
-    return Found(found["boxes"].detach(), found["scores"], found["labels"], leaves, filled[-1], hint)
+    return Pyramid(found["boxes"].detach(), found["scores"], found["labels"], hint, leaves, filled[-1])
 
 
 def least_score(model: nn.Module) -> float:
     """The score below which the detector reports nothing."""
-    named = _detector(model)
+    named = torchvision_detector(model)
     own = None if named is None else named[1]
     return float(getattr(own, "score_thresh", getattr(getattr(own, "roi_heads", None), "score_thresh", 0.0)))
 
 
-def _detector(model: nn.Module) -> tuple[str, nn.Module] | None:
+def torchvision_detector(model: nn.Module) -> tuple[str, nn.Module] | None:
     """The detector in the model and its dotted name."""
     for name, module in model.named_modules():
         if isinstance(getattr(module, "transform", None), GeneralizedRCNNTransform) and hasattr(module, "backbone"):

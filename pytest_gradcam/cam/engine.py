@@ -23,21 +23,24 @@ from pytest_gradcam.cam.method import Method
 from pytest_gradcam.cam.mixing import Mixing
 from pytest_gradcam.cam.output_kind import Asked, OutputReader
 from pytest_gradcam.cam.outputs import Goal, class_row, per_image, resolve
-from pytest_gradcam.cam.placed import explain_placed
+from pytest_gradcam.cam.placed import detections, explain_area, explain_objects
 from pytest_gradcam.cam.redraw import Redraw, copied
 from pytest_gradcam.cam.target_scores import TargetScore, target_scores
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.evidence.record import Subject
 from pytest_gradcam.heatmap import Heatmap
+from pytest_gradcam.images import Picture, Window
+from pytest_gradcam.inputs.mask_transform import Channels
 from pytest_gradcam.inputs.preprocess import Preprocess
 from pytest_gradcam.inputs.reader import Input, Reader, batches, stack
 from pytest_gradcam.settings import SCORE_METHODS, Settings
+from pytest_gradcam.state.called_with import Call
 from pytest_gradcam.state.forward_only import blind
 from pytest_gradcam.state.guard import forward, untouched
 from pytest_gradcam.state.surroundings import keep_random_states, seed_all
 from pytest_gradcam.state.undo import in_turn, undoing
 from pytest_gradcam.state.wrappers import unwrap
-from pytest_gradcam.targets import Box, Classes, ClassNames, Region, Target
+from pytest_gradcam.targets import Box, Classes, ClassNames, Detection, Region, Target
 
 _Subject = TypeVar("_Subject", bound=Subject)
 
@@ -47,12 +50,17 @@ class Interface:
     """What lies between a model and its users: how images become its input, and what its scores stand for.
 
     `preprocess` is a callable from a PIL image to a float tensor (C, H, W), not needed for tensors; `classes` are names in
-    the order of the scores, or a dict name -> index; `output` is what the user says about the scores.
+    the order of the scores, or a dict name -> index; `output` is what the user says about the scores. `window` (lo, hi) are
+    the values of 16-bit and float images that become black and white; `channels` those of the model's input that people see.
+    `call` says how the model is called, if not with a batch alone.
     """
 
     preprocess: Preprocess | None = None
     classes: Classes | None = None
     output: Asked = field(default_factory=Asked)
+    window: Window | None = None
+    channels: Channels | None = None
+    call: Call = field(default_factory=Call)
 
 
 class Engine:
@@ -73,13 +81,13 @@ class Engine:
     ) -> None:
         self.model = model
         self._method = method
-        self._network = unwrap(model)
+        self._network = interface.call.around(unwrap(model))
         self._layer = layer
         self._names = ClassNames(interface.classes)
         self._outputs_of = OutputReader(interface.output, self._names)
-        self._reader = Reader(interface.preprocess, self._network)
+        self._reader = Reader(interface.preprocess, self._network, interface.window, interface.channels)
         self._cache = cache
-        self._identity = Identity(self._network)
+        self._identity = Identity(unwrap(model))
         self._choices = LayerChoices(self._outputs_of)
         self._mixing: Mixing | None = Mixing()
 
@@ -90,7 +98,12 @@ class Engine:
         """The engine that the settings describe, for a model that is already where it is to run."""
         output = Asked(settings.output, settings.output_key, settings.task)
         method = Method(settings.method, settings.batch_size, settings.rise_masks)
-        return cls(model, Interface(preprocess, classes, output), settings.layer, method, cache)
+        interface = Interface(preprocess, classes, output, settings.window, settings.channels)
+        return cls(model, interface, settings.layer, method, cache)
+
+    def picture(self, image: Any) -> Picture:
+        """The picture of an image that is no tensor, as `read` sees it before the preprocess."""
+        return self._reader.picture(image)
 
     def read(self, image: Any) -> Input:
         """The image as the model's input; an Input is returned unchanged.
@@ -103,7 +116,7 @@ class Engine:
         return self._reader.read(image) if self._reader.in_parallel else in_turn(self._reader.read)(image)
 
     def __repr__(self) -> str:
-        return describe(self._network)
+        return describe(unwrap(self.model))
 
     @in_turn
     def identified(self, subject: _Subject, image: Any = None) -> _Subject:
@@ -154,7 +167,8 @@ class Engine:
             raise HeatmapError(f"there are {len(goals)} targets for {len(images)} images; expected one per image")
         ready = [self.read(image) for image in images]
         if any(isinstance(target, (Box, Region)) for target in goals):
-            return [self._explain_dense(one, target, layer, method) for one, target in zip(ready, goals, strict=True)]
+            each = zip(ready, goals, strict=True)
+            return [self._explain_dense(one, [target], layer, method)[0] for one, target in each]
         return self._heatmaps(ready, [resolve(target, self._names) for target in goals], layer, method)
 
     @in_turn
@@ -162,6 +176,8 @@ class Engine:
         self, image: Any, targets: Sequence[Target], *, layer: str | None = None, method: str | None = None
     ) -> list[Heatmap]:
         """The heatmaps of one image for several targets, from one forward pass (and one more for each callable)."""
+        if any(isinstance(target, (Box, Region)) for target in targets):
+            return self._explain_dense(self.read(image), targets, layer, method)
         goals = [resolve(target, self._names) for target in targets]
         ready = [self.read(image)] * len(goals)
         return self._heatmaps(ready, goals, layer, method, shared=True)
@@ -253,18 +269,36 @@ class Engine:
     def _mix(self, inputs: Tensor) -> bool:
         return self._mixing is not None and self._mixing.of(self._network, inputs)
 
-    def _explain_dense(self, one: Input, target: Any, layer: str | None, method: str | None) -> Heatmap:
-        """The heatmap of one object of a detector, or of one class of a segmenter."""
-        if not isinstance(target, (Box, Region)):
-            return self._heatmaps([one], [resolve(target, self._names)], layer, method)[0]
-        if (method or self.method) not in ("gradcam", "hirescam"):
+    @in_turn
+    def detections(self, image: Any) -> list[Detection]:
+        """What a detector finds in the image, the surest first. Raises HeatmapError for other models."""
+        return detections(self._network, self.read(image), self._names)
+
+    def _explain_dense(
+        self, one: Input, targets: Sequence[Target], layer: str | None, method: str | None
+    ) -> list[Heatmap]:
+        """The heatmaps of objects of a detector, of classes of a segmenter, and of what else is asked about this image."""
+        how, named = method or self.method, layer or self._layer
+        dense = [target for target in targets if isinstance(target, (Box, Region))]
+        if dense and how not in ("gradcam", "hirescam"):
             raise HeatmapError(
-                f"method={method or self.method!r} does not apply to a {type(target).__name__}; "
+                f"method={how!r} does not apply to a {type(dense[0]).__name__}; "
                 "expected none, or hirescam: only gradient times activation keeps the position of one object"
             )
-        grid, subject = explain_placed(self._network, one, target, self._outputs_of, layer or self._layer)
-        subject = about(subject, self._identity.model(), one)
-        return Heatmap(grid, one.seen, subject)
+        boxes = [target for target in dense if isinstance(target, Box)]
+        objects = iter(explain_objects(self._network, one, boxes, self._outputs_of, named) if boxes else [])
+        made = []
+        for target in targets:
+            if not isinstance(target, (Box, Region)):
+                made += self._heatmaps([one], [resolve(target, self._names)], layer, method)
+                continue
+            found = (
+                explain_area(self._network, one, target, self._outputs_of, named)
+                if isinstance(target, Region)
+                else next(objects)
+            )
+            made.append(Heatmap(found[0], one.seen, about(found[1], self._identity.model(), one)))
+        return made
 
     def _heatmaps(
         self,

@@ -34,6 +34,8 @@ _LATER = 0.15  # of the forward pass: how much later a main output must lie to b
 _LOOKED_AT = 12  # places, before none is taken to keep its cells apart
 _LISTED = 8  # candidates in an error
 _NAMED = "named by the user"
+#: The note of a layer before the chosen one that all evidence passes through as well.
+SHALLOWER = "a shallower cut"
 _UNAVAILABLE = "its gradient cannot be taken"
 
 
@@ -188,7 +190,7 @@ class _Search:
             else:
                 found.append(place)
                 coarsest = place.positions
-                self.notes[place.site] = "a shallower cut"
+                self.notes[place.site] = SHALLOWER
         return found[::-1]
 
     def _pass_over(self, place: _Place, note: str) -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import nn
 
 from pytest_gradcam import masks
-from pytest_gradcam.cam.dense import ClassToFind
-from pytest_gradcam.cam.detection import explain_box
+from pytest_gradcam.cam.dense import ClassToFind, Dense
+from pytest_gradcam.cam.detectors import explain, find
 from pytest_gradcam.cam.output_kind import OutputKind, OutputReader
 from pytest_gradcam.cam.segmentation import explain_region
 from pytest_gradcam.errors import HeatmapError
@@ -19,29 +21,44 @@ from pytest_gradcam.inputs.reader import Input, stack
 from pytest_gradcam.questions.padding import refuse_padding
 from pytest_gradcam.state.forward_only import require_insides
 from pytest_gradcam.state.guard import untouched
-from pytest_gradcam.targets import Box, Region, class_index
+from pytest_gradcam.targets import Box, ClassNames, Detection, Region, class_index
 
 
-def explain_placed(
-    network: nn.Module, one: Input, target: Box | Region, outputs: OutputReader, layer: str | None
-) -> tuple[NDArray[np.float32], Subject]:
-    """The evidence for the target, float32 (h, w) as in `Dense`, and what it explains.
+def explain_objects(
+    network: nn.Module, one: Input, targets: Sequence[Box], outputs: OutputReader, layer: str | None
+) -> list[tuple[NDArray[np.float32], Subject]]:
+    """The evidence for each object, float32 (h, w) as in `Dense`, and what it explains: one forward pass for all of them.
 
-    `layer` is the dotted name of a module to read. Raises HeatmapError if the model does not find the target.
+    `layer` is the dotted name of a module to read. Raises HeatmapError if the model does not find one of them.
     """
-    require_insides(network, f"the heatmap of a {type(target).__name__}")
+    require_insides(network, "the heatmap of a Box")
     names = outputs.names
-    wanted = ClassToFind(None if target.label is None else class_index(target.label, names), names.name)
-    kind = OutputKind()
+    asked = [(box_in_view(target, one), class_to_find(target, names)) for target in targets]
+    with untouched(network):
+        found = explain(network, stack([one], network)[0], asked, layer)
+    return [_explained(each, names, OutputKind()) for each in found]
+
+
+def explain_area(
+    network: nn.Module, one: Input, target: Region, outputs: OutputReader, layer: str | None
+) -> tuple[NDArray[np.float32], Subject]:
+    """The evidence for a segmenter's class in a region, as for objects."""
+    require_insides(network, "the heatmap of a Region")
+    names, region = outputs.names, region_in_view(target, one)
     with untouched(network):
         inputs = stack([one], network)
-        if isinstance(target, Box):
-            found = explain_box(network, inputs[0], box_in_view(target, one), wanted, layer=layer)
-        else:
-            region = region_in_view(target, one)
-            with outputs.reading(network, inputs, dense=True) as kind:
-                wanted = replace(wanted, multi=kind.multi)
-                found = explain_region(network, inputs[0], region, wanted, layer=layer)
+        with outputs.reading(network, inputs, dense=True) as kind:
+            wanted = replace(class_to_find(target, names), multi=kind.multi)
+            found = explain_region(network, inputs[0], region, wanted, layer=layer)
+    return _explained(found, names, kind)
+
+
+def class_to_find(target: Box | Region, names: ClassNames) -> ClassToFind:
+    """The class of the target's label."""
+    return ClassToFind(None if target.label is None else class_index(target.label, names), names.name)
+
+
+def _explained(found: Dense, names: ClassNames, kind: OutputKind) -> tuple[NDArray[np.float32], Subject]:
     return found.grid, Subject(
         target=names.name(found.label),
         target_index=found.label,
@@ -69,3 +86,33 @@ def box_in_view(target: Box, one: Input) -> Box:
             f"box={target.box} lies outside the part of the image that the preprocess keeps; check the box"
         )
     return Box(target.label, (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1))
+
+
+def detections(network: nn.Module, one: Input, names: ClassNames) -> list[Detection]:
+    """What the detector finds, the surest first, with boxes in pixels of the image that was passed.
+
+    Raises HeatmapError for a model that is no detector, and where the preprocess cannot be followed.
+    """
+    require_insides(network, "a list of detections")
+    with untouched(network), torch.no_grad():
+        found = find(network, stack([one], network)[0])
+    order = found.scores.argsort(descending=True, stable=True).tolist()
+    boxes = _in_image(found.boxes.double().cpu().numpy()[order], one)
+    return [
+        Detection(
+            names.name(int(found.labels[i])) if names.pairs else int(found.labels[i]), box, float(found.scores[i])
+        )
+        for i, box in zip(order, boxes, strict=True)
+        if box[0] < box[2] and box[1] < box[3]
+    ]
+
+
+def _in_image(boxes: NDArray[np.float64], one: Input) -> list[tuple[float, float, float, float]]:
+    """Boxes (N, 4) in the view as boxes in the image. A box that the preprocess turns is that of its corners."""
+    corners = boxes.reshape(-1, 2, 2)
+    if one.place is not None:
+        to_image = one.place().to_image
+        # Coordinates of edges: the centre of the first pixel lies at a half.
+        corners = (corners - 0.5) @ to_image[:, :2].T + to_image[:, 2] + 0.5
+    low, high = corners.min(axis=1), corners.max(axis=1)
+    return [(a, b, c, d) for (a, b), (c, d) in zip(low.tolist(), high.tolist(), strict=True)]

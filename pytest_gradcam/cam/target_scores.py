@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from pytest_gradcam.cam.dense import ClassToFind, wide
-from pytest_gradcam.cam.detection import detect, least_score
+from pytest_gradcam.cam.dense import ClassToFind
+from pytest_gradcam.cam.detectors import find, least_score
 from pytest_gradcam.cam.output_kind import OutputReader
 from pytest_gradcam.cam.placed import box_in_view, region_in_view
 from pytest_gradcam.cam.segmentation import class_within, dense_logits, region_pixels
@@ -95,7 +95,7 @@ def _of_box(network: nn.Module, outputs: OutputReader, one: Input, target: Box) 
     wanted = ClassToFind(None if target.label is None else class_index(target.label, names), names.name)
     view = box_in_view(target, one)
     with untouched(network), torch.no_grad():
-        found = detect(network, wide(stack([one], network)[0]))
+        found = find(network, stack([one], network)[0])
         place, least = found.matching(view, wanted), least_score(network)
     label, score = int(found.labels[place]), float(found.scores[place])
     if score < 2 * least:
@@ -115,7 +115,7 @@ def _of_box(network: nn.Module, outputs: OutputReader, one: Input, target: Box) 
 
 def _score_of_box(network: nn.Module, image: Input, box: Tensor, label: int) -> float:
     with untouched(network), torch.no_grad():
-        return detect(network, wide(stack([image], network)[0])).again(box, label)
+        return find(network, stack([image], network)[0]).again(box, label)
 
 
 def _of_region(network: nn.Module, outputs: OutputReader, one: Input, target: Region) -> TargetScore:

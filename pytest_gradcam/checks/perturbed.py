@@ -221,7 +221,7 @@ def _read(engine: Engine, image: Any) -> tuple[Picture, ModelInput]:
     """The picture and the model's input; they are made anew only if the file's bytes or the pixels have changed."""
     last, content = _LAST.get(engine), _content(image)
     if last is None or content is None or content != last.content:
-        picture = images.read(image)
+        picture = engine.picture(image)
         if last is None or content is not None or last.content is not None or not _equal(last.picture, picture):
             picture = replace(picture, pil=picture.pil.copy())  # the caller may change the array later
             last = _LAST[engine] = _Read(content, picture, engine.read(picture))

@@ -10,7 +10,6 @@ from hashlib import sha256
 from itertools import islice
 from typing import Any
 
-from pytest_gradcam import images
 from pytest_gradcam.checks import focus
 from pytest_gradcam.data.case import Case, is_path
 from pytest_gradcam.data.plan import Plan, Planned, Row, row
@@ -83,7 +82,7 @@ class Worker:
         try:
             image = case.read_image()
             # A file is decoded here, outside of the turns that threads take at the model.
-            found.image_input = self._model.engine.read(images.read(image) if is_path(image) else image)
+            found.image_input = self._model.engine.read(self._model.engine.picture(image) if is_path(image) else image)
         except HeatmapError as error:
             found.problem = error
             return found

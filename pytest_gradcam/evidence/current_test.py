@@ -6,8 +6,8 @@ Light on purpose: pytest loads this module in every run, also where no check is 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from threading import get_ident
+from contextlib import AbstractContextManager, contextmanager
+from threading import Lock, get_ident
 from time import time
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Protocol
 
@@ -75,14 +75,29 @@ _running: list[_Running] = []
 class _Running:
     """A test that runs, the thread that runs it, and an object of its own for each of its starts."""
 
-    def __init__(self, test: CurrentTest) -> None:
-        self.test, self.thread, self.start = test, get_ident(), object()
+    def __init__(self, make: Callable[[], CurrentTest]) -> None:
+        self.thread, self.start = get_ident(), object()
+        self._make = make
+        self._made: CurrentTest | None = None
+        self._lock = Lock()
+
+    @property
+    def test(self) -> CurrentTest:
+        with self._lock:  # its threads may ask at once
+            if self._made is None:
+                self._made = self._make()
+            return self._made
+
+
+def running(test: CurrentTest) -> AbstractContextManager[None]:
+    """Inside the block, checks and markers are those of this test, in every thread."""
+    return running_as_made(lambda: test)
 
 
 @contextmanager
-def running(test: CurrentTest) -> Iterator[None]:
-    """Inside the block, checks and markers are those of this test, in every thread."""
-    entry = _Running(test)
+def running_as_made(make: Callable[[], CurrentTest]) -> Iterator[None]:
+    """As `running`, for the test that this makes when it is first asked for: most tests of most runs never are."""
+    entry = _Running(make)
     try:
         _running.append(entry)
         yield

@@ -33,6 +33,8 @@ from pytest_gradcam.state.tensors import all_finite
 
 BoolArray = NDArray[np.bool_]
 FloatArray = NDArray[np.float32]
+#: The channels of the model's input that people see as grey (one), or as red, green and blue (three).
+Channels = tuple[int, ...]
 _Key = TypeVar("_Key")
 _Made = TypeVar("_Made")
 
@@ -74,7 +76,8 @@ class Probe:
 class TracedPreprocess:
     """Runs one preprocess on pictures, and carries views and masks through it."""
 
-    def __init__(self, preprocess: Preprocess, *, grey: bool) -> None:
+    def __init__(self, preprocess: Preprocess, *, grey: bool, channels: Channels | None = None) -> None:
+        self.channels = channels
         self._pipeline = Pipeline(preprocess, grey=grey)
         self._steadiness = Steadiness(self._pipeline)
         self._probes: OrderedDict[tuple[int, int], Probe] = OrderedDict()
@@ -158,8 +161,8 @@ class SeenPicture:
                 self._carried(np.full(self._picture.shape, 255, np.uint8))
                 probe = self._probe()
         except HeatmapError:
-            return display(out), np.zeros(tuple(out.shape[-2:]), bool)
-        return _rgb(np.clip(probe.share(out.float().numpy()), 0, 1)), probe.padding
+            return display(out, self._source.channels), np.zeros(tuple(out.shape[-2:]), bool)
+        return _rgb(np.clip(probe.share(out.float().numpy()), 0, 1), self._source.channels), probe.padding
 
     def carry(self, mask: Any) -> MaskInView:
         """The mask, given in the image's coordinates, in those of the view."""
@@ -309,14 +312,27 @@ def _flat(affine: NDArray[np.float64]) -> bool:
     return bool(abs(np.linalg.det(affine[:, :2])) < 1e-9)
 
 
-def display(tensor: Tensor) -> NDArray[np.uint8]:
+def display(tensor: Tensor, channels: Channels | None = None) -> NDArray[np.uint8]:
     """A picture uint8 (H, W, 3) of a model input (C, H, W) whose preprocess is unknown, scaled to its own range."""
-    values = tensor.detach().float().cpu().numpy()
+    values = _shown(tensor.detach().float().cpu().numpy(), channels)
     low, high = float(values.min()), float(values.max())
     return _rgb(((values - low) / (high - low if high > low else 1)).astype(np.float32))
 
 
-def _rgb(share: FloatArray) -> NDArray[np.uint8]:
+def _shown(values: FloatArray, channels: Channels | None) -> FloatArray:
+    """The channels that people see. Raises HeatmapError for one that the input does not have."""
+    if channels is None:
+        return values
+    if max(channels) >= len(values):
+        raise HeatmapError(
+            f"channels={channels} names channel {max(channels)}, and the model's input has {len(values)}, from 0; check "
+            "gradcam_channels (channels= of an Explainer)"
+        )
+    return values[list(channels)]
+
+
+def _rgb(share: FloatArray, channels: Channels | None = None) -> NDArray[np.uint8]:
+    share = _shown(share, channels)
     colour = share if share.shape[0] == 3 else np.repeat(share.mean(axis=0, keepdims=True), 3, axis=0)
     return np.ascontiguousarray((colour * 255).round().astype(np.uint8).transpose(1, 2, 0))
 

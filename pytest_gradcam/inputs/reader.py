@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,11 +15,12 @@ from torch import Tensor, nn
 from pytest_gradcam import images, masks
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.heatmap import SeenImage, View
-from pytest_gradcam.inputs.mask_transform import TracedPreprocess, display
+from pytest_gradcam.inputs.mask_transform import Channels, TracedPreprocess, display
 from pytest_gradcam.inputs.preprocess import Preprocess
 from pytest_gradcam.perturbations.movement import Placement
 from pytest_gradcam.questions.protocols import MaskInView
 from pytest_gradcam.state.tensors import all_finite, digest
+from pytest_gradcam.validation import is_whole
 
 
 @dataclass(frozen=True)
@@ -71,23 +73,35 @@ class Input:
 class Reader:
     """Reads images through one preprocess; float tensors (C, H, W) are taken as they are."""
 
-    def __init__(self, preprocess: Preprocess | None, model: nn.Module) -> None:
+    def __init__(
+        self,
+        preprocess: Preprocess | None,
+        model: nn.Module,
+        window: images.Window | None = None,
+        channels: Channels | None = None,
+    ) -> None:
         if preprocess is not None and not callable(preprocess):
             raise HeatmapError(
                 f"preprocess={preprocess!r} is not callable; expected a function from PIL image to tensor"
             )
-        self._preprocess = None if preprocess is None else TracedPreprocess(preprocess, grey=_takes_grey(model))
+        self._window, self._channels = images.as_window(window), _as_channels(channels)
+        traced = partial(TracedPreprocess, grey=_takes_grey(model), channels=self._channels)
+        self._preprocess = None if preprocess is None else traced(preprocess)
 
     @property
     def in_parallel(self) -> bool:
         """Whether several threads may read at a time: nothing that they share is changed or measured meanwhile."""
         return self._preprocess is not None and self._preprocess.known
 
+    def picture(self, image: Any) -> images.Picture:
+        """The picture of what is no tensor, 16-bit and float images through the window."""
+        return images.read(image, self._window)
+
     def read(self, image: Any) -> Input:
         """Raises HeatmapError if it is not an image, or cannot become the model's input."""
         if isinstance(image, Tensor):
-            return _ready(image)
-        picture, preprocess = images.read(image), self._preprocess
+            return _ready(image, self._channels)
+        picture, preprocess = self.picture(image), self._preprocess
         if preprocess is None:
             raise HeatmapError(
                 "no preprocess is set, so an image cannot become the model's input; pass preprocess= "
@@ -122,7 +136,25 @@ def stack(group: Sequence[Input], model: nn.Module) -> Tensor:
     return batch
 
 
-def _ready(tensor: Tensor) -> Input:
+def _as_channels(channels: Any) -> Channels | None:
+    """Raises HeatmapError for anything but one or three channels, from 0."""
+    if channels is None:
+        return None
+    several = tuple(channels) if isinstance(channels, (tuple, list)) else (channels,)
+    if len(several) not in (1, 3) or not all(is_whole(each) and each >= 0 for each in several):
+        raise HeatmapError(
+            f"channels={channels!r:.60} are no channels to look at; expected one, or three for red, green and blue, by their "
+            "numbers from 0"
+        )
+    return tuple(map(int, several))
+
+
+def _ready(tensor: Tensor, channels: Channels | None = None) -> Input:
+    if tensor.ndim == 5 or (tensor.ndim == 4 and tensor.shape[0] in (1, 3) and tensor.shape[1] not in (1, 3)):
+        raise HeatmapError(
+            f"a tensor of shape {tuple(tensor.shape)} is a video or a volume, which are not supported; expected a float tensor "
+            "(C, H, W) of one image; pass one frame or slice, and a model of single images"
+        )
     if tensor.ndim != 3 or not tensor.is_floating_point() or tensor.numel() == 0:
         raise HeatmapError(
             f"a {tensor.dtype} tensor of shape {tuple(tensor.shape)} is not a model input; expected a float tensor "
@@ -135,7 +167,7 @@ def _ready(tensor: Tensor) -> Input:
     return Input(
         own,
         f"tensor {width}x{height}",
-        lambda tensor: (display(tensor), None),
+        lambda tensor: (display(tensor, channels), None),
         lambda mask: MaskInView(masks.as_mask(mask, shape=(height, width))),
         identify=lambda: f"sha256 of the tensor {digest(own) or 'unknown'}",
     )

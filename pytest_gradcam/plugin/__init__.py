@@ -8,23 +8,30 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Generator, Iterable
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pytest_gradcam import settings as options
 from pytest_gradcam.errors import FocusError, HeatmapError, SettingsError
 from pytest_gradcam.evidence import baseline_paths
-from pytest_gradcam.evidence.current_test import begin, begin_run, current, running
+from pytest_gradcam.evidence.current_test import begin, begin_run, current, running_as_made
+from pytest_gradcam.plugin import locations
 from pytest_gradcam.plugin.controller import JOURNALS, ORPHAN, Controller
 from pytest_gradcam.plugin.fixtures import gradcam, gradcam_classes, gradcam_model, gradcam_preprocess
-from pytest_gradcam.plugin.item import MADE, MARKER, REQUIREMENTS, SETTINGS, TEST, TestItem, name_in_file
+from pytest_gradcam.plugin.stash import MADE, MARKER, REQUIREMENTS, SETTINGS, name_in_file
+
+if TYPE_CHECKING:
+    from pytest_gradcam.plugin.item import TestItem
 
 _PACKAGE = Path(__file__).parents[1]
 _CONTEXTLIB = Path(contextlib.__file__)
 __all__ = ["gradcam", "gradcam_classes", "gradcam_model", "gradcam_preprocess"]  # pytest finds the fixtures here
 
+#: Only there where the test has gradcam, or has made a check.
+_TEST: pytest.StashKey[TestItem] = pytest.StashKey()
 _ORPHANS = pytest.StashKey[dict[Path, list[Path]]]()
 
 
@@ -96,13 +103,13 @@ def _register(config: pytest.Config, settings: options.Settings) -> None:
 
 
 def _from_command_line(config: pytest.Config, option: options.Option) -> Any:
-    return options.located(option, config.getoption(option.ini), config.invocation_params.dir)
+    return locations.located(option, config.getoption(option.ini), config.invocation_params.dir)
 
 
 def _from_ini(config: pytest.Config, option: options.Option) -> Any:
     folder = config.rootpath if config.inipath is None else config.inipath.parent
     try:
-        return options.located(option, config.getini(option.ini), folder)
+        return locations.located(option, config.getini(option.ini), folder)
     except (
         TypeError,
         ValueError,
@@ -133,7 +140,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.stash[REQUIREMENTS] = _requirements(item)
         except SettingsError as error:
             raise pytest.UsageError(f"{item.nodeid}: {error}") from None
-        if "hypothesis" in sys.modules and isinstance(item, pytest.Function) and "gradcam" in item.fixturenames:
+        if "hypothesis" in sys.modules and isinstance(item, pytest.Function) and _has_gradcam(item):
             from pytest_gradcam.plugin import hypothesis_support
 
             hypothesis_support.suit(item.obj, item.config.stash[SETTINGS].examples)
@@ -164,7 +171,8 @@ def _requirements(item: pytest.Item) -> tuple[str, ...]:
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtestloop(session: pytest.Session) -> bool | None:
     """A setting that names something missing stops the run before its first test, once."""
-    if session.config.option.collectonly or not session.items:
+    fixtures = (name for item in session.items for name in getattr(item, "fixturenames", ()))
+    if session.config.option.collectonly or not any(name.startswith("gradcam") for name in fixtures):
         return None
     from pytest_gradcam.plugin import look_up
 
@@ -181,9 +189,23 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     for path in item.config.stash.get(_ORPHANS, {}).pop(item.path, ()):  # with the first test of the file that runs
         item.user_properties.append((ORPHAN, baseline_paths.shown(path)))
-    test = item.stash[TEST] = TestItem(item)
-    with running(test):
+    if _TEST in item.stash:  # of an earlier start of the same test
+        del item.stash[_TEST]
+    with running_as_made(partial(_begin_test, item)):
         return (yield)
+
+
+def _begin_test(item: pytest.Item) -> TestItem:
+    """The test as checks see it. Where it has no gradcam, its first check asks for it, and no other test pays for it."""
+    from pytest_gradcam.plugin.item import TestItem
+
+    test = item.stash[_TEST] = TestItem(item)
+    test.begin()
+    return test
+
+
+def _has_gradcam(item: pytest.Item) -> bool:
+    return "gradcam" in getattr(item, "fixturenames", ())
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -192,14 +214,14 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
         with _no_repeats(item):
             return (yield)
     finally:
-        if isinstance(test := current(), TestItem):
+        if (test := item.stash.get(_TEST, None)) is not None:
             test.ended = True
             if test.tries is not None:
                 test.tries.close()
 
 
 def _no_repeats(item: pytest.Item) -> contextlib.AbstractContextManager[None]:
-    if "hypothesis" not in sys.modules or not isinstance(item, pytest.Function) or "gradcam" not in item.fixturenames:
+    if "hypothesis" not in sys.modules or not isinstance(item, pytest.Function) or not _has_gradcam(item):
         return contextlib.nullcontext()
     from pytest_gradcam.plugin import hypothesis_support
 
@@ -207,11 +229,13 @@ def _no_repeats(item: pytest.Item) -> contextlib.AbstractContextManager[None]:
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_runtest_setup() -> None:
+def pytest_runtest_setup(item: pytest.Item) -> None:
     """A test that is rerun, for example because it is flaky, counts its checks and baselines from the start again."""
-    if isinstance(test := current(), TestItem):
-        begin()
-        test.begin()
+    begin()
+    if _TEST in item.stash:
+        item.stash[_TEST].begin()
+    elif _has_gradcam(item):
+        current()
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -219,7 +243,7 @@ def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """An error of ours is shown at the user's line: its message says all that our own frames would."""
-    test = item.stash[TEST]
+    test = item.stash.get(_TEST, None)
     if call.excinfo is not None:
         if _is_ours(call.excinfo):
             # Blocks of ours that are generators are entered and left by the standard library.
@@ -227,9 +251,11 @@ def pytest_runtest_makereport(
             for entry in call.excinfo.traceback:
                 if Path(entry.path).is_relative_to(_PACKAGE):
                     entry.frame.raw.f_globals["__tracebackhide__"] = _is_ours
-        if call.when != "teardown" and not _is_skip(call.excinfo.value):
+        if test is not None and call.when != "teardown" and not _is_skip(call.excinfo.value):
             test.ended_by(call.excinfo.value)
     report = yield
+    if test is None:
+        return report
     if call.when == "call" and report.outcome == "passed" and test.ended:  # not a part of it, as subtests are
         _demand_a_check(test, report)
     if test.pictures and item.config.pluginmanager.hasplugin("html"):

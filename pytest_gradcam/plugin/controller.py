@@ -7,13 +7,14 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pytest_gradcam.evidence import baseline_paths
+from pytest_gradcam.plugin.stash import without_group
 from pytest_gradcam.settings import OPTIONS, Settings
 
 if TYPE_CHECKING:
@@ -177,16 +178,9 @@ class Controller:
         return self._collector
 
 
-def without_group(config: pytest.Config, test: str) -> str:
-    """The test's id without the group that pytest-xdist's --dist loadgroup appends to it."""
-    grouped = getattr(config.option, "loadgroup", False) or getattr(config.option, "dist", "") == "loadgroup"
-    end = test.rfind("@")
-    return test[:end] if grouped and end > test.rfind("]") and end > test.rfind("::") else test
-
-
 def _portable(settings: Settings, root: Path) -> dict[str, Any]:
     """The settings as the report has them: with paths from the root, so that they are the same on every machine."""
-    plain = asdict(settings)
+    plain = settings._asdict()
     for option in OPTIONS:
         value = plain[option.name]
         if option.path and value is not None and Path(value).is_relative_to(root):

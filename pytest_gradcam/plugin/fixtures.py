@@ -9,7 +9,7 @@ import pytest
 
 from pytest_gradcam.errors import HeatmapError, SettingsError
 from pytest_gradcam.evidence.current_test import Objects
-from pytest_gradcam.plugin.item import SETTINGS
+from pytest_gradcam.plugin.stash import SETTINGS
 
 if TYPE_CHECKING:
     from pytest_gradcam.explainer import Explainer

@@ -7,7 +7,7 @@ import json
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -17,20 +17,14 @@ import pytest
 from pytest_gradcam.errors import FocusError, HeatmapError
 from pytest_gradcam.evidence import baseline_paths
 from pytest_gradcam.evidence.current_test import Objects
-from pytest_gradcam.plugin.controller import PROPERTY, RETRIED, UNCHECKED, WRITTEN, without_group
-from pytest_gradcam.settings import Settings
+from pytest_gradcam.plugin.controller import PROPERTY, RETRIED, UNCHECKED, WRITTEN
+from pytest_gradcam.plugin.stash import MADE, MARKER, REQUIREMENTS, SETTINGS, name_in_file, test_id
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
     from pytest_gradcam.evidence.record import Record
     from pytest_gradcam.plugin.hypothesis_support import Tries
-
-SETTINGS = pytest.StashKey[Settings]()
-MARKER = pytest.StashKey[Mapping[str, Any]]()
-REQUIREMENTS = pytest.StashKey[tuple[str, ...]]()
-#: Called with each check when it is made: its test's id, the record, and the number of the try.
-MADE = pytest.StashKey["Callable[[str, Record, int], None]"]()
 
 
 class TestItem:
@@ -165,19 +159,6 @@ class TestItem:
             return ""
         self._item.user_properties.append((UNCHECKED, ""))
         return wanted
-
-
-TEST = pytest.StashKey[TestItem]()
-
-
-def test_id(item: pytest.Item) -> str:
-    """The test's id, however the tests are spread over processes."""
-    return without_group(item.config, item.nodeid)
-
-
-def name_in_file(item: pytest.Item) -> str:
-    """The test's id within its file."""
-    return test_id(item).partition("::")[2]
 
 
 def _did_not_pass(value: object) -> bool:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_gradcam.evidence.record import Subject
+from pytest_gradcam.images import Picture
 from pytest_gradcam.perturbations.movement import Placement
 from pytest_gradcam.targets import ClassNames, Target
 
@@ -142,6 +143,9 @@ class Engine(Protocol):
 
     def read(self, image: Any) -> ModelInput:
         """The input for the model; a `ModelInput` comes back as it is."""
+
+    def picture(self, image: Any) -> Picture:
+        """The picture of an image that is no tensor, before the preprocess."""
 
     def predict(self, images: Sequence[Any]) -> NDArray[np.float32]:
         """The scores (N, classes)."""

@@ -17,6 +17,8 @@ from pytest_gradcam.state.tensors import writes
 from pytest_gradcam.state.undo import later, undoing
 from pytest_gradcam.state.values import Groups, Values
 
+_SIZE = "check the size and the channels that the preprocess gives"
+_NAMED = "name its inputs (image_input= and inputs= of an Explainer), or wrap it in a module whose forward takes the batch alone"
 _NOT_SAVED = "_non_persistent_buffers_set"
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
@@ -60,13 +62,22 @@ def forward(model: nn.Module, inputs: torch.Tensor) -> Any:
     except RuntimeError as error:
         raise HeatmapError(
             f"the model cannot take an input of shape {tuple(inputs.shape)} and type {inputs.dtype} "
-            f"({str(error).splitlines()[0]}); check the size and the channels that the preprocess gives"
+            f"({str(error).splitlines()[0]}); {_way_out(model, _SIZE)}"
         ) from error
     except Exception as error:
         raise HeatmapError(
             f"the model {raised(error)} for an input of shape {tuple(inputs.shape)} and type {inputs.dtype}; expected one "
-            "that is called with a batch (N, C, H, W) alone; wrap it in a module whose forward does that"
+            f"that is called with a batch (N, C, H, W) alone; {_way_out(model, _NAMED)}"
         ) from error
+
+
+def _way_out(model: nn.Module, usual: str) -> str:
+    if any(isinstance(module, nn.Conv3d) for module in model.modules()):
+        return (
+            "it looks at videos or volumes (it has a Conv3d), which are not supported: pass a model of single images, or wrap "
+            "this one in a module whose forward makes them of a batch (N, C, H, W)"
+        )
+    return usual
 
 
 def _check_initialised(parts: Parts) -> None:

@@ -409,6 +409,7 @@ class TestOneEntry:
         found = estimated(Exchanged(summary(net, 0.1, entries), name=NAMES.__getitem__))
         assert bool(found.worst) is shown
         assert found.worst_estimate == loss.IN_ONE
+        assert found.single is False  # on its bound
         assert ("worst" in dict(found.rows())) is shown
         little = {(0, None): figure(loss.IN_ONE - JUST)}
         assert estimated(Exchanged(summary(0.0, 0.1, little), name=NAMES.__getitem__)).worst == ""
@@ -454,6 +455,12 @@ class TestHowManyMore:
         far, near = (math.sqrt(factor) * reach / Z for factor in (20.5, 19.5))
         assert "more images would hardly decide" in self.needed(middle, 0.0, far)
         assert self.needed(middle, 0.0, near) == math.ceil(19.5 * 25)
+
+
+def test_what_is_open_is_said_from_bound_to_bound():
+    main = summary(0.3, 0.5, error=0.1 / Z)
+    said = loss._open(Exchanged(main), main.flips, main.margin)
+    assert "between 20 % and 40 % of the decisions and 0.40 to 0.60 of the margin; " in said
 
 
 def test_p_values_are_those_of_students_t():

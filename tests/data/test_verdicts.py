@@ -201,6 +201,8 @@ class TestRate:
             f"90.0 %: about {more:,} more images would decide, if the rate stays as it is; 4 images have no verdict: nothing to "
             "see; broken 31 and 2 other reasons"
         )
+        two = judged(RateAtLeast(0.9, 0.95), results(rows_of("p" * 28 + "f" * 2 + "ni")))
+        assert two.reason.endswith("; 2 images have no verdict: nothing to see; broken 31")
         assert judged(RateAtLeast(0.9, 0.95), results(rows_of("p" * 9 + "f"))).reason.endswith(
             "no number of images decides if the rate stays as it is; choose another bound"
         )

@@ -30,7 +30,8 @@ def test_open_clip(tmp_path):
     torch.save(model.state_dict(), tmp_path / "w.pt")
     spec = f"open_clip:{ARCHITECTURE}/{tmp_path}/w.pt"
     network = sources.build(spec, classes=lambda: CLASSES)
-    transform = open_clip.image_transform_v2(open_clip.PreprocessCfg(**model.visual.preprocess_cfg), is_train=False)
+    preprocess = open_clip.transform.PreprocessCfg(**model.visual.preprocess_cfg)
+    transform = open_clip.transform.image_transform_v2(preprocess, is_train=False)
     tokens = open_clip.get_tokenizer(ARCHITECTURE)(["a photo of a cat", "a photo of a dog"])
     with torch.no_grad():
         expected = model.get_logits(transform(IMAGE)[None], tokens)[0].numpy()
@@ -43,8 +44,8 @@ def test_open_clip(tmp_path):
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("ViT-B-32", "names no weights, which would be a random draw"),
-        ("ViT-B-32/laion2b_s34b_b79k", "downloaded only where that is asked for; set gradcam_weights = pretrained"),
+        ("ViT-B-32", "names no weights, so they would be a random draw"),
+        ("ViT-B-32/laion2b_s34b_b79k", "downloaded only on request; set gradcam_weights = pretrained"),
         ("ViT-B-3/x", "has no architecture 'ViT-B-3'; did you mean 'ViT-B-32'"),
         ("ViT-B-32/nofile", "there is no file 'nofile'; expected a file of weights"),
     ],

@@ -196,10 +196,10 @@ def test_label_and_prediction_both_have_to_pass():
 
 @pytest.mark.parametrize(
     ("question", "what"),
-    [("reliance", "a set of images is judged on one class each"), ("robustness", "a curve is for one")],
+    [("reliance", "a set of images is judged on one class each"), ("robustness", "a curve has one")],
 )
 def test_what_is_judged_on_one_class_refuses_both(question, what):
-    with pytest.raises(HeatmapError, match=f"mispredicted = both .*{what}; set label or prediction"):
+    with pytest.raises(HeatmapError, match=f"mispredicted = both .*{what}; set (it to )?label or prediction"):
         NAMED[question](under(Policy(mispredicted="both"), engine()))
 
 
