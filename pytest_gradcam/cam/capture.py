@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from pytest_gradcam.cam import norms
+from pytest_gradcam.cam.containers import tensors
 from pytest_gradcam.cam.sites import Site
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.state.guard import forward
@@ -194,8 +195,6 @@ def capture(model: nn.Module, inputs: Tensor, site: Site) -> Captured:
         return replaced(output, site.path, leaf_of) if calls == site.call + 1 else None
 
     def leaf_of(tensor: Tensor) -> Tensor:
-        if len(inputs) == 1:  # only now: what ran before the leaf has no gradient
-            handles.extend(norms.watch(model))
         leaves.append(tensor.detach().clone().requires_grad_())
         # The next layer may work in place, which a leaf does not allow.
         return leaves[0].clone()
@@ -206,6 +205,9 @@ def capture(model: nn.Module, inputs: Tensor, site: Site) -> Captured:
     finally:
         for handle in handles:
             handle.remove()
+    if len(inputs) == 1:
+        for _, tensor in tensors(output):
+            norms.straighten_path(tensor)
     if not leaves:
         raise HeatmapError(
             f"layer {site.name} was called {calls} times for this input; expected at least {site.call + 1}, as for the "

@@ -16,12 +16,35 @@ from pytest_gradcam.state.parts import parts_of
 
 _NORMS = (nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm)  # private: the base classes of all
 
+_NORMALISATION = "BatchNorm"  # in the names of PyTorch's backward functions; instance normalisation uses these, too
+
 
 def watch(model: nn.Module) -> list[RemovableHandle]:
     """Hooks on the normalisations of a model: after each forward pass until they are removed, gradients are right."""
     return [
         module.register_forward_hook(straighten) for module in parts_of(model).modules if isinstance(module, _NORMS)
     ]
+
+
+def straighten_path(output: Tensor) -> None:
+    """Right gradients from here to the leaves, for an output of one image that has been computed already.
+
+    As `watch`, for a pass in which few modules have gradients: nothing is put on the model, and only that path is walked.
+    """
+    seen = {output.grad_fn}
+    nodes = [output.grad_fn]
+    while nodes:
+        if (node := nodes.pop()) is None:
+            continue
+        if _NORMALISATION in node.name():
+            node.register_prehook(_contiguous)
+        following = {each for each, _ in node.next_functions} - seen
+        seen |= following
+        nodes += following
+
+
+def _contiguous(gradients: tuple[Tensor | None, ...]) -> tuple[Tensor | None, ...]:
+    return tuple(None if gradient is None else gradient.contiguous() for gradient in gradients)
 
 
 def straighten(_module: nn.Module, _inputs: Any, output: Any) -> None:

@@ -132,12 +132,7 @@ def _written(parts: Parts, parameter: nn.Parameter) -> str:
 
 def _keep_values(parts: Parts) -> None:
     """The values of the buffers, and of tensors that the user's own modules hold as plain attributes."""
-    plain = [
-        (held, name, value)
-        for held in parts.holders_of_own_code
-        for name, value in held.items()
-        if isinstance(value, Tensor)
-    ]
+    plain = _plain_tensors(parts.holders_of_own_code)
     later(Values(parts.buffer_groups).restore)
     if plain:
         later(Values(Groups([tensor for _, _, tensor in plain])).restore)
@@ -148,6 +143,13 @@ def _keep_values(parts: Parts) -> None:
                 held[name] = tensor
 
     later(restore)
+
+
+def _plain_tensors(holders: list[dict[str, Any]]) -> list[tuple[dict[str, Any], str, Tensor]]:
+    kinds = set(map(type, chain.from_iterable(held.values() for held in holders)))
+    if not any(issubclass(kind, Tensor) for kind in kinds):  # as in nearly all models, and at a third of the time
+        return []
+    return [(held, name, value) for held in holders for name, value in held.items() if isinstance(value, Tensor)]
 
 
 def _keep_tables(parts: Parts) -> None:
