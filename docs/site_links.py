@@ -11,7 +11,13 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 
 
 def on_post_page(output: str, **_: Any) -> str:
-    """Material's search is a dialog that says nothing of itself to a screen reader."""
-    return output.replace(
-        'data-md-component="search" role="dialog"', 'data-md-component="search" role="dialog" aria-label="Search"'
-    )
+    """Material's search says nothing of itself to a screen reader."""
+    dialog, toggle = 'data-md-component="search" role="dialog"', 'type="checkbox" id="__search"'
+    for unnamed in (dialog, toggle):
+        output = output.replace(unnamed, f'{unnamed} aria-label="Search"')
+    return output
+
+
+def on_post_template(output_content: str, **_: Any) -> str:
+    """The page for what is not found is no page to MkDocs."""
+    return on_post_page(output_content)

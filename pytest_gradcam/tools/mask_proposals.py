@@ -42,7 +42,7 @@ OBJECT = "object"
 
 def kinds(u2net: Path | None) -> tuple[str, ...]:
     """What can be proposed: objects where there is a U2-Net to find them."""
-    return _KINDS if u2net is None else (OBJECT, *_KINDS)
+    return _KINDS if u2net is None else (*_KINDS, OBJECT)
 
 
 @lru_cache(maxsize=16)
