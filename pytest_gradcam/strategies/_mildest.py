@@ -64,11 +64,11 @@ class _Reading:
         self._ways = np.tile(ways, _COPIES)
 
     def __call__(self, drawn: str) -> Perturbation:
-        digits = np.frombuffer(drawn.encode("ascii"), np.uint8).astype(int) - ord(_DIGITS[0])
+        digits = np.array([_DIGITS.index(digit) for digit in drawn])
         sizes = [2, len(_REDUCTIONS), len(self._ways), _THOUSANDTHS]
         (severity, start), reductions, ways, last, own = np.split(digits, np.cumsum(sizes))
         taken = ways == 0
-        place = (start + int(self._ways[taken].sum())) % len(self._candidates)
+        place = int(start + self._ways[taken].sum()) % len(self._candidates)
         share = max(1 - (reductions == 0) @ _REDUCTIONS, 0)
         thousandths = int(self._severities[severity] * share * (1 - _STEP) ** int(taken.sum()) + 1e-9)
         thousandths = max(thousandths - int((last == 0).sum()), 0)
