@@ -65,6 +65,13 @@ def assert_no_reliance(
         warnings.warn(found[0].verdict, GradcamWarning, stacklevel=5)
 
 
+def deciding(record: Record, found: Reliance) -> Record:
+    """The record with the measure that decides, and its bound."""
+    if found.by_loss:
+        return replace(record, measure="loss of decisions", bound=RELIES)
+    return replace(record, measure=found.wording.measure, bound=found.bound)
+
+
 @dataclass(frozen=True)
 class NoReliance(Check):
     """The verdict on reliance is no, or a weak yes that is allowed. The intervals decide, rather than the estimates."""
@@ -79,19 +86,19 @@ class NoReliance(Check):
 
     def judged(self, record: Record, found: Reliance) -> Record:
         """The record decided by the verdict on reliance, or undecided for its reason."""
-        record = replace(record, measure=found.wording.measure, bound=found.bound, details=tuple(found.rows()))
-        by_loss = found.lost is not None and not found.lost.by_margin
-        if by_loss:
-            record = replace(record, measure="loss of decisions", bound=RELIES)
+        record = replace(deciding(record, found), details=tuple(found.rows()))
         if found.relies is None:
             return replace(record, outcome="invalid", reason=found.reason)
-        return replace(self, found=found).decided(record, found.figure if by_loss else found.effect)
+        return replace(self, found=found).decided(record, found.figure)
 
     def holds(self, figure: float, bound: float) -> bool:
         assert self.found is not None
-        if self.found.weak and self.weak != "fail":
-            return True
-        return self.found.relies is False or (self.found.weak and figure < bound)
+        return self.found.relies is False or self.tolerates()
+
+    def tolerates(self) -> bool:
+        """Whether what was found is a weak reliance that may be."""
+        assert self.found is not None
+        return self.found.weak and (self.weak != "fail" or self.found.figure < RELIES)
 
     def finding(self, record: Record, figure: float, bound: float) -> str:
         assert self.found is not None

@@ -105,8 +105,15 @@ class Reliance:
         return "" if self.lost is None else self.lost.worst
 
     @property
+    def by_loss(self) -> bool:
+        """Whether the lost decisions decide, and not the fall of the margin."""
+        return self.lost is not None and not self.lost.by_margin
+
+    @property
     def figure(self) -> float:
-        """The loss of decisions: of all, or where one class decides, of it."""
+        """The figure that decides: the loss of decisions, of all or where one class decides, of it; or else the effect."""
+        if not self.by_loss:
+            return self.effect
         losses = [found.lost for found in (self, *self.alone.values()) if found.lost is not None]
         return max(lost.decisive for lost in losses)
 
@@ -115,7 +122,7 @@ class Reliance:
         """The verdict in one sentence."""
         if self.relies is None:
             return f"undecided whether the model relies on the masked pixels: {self.reason}"
-        if self.lost is not None and not self.lost.by_margin:
+        if self.lost is not None and self.by_loss:
             return f"the model {self.claim} on the masked pixels{self._which()}: {self.lost.sentence}"
         side = f"above {self.bound:.3g} is reliance"
         also = "" if self.lost is None else f", and {percent(self.lost.estimate)} of its decisions"

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from pytest_gradcam import Case, Explainer, FocusError
+from pytest_gradcam.checks.loss import RELIES
 from pytest_gradcam.data.group_reliance import NoRelianceBy
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.evidence.record import Subject
@@ -82,8 +83,13 @@ def test_by_class_is_one_verdict_on_all_classes(records):
     assert found[""].images == 48
 
 
-def group(claim, p_value=0.9, effect=0.0):
-    return replace(found(claim, 0.5 if claim == "relies" else 0.0), p_value=p_value, effect=effect)
+def group(claim, p_value=0.9, loss=None):
+    lost = {"relies": 0.5, "relies weakly": 0.05}.get(claim, 0.0) if loss is None else loss
+    return replace(found(claim, lost, weak=claim == "relies weakly"), p_value=p_value)
+
+
+def by_margin(claim, p_value=0.9, effect=0.0):
+    return replace(group(claim, p_value), lost=None, effect=effect)
 
 
 def judged(by="site", **groups):
@@ -95,8 +101,9 @@ class TestVerdict:
     """From the verdicts on the groups: one that relies fails it, one that is undecided leaves it open."""
 
     def test_no_group_relies(self):
-        record = judged(a=group("does not rely", effect=0.1), b=group("does not rely", effect=0.2))
-        assert (record.outcome, record.figure, record.bound, record.reason) == ("passed", 0.2, 0.5, "")
+        record = judged(a=group("does not rely", loss=0.01), b=group("does not rely", loss=0.02))
+        assert (record.outcome, record.figure, record.bound, record.reason) == ("passed", 0.02, RELIES, "")
+        assert record.measure == "loss of decisions"
         assert record.finding.startswith("the model does not rely on the masked pixels in any of 2 values of site: the")
         assert [label for label, _ in record.details] == ["site a", "site b"]
 
@@ -132,11 +139,26 @@ class TestVerdict:
     def test_an_image_that_cannot_be_read_is_no_hypothesis(self):
         assert judged(a=group("relies", 0.05), b="there is no file").outcome == "failed"
 
-    def test_the_group_with_the_largest_fall_is_shown(self):
+    def test_the_group_that_loses_most_is_shown(self):
+        record = judged(a=group("relies", 0.001, 0.3), b=group("relies", 0.002, 0.8), c=group("does not rely"))
+        assert (record.outcome, record.figure, record.bound) == ("failed", 0.8, RELIES)
+
+    def test_where_nothing_was_exchanged_the_fall_of_the_margin_is_shown(self):
         record = judged(
-            a=group("relies", 0.001, 0.6), b=group("relies", 0.002, 0.8), c=group("does not rely", effect=0.9)
+            a=by_margin("relies", 0.001, 0.6), b=by_margin("relies", 0.002, 0.8), c=by_margin("does not rely", 0.9, 0.9)
         )
-        assert (record.outcome, record.figure) == ("failed", 0.8)
+        assert (record.outcome, record.figure, record.bound) == ("failed", 0.8, 0.5)
+        assert record.measure == "fall of the margin"
+
+    def test_a_group_that_relies_weakly_fails_where_the_check_of_one_set_does(self):
+        little = judged(a=group("relies weakly", 0.001), b=group("does not rely"))
+        assert (little.outcome, little.figure) == ("passed", 0.05)
+        assert little.finding.startswith(
+            "the model relies weakly on the masked pixels for site a, which fails from a loss of"
+        )
+        assert judged(a=group("relies weakly", 0.001, 0.12), b=group("does not rely")).outcome == "failed"
+        assert judged(a=group("relies weakly", 0.9, 0.12), b=group("does not rely")).outcome == "invalid"
+        assert judged(a=group("relies weakly", 0.001), b=group("undecided")).outcome == "invalid"
 
     @pytest.mark.parametrize("open_one", [group("undecided"), "there is no file"])
     def test_one_undecided_group_leaves_it_open(self, open_one):
