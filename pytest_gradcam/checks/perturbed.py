@@ -184,6 +184,11 @@ class PerturbedImages:
             layer=self._question.layer,
             method=self._question.method,
         )
+        # A heatmap needs a gradient, which a constant score has not; without heatmaps, it would survive everything.
+        if self._question.method == NO_HEATMAP and all(
+            after.subject.score == self.before.subject.score for after in afters
+        ):
+            self._require_response()
         return [
             PerturbedImage(perturbation, self.before, after, self.carried, place, mask)
             for perturbation, after in zip(perturbations, afters, strict=True)
@@ -199,6 +204,18 @@ class PerturbedImages:
             return list(self._engine.heatmaps(inputs, goals, layer=self._asked.layer, method=self._asked.method))
         except HeatmapError:
             return []
+
+    def _require_response(self) -> None:
+        """Raises HeatmapError if the model scores noise, the negative and an empty image as it scores the image."""
+        pixels = self._input.pixels
+        low, high = pixels.min(), pixels.max()
+        noise = np.random.default_rng(0).uniform(low, high, pixels.shape)
+        others = [noise, low + high - pixels, np.full(pixels.shape, (low + high) / 2)]
+        inputs = [self._input, *(self._input.with_pixels(other.astype(np.float32)) for other in others)]
+        if not np.ptp(self._engine.predict(inputs), axis=0).any():
+            raise HeatmapError(
+                "the model gives every image the same scores, so any change leaves them as they are; check the weights"
+            )
 
     def _perturbed(self, perturbation: Perturbation) -> ModelInput:
         return self._engine.read(perturbation(np.asarray(self._picture.pil))).variant_of(self._input)

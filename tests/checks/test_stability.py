@@ -575,3 +575,27 @@ def test_other_weights_are_seen_by_the_next_check(recording, cache):
     model.features.weight.data.copy_(model.features.weight.flip(0))  # red is what class 1 scores now
     explainer.assert_stable(IMAGE, fog(0.1))
     assert [record.predicted for record in recording.records] == ["red", "green"]
+
+
+class Constant(nn.Module):
+    """Weights that a clamp hides: every image scores 0."""
+
+    def __init__(self):
+        super().__init__()
+        self.features = nn.Conv2d(3, 2, 4, stride=4)
+        nn.init.constant_(self.features.bias, -100.0)
+
+    def forward(self, x):
+        return self.features(x).mean((2, 3)).clamp(0, 1)
+
+
+@pytest.mark.parametrize("bounds", [{}, {"score_within": 1.0}, {"same_class": False, "score_within": 1.0}])
+def test_a_model_that_scores_every_image_alike_survives_nothing(bounds):
+    explainer = Explainer(
+        Constant().eval(),
+        preprocess=lambda image: torch.from_numpy(np.array(image)).permute(2, 0, 1).float() / 255,
+        output="logits",
+    )
+    image = np.random.default_rng(0).integers(0, 255, (32, 32, 3), np.uint8)
+    with pytest.raises(HeatmapError, match="the model gives every image the same scores"):
+        explainer.assert_stable(image, brightness(0.3), target=1, **bounds)
