@@ -20,6 +20,7 @@ BENCHMARKS = {
     "startup": "benchmarks.startup",
     "layers": "benchmarks.layers",
     "families": "benchmarks.families",
+    "models": "benchmarks.models",
     "audit": "benchmarks.audit",
     "planted": "benchmarks.planted",
     "twins": "benchmarks.twins",

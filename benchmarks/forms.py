@@ -84,18 +84,41 @@ def signed(sign: int, mark: int, draw: random.Random) -> Any:
     return np.clip(pixels, 0, 255).astype(np.uint8)
 
 
+class Inside(nn.Module):
+    """A net that does the steps of a preprocess itself, on pictures that were only scaled; it has no gradient there."""
+
+    def __init__(self, net: nn.Module, steps: Callable[[Image.Image], Tensor]) -> None:
+        super().__init__()
+        self.net, self.steps = net, steps
+
+    def forward(self, x: Tensor) -> Any:
+        pictures = (255 * x).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).numpy()
+        return self.net(torch.stack([self.steps(Image.fromarray(picture)).float() for picture in pictures]))
+
+
 @dataclass
 class Twin:
-    """The plain way to the same verdicts: a model of logits, and the picture and the mask moved beforehand."""
+    """The plain way to the same verdicts: a model of logits, fed in the order in which the form does its steps.
+
+    Pixels are replaced in what the preprocess returns, so `image` is that, and `mask` moves the mask there. A perturbation
+    comes before the preprocess, so the `whole` model does the preprocess's steps itself (None: `model` has none to do).
+    """
 
     model: nn.Module
     task: str = "single"
     target: Any = 1
     image: Callable[[Any], Any] = lambda image: image
     mask: Callable[[Any], Any] = lambda mask: mask
+    whole: nn.Module | None = None
 
     def explainer(self) -> Explainer:
-        return Explainer(self.model, preprocess=plain, classes=NAMES_OF_THREE, output="logits", task=self.task)
+        return self._of(self.model)
+
+    def of_whole(self) -> Explainer:
+        return self.explainer() if self.whole is None else self._of(self.whole)
+
+    def _of(self, model: nn.Module) -> Explainer:
+        return Explainer(model, preprocess=plain, classes=NAMES_OF_THREE, output="logits", task=self.task)
 
 
 @dataclass
@@ -285,49 +308,41 @@ NAMES: dict[str, Callable[[Net], Form]] = {
 
 def _moved(
     preprocess: Callable[..., Any],
-    image: Callable[[Image.Image], Image.Image] = lambda image: image,
-    before: Callable[[Tensor], Tensor] = lambda x: x,
-    mask: Callable[[Image.Image], Image.Image] | None = None,
+    moves: Callable[[Image.Image], Image.Image] = lambda image: image,
+    steps: Callable[[Image.Image], Tensor] | None = None,
     judged: tuple[str, ...] = ("focus", "ignores", "relies", "stable"),
 ) -> Any:
-    """`image` is what the preprocess does to a picture's place, `before` what it does to its values.
-
-    `judged` are the checks to which both orders are the same: a change before the preprocess, and one after it.
-    """
+    """`moves` is where the preprocess puts pixels; `steps` what it makes of an image, if it returns that in another way."""
+    made = steps or preprocess
 
     def moved_mask(given: Any) -> Any:
         grey = Image.fromarray((255 * given).astype(np.uint8))
-        return np.asarray((mask or image)(grey)) > 128  # half of 255 rounded up: a pixel that is covered by half is out
+        return np.asarray(moves(grey)) > 128  # half of 255 rounded up: a pixel that is covered by half is out
 
     def make(net: Net) -> Form:
-        twin = Twin(
-            Around(net, lambda z: z, before),
-            image=lambda given: np.asarray(image(Image.fromarray(given))),
-            mask=moved_mask,
-        )
+        twin = Twin(net, image=lambda given: made(Image.fromarray(given)).float(), mask=moved_mask)
+        twin.whole = Inside(net, made)
         return Form(net, twin, {"preprocess": preprocess}, judged=judged)
 
     return make
 
 
-def _in_place(change: Callable[[Image.Image], Image.Image], *judged: str) -> Any:
-    """A change of values that moves nothing, and does not commute with other changes of values."""
-    return _moved(lambda i: plain(change(i)), image=change, mask=lambda i: i, judged=judged)
+def _refused(preprocess: Callable[..., Any], steps: Callable[[Image.Image], Tensor] | None = None) -> Any:
+    """What no mask can follow: nothing may be decided on one, so the twin decides nothing either.
 
-
-def _refused(preprocess: Callable[..., Any], *judged: str) -> Any:
-    """What no mask can follow: nothing may be decided, so the twin decides nothing either."""
+    Without `steps` nothing may be decided at all.
+    """
 
     def make(net: Net) -> Form:
         twin = Twin(Around(net, lambda z: None))
-        return Form(net, twin, {"preprocess": preprocess}, judged=judged or ("focus", "ignores", "relies", "stable"))
+        twin.whole = None if steps is None else Inside(net, steps)
+        return Form(net, twin, {"preprocess": preprocess})
 
     return make
 
 
-#: Where pixels are replaced before a picture is resized, or padding is added after it, the figures of the other checks
-#: differ a little.
-FOCUS = ("focus",)
+#: What adds padding: passed on as a tensor, the twin's picture has none, and the checks that replace pixels use it.
+PADDED = ("focus", "stable")
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -339,8 +354,24 @@ def _resized(image: Image.Image) -> Image.Image:
     return image.resize((24, 24), Image.Resampling.BILINEAR)
 
 
+def _doubled(image: Image.Image) -> Image.Image:
+    return image.resize((64, 64), Image.Resampling.NEAREST)
+
+
+def _cropped(image: Image.Image) -> Image.Image:
+    return image.crop((4, 4, 28, 28))
+
+
+def _turned(image: Image.Image) -> Image.Image:
+    return image.transpose(Image.Transpose.ROTATE_90)
+
+
 def _letterbox(image: Image.Image) -> Image.Image:
     return ImageOps.expand(image.resize((32, 24), Image.Resampling.BILINEAR), (0, 4, 0, 4))
+
+
+def _blurred(image: Image.Image) -> Image.Image:
+    return image.filter(ImageFilter.BoxBlur(1))
 
 
 def _jpeg(image: Image.Image) -> Image.Image:
@@ -365,9 +396,11 @@ def _standardised(x: Tensor) -> Tensor:
     return (x - x.mean()) / (x.std() + 1e-6)
 
 
-def _sometimes(change: Callable[[Image.Image], Image.Image], share: float) -> Callable[[Image.Image], Tensor]:
+def _sometimes(
+    change: Callable[[Image.Image], Image.Image], share: float, draw: Any = random
+) -> Callable[[Image.Image], Tensor]:
     def preprocess(image: Image.Image) -> Tensor:
-        return plain(change(image) if random.random() < share else image)
+        return plain(change(image) if draw.random() < share else image)
 
     return preprocess
 
@@ -384,57 +417,38 @@ _tensor = v2.Compose([v2.ToImage(), v2.ToDtype(torch.float32, scale=True)])
 PREPROCESSES: dict[str, Callable[[Net], Form]] = {
     "scaled": _moved(plain),
     "double": _moved(lambda i: plain(i).double()),
-    "batch of one": _moved(lambda i: plain(i)[None]),
-    "numpy": _moved(lambda i: plain(i).numpy()),
-    "dict of pixel_values": _moved(lambda i: {"pixel_values": [plain(i)]}),
-    "keyword and array": _moved(lambda *, image: {"image": plain(Image.fromarray(image))}),
-    "normalised": _moved(lambda i: _normal(plain(i)), before=_normal),
-    "to [-1, 1]": _moved(lambda i: 2 * plain(i) - 1, before=lambda x: 2 * x - 1),
-    "0 to 255": _moved(lambda i: 255 * plain(i), before=lambda x: 255 * x),
-    "BGR": _moved(lambda i: plain(i).flip(0), before=lambda x: x.flip(1)),
-    "inverted": _moved(lambda i: 1 - plain(i), before=lambda x: 1 - x),
-    "grey in three channels": _moved(lambda i: plain(i.convert("L")), image=lambda i: i.convert("L").convert(i.mode)),
-    "resized": _moved(lambda i: plain(_resized(i)), image=_resized, judged=FOCUS),
-    "resized, nearest": _moved(
-        lambda i: plain(i.resize((64, 64), Image.Resampling.NEAREST)),
-        image=lambda i: i.resize((64, 64), Image.Resampling.NEAREST),
-    ),
-    "cropped": _moved(lambda i: plain(i.crop((4, 4, 28, 28))), image=lambda i: i.crop((4, 4, 28, 28))),
-    "torchvision v1": _moved(
-        v1.Compose([v1.CenterCrop(24), v1.ToTensor(), v1.Normalize(MEAN, STD)]),
-        image=lambda i: i.crop((4, 4, 28, 28)),
-        before=_normal,
-    ),
-    "torchvision v2": _moved(
-        v2.Compose([v2.CenterCrop(24), *_tensor.transforms]), image=lambda i: i.crop((4, 4, 28, 28))
-    ),
-    "torchvision's preset": _moved(
-        ImageClassification(crop_size=24, resize_size=24, antialias=True), image=_resized, before=_normal, judged=FOCUS
-    ),
-    "timm": _moved(
-        create_transform((3, 24, 24), interpolation="bilinear", crop_pct=1.0, mean=MEAN, std=STD),
-        image=_resized,
-        before=_normal,
-        judged=FOCUS,
-    ),
-    "mirrored": _moved(lambda i: plain(ImageOps.mirror(i)), image=ImageOps.mirror),
-    "flipped": _moved(lambda i: plain(ImageOps.flip(i)), image=ImageOps.flip),
-    "turned": _moved(
-        lambda i: plain(i.transpose(Image.Transpose.ROTATE_90)), image=lambda i: i.transpose(Image.Transpose.ROTATE_90)
-    ),
-    "padded": _moved(lambda i: plain(ImageOps.expand(i, 4)), image=lambda i: ImageOps.expand(i, 4), judged=FOCUS),
-    "letterbox": _moved(lambda i: plain(_letterbox(i)), image=_letterbox, judged=FOCUS),
-    "blurred": _in_place(lambda i: i.filter(ImageFilter.BoxBlur(1)), "focus"),
-    "JPEG": _in_place(_jpeg, "focus"),
-    "gamma": _in_place(_gamma, "focus"),
-    "standardised": _moved(
-        lambda i: _standardised(plain(i)), before=lambda x: torch.stack([_standardised(each) for each in x])
-    ),
-    "equalised": _in_place(ImageOps.equalize, "focus"),
-    "autocontrast": _in_place(ImageOps.autocontrast, "focus"),
-    "cropped to content": _refused(lambda i: plain(_crop_to_content(i)), "focus", "ignores", "relies"),
+    "batch of one": _moved(lambda i: plain(i)[None], steps=plain),
+    "numpy": _moved(lambda i: plain(i).numpy(), steps=plain),
+    "dict of pixel_values": _moved(lambda i: {"pixel_values": [plain(i)]}, steps=plain),
+    "keyword and array": _moved(lambda *, image: {"image": plain(Image.fromarray(image))}, steps=plain),
+    "normalised": _moved(lambda i: _normal(plain(i))),
+    "to [-1, 1]": _moved(lambda i: 2 * plain(i) - 1),
+    "0 to 255": _moved(lambda i: 255 * plain(i)),
+    "BGR": _moved(lambda i: plain(i).flip(0)),
+    "inverted": _moved(lambda i: 1 - plain(i)),
+    "grey in three channels": _moved(lambda i: plain(i.convert("L"))),
+    "resized": _moved(lambda i: plain(_resized(i)), _resized),
+    "resized, nearest": _moved(lambda i: plain(_doubled(i)), _doubled),
+    "cropped": _moved(lambda i: plain(_cropped(i)), _cropped),
+    "torchvision v1": _moved(v1.Compose([v1.CenterCrop(24), v1.ToTensor(), v1.Normalize(MEAN, STD)]), _cropped),
+    "torchvision v2": _moved(v2.Compose([v2.CenterCrop(24), *_tensor.transforms]), _cropped),
+    "torchvision's preset": _moved(ImageClassification(crop_size=24, resize_size=24, antialias=True), _resized),
+    "timm": _moved(create_transform((3, 24, 24), interpolation="bilinear", crop_pct=1.0, mean=MEAN, std=STD), _resized),
+    "mirrored": _moved(lambda i: plain(ImageOps.mirror(i)), ImageOps.mirror),
+    "flipped": _moved(lambda i: plain(ImageOps.flip(i)), ImageOps.flip),
+    "turned": _moved(lambda i: plain(_turned(i)), _turned),
+    "padded": _moved(lambda i: plain(ImageOps.expand(i, 4)), lambda i: ImageOps.expand(i, 4), judged=PADDED),
+    "letterbox": _moved(lambda i: plain(_letterbox(i)), _letterbox, judged=PADDED),
+    "blurred": _moved(lambda i: plain(_blurred(i)), _blurred),
+    "JPEG": _moved(lambda i: plain(_jpeg(i))),
+    "gamma": _moved(lambda i: plain(_gamma(i))),
+    "standardised": _moved(lambda i: _standardised(plain(i))),
+    "equalised": _moved(lambda i: plain(ImageOps.equalize(i))),
+    "autocontrast": _moved(lambda i: plain(ImageOps.autocontrast(i))),
+    "cropped to content": _refused(lambda i: plain(_crop_to_content(i)), steps=lambda i: plain(_crop_to_content(i))),
     "randomly mirrored": _refused(_sometimes(ImageOps.mirror, 0.5)),
     "rarely mirrored": _refused(_sometimes(ImageOps.mirror, 0.05)),
+    "randomly mirrored, own generator": _refused(_sometimes(ImageOps.mirror, 0.5, random.Random(0))),
     "random crop": _refused(v2.Compose([*_tensor.transforms, v2.RandomResizedCrop(24, antialias=True)])),
     "colour jitter": _refused(v2.Compose([*_tensor.transforms, v2.ColorJitter(0.4, 0.4)])),
     "randomly erased": _refused(_erased),

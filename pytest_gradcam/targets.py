@@ -113,6 +113,10 @@ Target = int | str | Contrast | Box | Region | Callable[[Any], Any] | None
 Classes = Sequence[Any] | Mapping[Any, Any]
 
 
+class Written(str):
+    """A class as a table or a command line has it: a name or, in digits, an index."""
+
+
 class ClassNames:
     """The names of a model's classes, both ways. Without names a class is called by its index."""
 
@@ -135,6 +139,25 @@ class ClassNames:
 
     def name(self, index: int) -> str:
         return self._names.get(index, str(index))
+
+    def written(self, text: str) -> int:
+        """The index of a class that is written as its name, or as its index.
+
+        Raises HeatmapError as `index` does, and for digits that stand for one class as a name, for another as an index.
+        """
+        if not text.isdecimal() or str(int(text)) != text:
+            return self.index(text)
+        index = int(text)
+        if not any(name.isdecimal() for name, _ in self.pairs):
+            return index
+        own = [known for name, known in self.pairs if name == text]
+        if own == [index] or (len(own) == 1 and index not in self._names):
+            return own[0]
+        raise HeatmapError(
+            f"the class {text} is not clear: some classes are named in digits, so it may be the name of a class or the index "
+            f"of {self.name(index)!r}; expected a class that both mean alike. Pass the index as a whole number, in cases.of, or "
+            "give the classes other names"
+        )
 
     def index(self, name: str) -> int:
         """Raises HeatmapError for a name that no class has, or that several have."""
@@ -168,9 +191,28 @@ def _pairs(classes: Any) -> list[tuple[str, int]]:
     for key in ("id2label", "label2id"):  # of Hugging Face's config.json
         if isinstance(classes.get(key), Mapping):
             return _pairs(classes[key])
-    if all(is_whole(index) or str(index).strip().isdecimal() for index in classes.values()):
+    if _by_name(classes):
         return [(str(name), _index(index)) for name, index in classes.items()]
     return [(name, _index(index)) for index, entry in classes.items() for name in _labels(entry)]
+
+
+def _by_name(classes: Mapping[Any, Any]) -> bool:
+    """Whether a dict goes from names to indices, not from indices to names. Raises HeatmapError if either may be meant."""
+    if not all(map(_is_index, classes.values())):
+        return False
+    whole_keys, whole_values = (all(map(is_whole, each)) for each in (classes.keys(), classes.values()))
+    if not all(map(_is_index, classes)) or whole_keys != whole_values:
+        return not whole_keys or whole_values
+    if all(int(str(key)) == int(str(value)) for key, value in classes.items()):
+        return True
+    raise HeatmapError(
+        f"classes={dict(classes)!r:.60} may go from names to indices or from indices to names, since both are digits; expected "
+        "one of them as whole numbers; pass a list of the names in the order of the scores"
+    )
+
+
+def _is_index(value: Any) -> bool:
+    return is_whole(value) or str(value).strip().isdecimal()
 
 
 def _labels(entry: Any) -> list[str]:
@@ -202,7 +244,7 @@ def _with_itself(contrast: Contrast) -> HeatmapError:
 def class_index(target: Any, names: ClassNames) -> int:
     """The index of a class that is given by index or name."""
     if isinstance(target, str):
-        return names.index(target)
+        return names.written(target) if isinstance(target, Written) else names.index(target)
     if hasattr(target, "__index__") and not isinstance(target, bool):
         return int(target.__index__())
     raise HeatmapError(

@@ -75,10 +75,10 @@ def explained():
     return {"model": model, "preprocess": preprocess, "names": CLASSES, "explainer": explainer}
 
 
-def photo(path, green=False):
+def photo(path, green=False, shape=SHAPE):
     """A picture of one class that no other path has: noise, a square of the class's colour, and bars if it is a frame."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    pixels = np.random.default_rng(crc32(str(path).encode())).integers(90, 110, (*SHAPE, 3)).astype(np.uint8)
+    pixels = np.random.default_rng(crc32(str(path).encode())).integers(90, 110, (*shape, 3)).astype(np.uint8)
     pixels[32:64, 32:64] = (20, 220, 20) if green else (220, 20, 20)
     if path.name.startswith("frame"):
         pixels[:8] = pixels[-8:] = 0
@@ -123,14 +123,15 @@ def names(explained, tmp_path, monkeypatch):
 
 def draw_named(text, folder):
     """The pictures that a block names, each as a photograph or as a mask."""
-    shape = (480, 640) if "(480, 640)" in text else SHAPE
+    size = re.search(r"\((\d{3}), (\d{3})\)", text)
+    shape = (int(size[1]), int(size[2])) if size else SHAPE
     for name in re.findall(r'"([\w/.\-]+\.(?:png|jpg))"', text):
         path = folder / name
         if any(part in name for part in MASKS):
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(masks.box(shape, (32, 32, 64, 64)).astype(np.uint8) * 255).save(path)
         else:
-            photo(path)
+            photo(path, shape=shape)
 
 
 @pytest.mark.filterwarnings("default")

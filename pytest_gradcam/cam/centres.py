@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 from torch import Tensor
@@ -28,6 +29,10 @@ _CELLWISE = {
     "Pow", "PreluKernel", "Relu", "Rsqrt", "Selu", "Sigmoid", "Silu", "Softplus", "Split", "SplitWithSizes", "Sqrt",
     "Sub", "Tanh", "Threshold", "ToCopy", "Where",
 }  # fmt: skip
+
+_SUMS = ("Bmm", "Baddbmm", "Mean", "Sum", "ScaledDotProduct", "AdaptiveAvgPool1D")
+_DATA = {"Convolution": 0, "Mm": 0, "Linear": 0, "Addmm": 1}  # which input is no weight
+_PARTS = {"Cat", "Stack", "Split", "SplitWithSizes", "Unbind", "Select", "Index", "Im2Col"}
 
 
 @dataclass(frozen=True)
@@ -87,6 +92,31 @@ def way(output: Output, site: Site, start: Tensor) -> Way | None:
     return Way(*axes)
 
 
+def is_mixed(output: Output, start: Tensor) -> bool:
+    """Whether all that a layer knows of the input `start` came through sums over places: attention without a way around."""
+    if output.edge is None:
+        return False
+    end = get_gradient_edge(start).node
+    known = {output.edge.node}
+    nodes = trace.children_first(output.edge.node)
+    for node in reversed(nodes):
+        if node in known:
+            known.update(
+                child for i, (child, number) in enumerate(node.next_functions) if _keeps(node, i, child, number)
+            )
+    return end in nodes and end not in known
+
+
+def _keeps(node: Any, index: int, child: Any, number: int) -> bool:
+    """Whether a place's own values go on from an input of the node; unknown operations that keep the size do that."""
+    name = _name(node)
+    if child is None or name.startswith(_SUMS):
+        return False
+    if name in _DATA:
+        return _DATA[name] == index
+    return name in _MOVED or name in _PARTS or prod(_shape(child, number)) == prod(_shape(node))
+
+
 def _followed(root: Any, start: Tensor, axes: _Axes) -> _Axes | None:
     """The cells' axes in `start`; None if no path of known operations leads there, or if two disagree."""
     below = trace.children_first(root)
@@ -112,7 +142,7 @@ def _joined(these: _Axes, those: _Axes) -> _Axes | None:
 
 def _through(node: Any, child: Any, number: int, axes: _Axes) -> _Axes | None:
     """The cells' axes in an input of the node that is output `number` of `child`; None if it gives them no place there."""
-    name = node.name().rpartition("Backward")[0]
+    name = _name(node)
     shape = _shape(child, number)
     if name in _CELLWISE or name == "Cat":
         kept = len(shape) == len(_shape(node)) and all(shape[axis.dim] == _shape(node)[axis.dim] for axis in axes)
@@ -121,6 +151,11 @@ def _through(node: Any, child: Any, number: int, axes: _Axes) -> _Axes | None:
         return None
     found = [_MOVED[name](node, shape, axis) for axis in axes]
     return None if found[0] is None or found[1] is None else (found[0], found[1])
+
+
+def _name(node: Any) -> str:
+    name: str = node.name().rpartition("Backward")[0]
+    return name
 
 
 def _shape(node: Any, number: int = 0) -> tuple[int, ...]:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import get_gradient_edge
 
 from pytest_gradcam.cam import orders, trace
-from pytest_gradcam.cam.centres import way
+from pytest_gradcam.cam.centres import is_mixed, way
 from pytest_gradcam.cam.confinement import confinement
 from pytest_gradcam.cam.orders import Order
 from pytest_gradcam.cam.reach import Reach, spread
@@ -34,9 +34,8 @@ _AGREE = 0.8  # share of the cells that agree on how many tokens lie before them
 _SHARED = 6  # cells that agree on another grid, where other tokens lie among them
 _CLEAR = 2.0  # how many times as strong an order must be to replace the inferred one
 _PLAIN = 8.0  # contrast from which no second witness is asked
-_CONFINED = (
-    1.5  # times as much must a replaced part of the input show in its own cell: attention without a place has 1.1
-)
+_CONFINED = 1.2  # times as much must a replaced part of the input show in its own cell; 1 is no place at all
+_MIXED = 5.0  # the same where all came through attention; at 4.5 maps peak on what decides in two of three images
 _SECOND = 0.7  # of the strength of the own place: a second place as strong as this is looked at, too
 _OWN = "its cells look at their own places"
 _NOWHERE = "its cells have no place of their own"
@@ -90,8 +89,10 @@ def examine(output: Output, site: Site, start: Tensor, look: Look) -> tuple[Site
     if known is not None:
         site = replace(site, centres=known.centres(site.grid, _size(start)))
     site, geometry = _by_gradients(output, site, start)
-    if known is None and _is_doubtful(geometry):
-        geometry = _by_blocks(geometry, site, start, look)
+    mixed = known is None and is_mixed(output, start)
+    if known is None and not geometry.fault and (mixed or not geometry.contrast >= _PLAIN):
+        shown = confinement(partial(look, site), start.detach())
+        geometry = _by_blocks(geometry, shown, _MIXED if mixed else _CONFINED)
     elif not geometry.cells and not geometry.fault:
         geometry = Geometry(f"{_OWN}, as the operations on the way to them say")
     if site.centres:
@@ -103,16 +104,11 @@ def _size(start: Tensor) -> Grid:
     return start.shape[2], start.shape[3]
 
 
-def _is_doubtful(geometry: Geometry) -> bool:
-    return not geometry.fault and not geometry.contrast >= _PLAIN
-
-
-def _by_blocks(geometry: Geometry, site: Site, start: Tensor, look: Look) -> Geometry:
+def _by_blocks(geometry: Geometry, shown: float, least: float) -> Geometry:
     """A cell of an attention layer may ask from its own place, and be told of all places alike: the gradient sees both."""
-    shown = confinement(partial(look, site), start.detach())
     if isnan(shown):
         return Geometry("nothing changes there when parts of the input are replaced", fault=True)
-    if shown < _CONFINED:
+    if shown < least:
         return replace(geometry, note=_NOWHERE, fault=True, shown=shown)
     return replace(geometry, note=geometry.note if geometry.cells else _OWN, shown=shown)
 

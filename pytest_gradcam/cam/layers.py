@@ -31,7 +31,7 @@ _FAINT = 1e-6  # of the largest gradient; less counts as zero
 _PASSED_BY = 1e-3  # of the largest gradient; a smaller difference counts as zero
 _FINE = 16  # positions; smaller grids are a last resort
 _LATER = 0.15  # of the forward pass: how much later a main output must lie to be preferred to a cut
-_LOOKED_AT = 12  # places, before none is taken to keep its cells apart
+_LOOKED_AT = 24  # places, before none is taken to keep its cells apart
 _LISTED = 8  # candidates in an error
 _NAMED = "named by the user"
 #: The note of a layer before the chosen one that all evidence passes through as well.

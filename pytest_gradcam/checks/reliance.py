@@ -255,7 +255,9 @@ def _falls(
     informing = compared = len(images)
     if exchanges is not None:
         informing = _INFORMED
-        compared = _INFORMED if exchanges.through else max(_INFORMED, -(-count // 2))  # else another control decides
+        compared = (
+            _INFORMED // 2 if exchanges.through else max(_INFORMED, -(-count // 2))
+        )  # else another control decides
     inner = _cores(images)
     groups = [
         plan.changes(images, level),

@@ -8,6 +8,7 @@ import click
 
 from pytest_gradcam.cli.shared import answer, as_json, model_options, path
 from pytest_gradcam.settings import Settings
+from pytest_gradcam.targets import Written
 
 _MODEL = "MODEL is torchvision:NAME, timm:NAME or package.module:callable, as in the setting gradcam_model."
 
@@ -43,7 +44,7 @@ def explain(settings: Settings, images: tuple[Path, ...], target: str | None, ma
     """
     from pytest_gradcam.tools import figures, subject
 
-    goal = int(target) if target is not None and target.isdecimal() else target
+    goal = None if target is None else Written(target)
     found = list(figures.explain(subject.build(settings), images, goal, mask, into))
     answer(lambda: found, lambda: (line for one in found for line in figures.lines(one)))
     return 1 if any("problem" in one for one in found) else 0

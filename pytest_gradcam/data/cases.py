@@ -18,8 +18,8 @@ from pytest_gradcam import images as pictures
 from pytest_gradcam.data import coco
 from pytest_gradcam.data.case import Case, Cases, as_cases, is_path
 from pytest_gradcam.errors import HeatmapError
-from pytest_gradcam.targets import Target
-from pytest_gradcam.validation import nearest
+from pytest_gradcam.targets import Target, Written
+from pytest_gradcam.validation import is_whole, nearest
 
 __all__ = ["from_coco", "from_csv", "from_dataset", "from_folder", "from_frame", "of"]
 
@@ -100,8 +100,9 @@ def from_csv(
 
     The columns image, mask, invalid, target and id are read where they are present, `columns` maps these names to others:
     {"image": "file", "target": "label"}. A mask is a path or four numbers, "x0 y0 x1 y1" in pixels of the image, of which
-    `clip=True` cuts off what reaches outside. `slices` names the columns that group the images. Relative paths start from
-    `root`, by default the file's folder.
+    `clip=True` cuts off what reaches outside. A target is a name or an index; digits that are one class by name and another
+    by index are refused when the case is judged. `slices` names the columns that group the images. Relative paths start
+    from `root`, by default the file's folder.
     """
     file = Path(path)
     try:
@@ -255,10 +256,10 @@ def _cell(value: Any) -> Any:
 
 
 def _target(cell: Any) -> Any:
-    """A class: digits are an index."""
+    """A class: digits are an index, unless classes are named in digits. A table does not tell numbers from names."""
     if isinstance(cell, float) and cell.is_integer():  # pandas' column of numbers with gaps
-        return int(cell)
-    return int(cell) if isinstance(cell, str) and cell.isdecimal() else cell
+        cell = int(cell)
+    return Written(cell) if isinstance(cell, str) or is_whole(cell) else cell
 
 
 def _labels(dataset: Any, count: int) -> list[Any]:

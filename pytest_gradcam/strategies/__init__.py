@@ -42,7 +42,7 @@ def perturbations(
     Severities are multiples of 0.001, so the severity at which something breaks is found to that precision. It
     shrinks to the mildest perturbation: of the kinds that break something, the one that does at the lowest severity.
     A severity is a share of its kind's own range, so kinds are compared by these shares, not by how far the image
-    changes. Kinds whose shares differ by less than a thirtieth of `max_severity` may count as equally mild.
+    changes. Kinds whose severities differ by less than a thirtieth may count as equally mild.
     Raises HeatmapError for an unknown kind, for none, and for a `max_severity` outside (0, 1].
     """
     highest = _thousandths(max_severity)

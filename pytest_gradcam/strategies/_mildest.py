@@ -13,10 +13,13 @@ from numpy.typing import NDArray
 
 from pytest_gradcam.perturbations import Kind, Perturbation
 
-_HALVINGS = 5  # how often a candidate's severity is reduced: by 1/2, 1/4, ... 1/32 of what all of them have in common
-_FINE = 6  # how often the severity drawn is reduced: by 1, 1/2, ... 1/32 of a step of the common one
-_OWN_BYTES = 5  # seed, angle (two), x, y
-_MOST = 252  # the common severity is the highest from this byte on
+_DIGITS = "".join(map(chr, range(ord("0"), ord("0") + 43)))  # in the order in which Hypothesis lowers characters
+#: By what shares of it the severity drawn is reduced; the finer ones more than once, since some are used up on another kind.
+_REDUCTIONS = 0.5 ** np.array([*range(1, 10), *range(5, 10), *range(4, 10)])
+_THOUSANDTHS = 10  # digits that lower the severity by 0.001, for what these reductions leave
+_STEP = 1 / 32  # how much milder another candidate has to be
+_COPIES = 2
+_OWN = 6  # digits: seed (two), angle (two), x, y
 
 
 def mildest(kinds: Sequence[type[Kind]], highest: int) -> SearchStrategy[Perturbation]:
@@ -24,14 +27,15 @@ def mildest(kinds: Sequence[type[Kind]], highest: int) -> SearchStrategy[Perturb
 
     Hypothesis shrinks a draw value by value, and each only downwards. With a severity and a kind it would never get from
     a kind that breaks at 0.6 to one later in the list that breaks at 0.2: the severity cannot go down before the kind has
-    changed. So every candidate (a kind in one direction) has a severity of its own, and the candidate with the lowest is
-    drawn: lowering one below all others changes kind and severity in one step, whatever the order of the kinds. It is
-    lowered by bytes that count when they are 0, the largest reduction first: a bisection of two tries a step. All of
-    it is a single draw of bytes, since Hypothesis would otherwise spend most examples on copies of parts of others.
+    changed. So what is drawn has a digit for every way from one candidate (a kind in one direction) to another. Where it is
+    0, another one is taken, at a severity that is lower by a step. Lowering the digits one after the other tries each of
+    the other candidates once, whatever the order of the kinds. Severities are lowered by digits that count when they
+    are 0, the largest reduction first, which is a bisection. All of it is a single draw of text, since Hypothesis would
+    otherwise spend most examples on copies of parts of others.
     """
     candidates = tuple(candidate for kind in kinds for candidate in _directions(kind))
-    size = 2 + _HALVINGS * len(candidates) + _FINE + _OWN_BYTES
-    return st.binary(min_size=size, max_size=size).map(_Reading(candidates, highest))
+    size = 2 + len(_REDUCTIONS) + _THOUSANDTHS + _COPIES * (len(candidates) - 1) + _OWN
+    return st.text(_DIGITS, min_size=size, max_size=size).map(_Reading(candidates, highest))
 
 
 @dataclass(frozen=True)
@@ -43,39 +47,45 @@ class _Candidate:
 
     def at(self, thousandths: int, own: dict[str, int]) -> Perturbation:
         """The perturbation; `own` holds a whole number for each parameter, 0 for its default."""
-        drawn = {field.name: _OWN[field.name](field.default, own[field.name]) for field in self._parameters()}
+        drawn = {field.name: _PARAMETERS[field.name](field.default, own[field.name]) for field in self._parameters()}
         return self.kind(thousandths / 1000, **self.direction, **drawn)
 
     def _parameters(self) -> list[Any]:
-        return [field for field in fields(self.kind) if field.name in _OWN]
+        return [field for field in fields(self.kind) if field.name in _PARAMETERS]
 
 
 class _Reading:
-    """What the bytes mean."""
+    """What the digits mean."""
 
     def __init__(self, candidates: Sequence[_Candidate], highest: int) -> None:
         self._candidates = candidates
-        self._common = highest * _severities()
-        self._steps = np.diff(self._common, prepend=0.0)
+        self._severities = highest * _severities()
+        ways = np.arange(1, len(candidates))
+        self._ways = np.tile(ways, _COPIES)
 
-    def __call__(self, drawn: bytes) -> Perturbation:
-        count, values = len(self._candidates), np.frombuffer(drawn, np.uint8)
-        reductions, (common, first), fine, own = np.split(values, np.cumsum([count * _HALVINGS, 2, _FINE]))
-        shares = 1 - (reductions.reshape(count, _HALVINGS) == 0) @ (0.5 ** np.arange(1, _HALVINGS + 1))
-        # Most draws reduce none of them: then it is the first, and which one that is, is drawn.
-        first = int(first) % count
-        lowest = (int(np.roll(shares, -first).argmin()) + first) % count
-        severity = self._common[common] - self._steps[common] * ((fine == 0) @ (0.5 ** np.arange(_FINE)))
-        thousandths = int(max(shares[lowest] * severity, 0.0) + 1e-9)
-        seed, turns, turn, x, y = map(int, own)
-        parameters = {"seed": seed, "angle": turns * 256 + turn, "x": x, "y": y}
-        return self._candidates[lowest].at(thousandths, parameters)
+    def __call__(self, drawn: str) -> Perturbation:
+        digits = np.array([_DIGITS.index(digit) for digit in drawn])
+        sizes = [2, len(_REDUCTIONS), len(self._ways), _THOUSANDTHS]
+        (severity, start), reductions, ways, last, own = np.split(digits, np.cumsum(sizes))
+        taken = ways == 0
+        place = int(start + self._ways[taken].sum()) % len(self._candidates)
+        share = max(1 - (reductions == 0) @ _REDUCTIONS, 0)
+        thousandths = int(self._severities[severity] * share * (1 - _STEP) ** int(taken.sum()) + 1e-9)
+        thousandths = max(thousandths - int((last == 0).sum()), 0)
+        seed, angle = (_number(*map(int, own[first : first + 2])) for first in (0, 2))
+        parameters = {"seed": seed, "angle": angle, "x": int(own[4]), "y": int(own[5])}
+        return self._candidates[place].at(thousandths, parameters)
+
+
+def _number(low: int, high: int) -> int:
+    """0 as long as the low digit is, so that the smallest other one is 1."""
+    return low + high * len(_DIGITS) if low else 0
 
 
 def _severities() -> NDArray[np.float64]:
-    """The common severity for each byte; two of three lie in the upper third: what is broken by a mild change
-    mostly is by a strong one too, and shrinking finds the bound."""
-    shares = np.minimum(np.arange(256) / _MOST, 1)
+    """The severity for each digit; two of three lie in the upper third: what is broken by a mild change mostly is by a
+    strong one too, and shrinking finds the bound."""
+    shares = np.minimum((np.arange(len(_DIGITS)) + 1) / (len(_DIGITS) - 1), 1)
     return np.interp(shares, [0, 2 / 9, 1], [0, 2 / 3, 1])
 
 
@@ -90,7 +100,7 @@ def _place(default: float, drawn: int) -> float:
 
 
 # What a kind has besides its severity and direction.
-_OWN: dict[str, Callable[[Any, int], Any]] = {
+_PARAMETERS: dict[str, Callable[[Any, int], Any]] = {
     "seed": lambda default, drawn: drawn,
     "angle": lambda default, drawn: (default + drawn) % 360,
     "x": _place,

@@ -1,4 +1,4 @@
-"""Regions of an image to click instead of drawing: invalid pixels, and segments of scikit-image."""
+"""Regions of an image to click instead of drawing: invalid pixels, segments of scikit-image, salient objects."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from PIL import Image
 
 from pytest_gradcam import images, masks
 from pytest_gradcam.errors import HeatmapError
+from pytest_gradcam.models import salient
 
 _LONGEST = 512  # pixels of the side of the picture that is segmented
 Labels = NDArray[np.int64]
@@ -35,11 +36,17 @@ def _felzenszwalb(pixels: NDArray[np.uint8]) -> Labels:
 
 
 _SEGMENTERS: dict[str, Callable[[NDArray[np.uint8]], Labels]] = {"slic": _slic, "felzenszwalb": _felzenszwalb}
-KINDS = ("invalid", *_SEGMENTERS)
+_KINDS = ("invalid", *_SEGMENTERS)
+OBJECT = "object"
+
+
+def kinds(u2net: Path | None) -> tuple[str, ...]:
+    """What can be proposed: objects where there is a U2-Net to find them."""
+    return _KINDS if u2net is None else (*_KINDS, OBJECT)
 
 
 @lru_cache(maxsize=16)
-def labels(path: Path, kind: str) -> Labels:
+def labels(path: Path, kind: str, u2net: Path | None = None) -> Labels:
     """The region of each pixel (H, W), 0 for none."""
     picture = images.read(path)
     if kind == "invalid":
@@ -47,8 +54,10 @@ def labels(path: Path, kind: str) -> Labels:
         for number, mask in enumerate(masks.invalid_pixels_by_kind(path).values(), start=1):
             found[mask & (found == 0)] = number
         return found
-    if kind not in _SEGMENTERS:
-        raise HeatmapError(f"{kind!r} is not a kind of proposal; expected one of {', '.join(KINDS)}")
+    if kind not in kinds(u2net):
+        raise HeatmapError(f"{kind!r} is no kind of proposal; expected one of {', '.join(kinds(u2net))}")
+    if kind == OBJECT and u2net is not None:
+        return salient.labels(np.asarray(picture.pil.convert("RGB")), u2net)
     height, width = picture.shape
     scale = min(1.0, _LONGEST / max(height, width))
     small = picture.pil.convert("RGB").resize((max(1, round(width * scale)), max(1, round(height * scale))))
@@ -58,11 +67,11 @@ def labels(path: Path, kind: str) -> Labels:
     return found[rows][:, columns]
 
 
-def outlines(path: Path, kind: str) -> bytes:
+def outlines(path: Path, kind: str, u2net: Path | None = None) -> bytes:
     """A transparent PNG of the image's size with the borders of all regions."""
     from skimage.segmentation import find_boundaries
 
-    found = labels(path, kind)
+    found = labels(path, kind, u2net)
     edges = find_boundaries(found, mode="inner") if found.any() else np.zeros(found.shape, bool)
     pixels = np.zeros((*found.shape, 4), np.uint8)
     pixels[edges] = (255, 220, 0, 200)
@@ -71,9 +80,8 @@ def outlines(path: Path, kind: str) -> bytes:
     return out.getvalue()
 
 
-def region(path: Path, kind: str, x: int, y: int) -> dict[str, Any] | None:
+def region(found: Labels, x: int, y: int) -> dict[str, Any] | None:
     """The region at a pixel as COCO's run lengths and box; None where there is none."""
-    found = labels(path, kind)
     height, width = found.shape
     if not (0 <= x < width and 0 <= y < height) or not found[y, x]:
         return None

@@ -11,6 +11,7 @@ from hashlib import sha256
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib import resources
+from pathlib import Path
 from threading import Lock
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -28,6 +29,8 @@ class MaskServer(ThreadingHTTPServer):
     """Serves the page, the images and their annotations."""
 
     daemon_threads = True
+
+    u2net: Path | None = None  # the ONNX file that objects are proposed by
 
     def __init__(
         self, store: MaskStore, drawn: Sequence[Drawable], labels: Sequence[str], port: int | None = None
@@ -95,7 +98,7 @@ class _Handler(BaseHTTPRequestHandler):
         found = {
             "file": str(store.file),
             "labels": list(dict.fromkeys([*self.server.labels, *store.labels])),
-            "kinds": mask_proposals.KINDS,
+            "kinds": mask_proposals.kinds(self.server.u2net),
             "images": [
                 {
                     "name": one.name,
@@ -117,11 +120,12 @@ class _Handler(BaseHTTPRequestHandler):
         return "image/png", out.getvalue()
 
     def _outlines(self, query: Mapping[str, str]) -> Answer:
-        return "image/png", mask_proposals.outlines(self._drawable(query).path, query["kind"])
+        return "image/png", mask_proposals.outlines(self._drawable(query).path, query["kind"], self.server.u2net)
 
     def _region(self, query: Mapping[str, str]) -> Answer:
         place = int(query["x"]), int(query["y"])
-        found = mask_proposals.region(self._drawable(query).path, query["kind"], *place)
+        regions = mask_proposals.labels(self._drawable(query).path, query["kind"], self.server.u2net)
+        found = mask_proposals.region(regions, *place)
         return "application/json", json.dumps(found).encode()
 
     def _save(self, query: Mapping[str, str]) -> Answer:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from pytest_gradcam import Explainer
 from pytest_gradcam.cam import trace
-from pytest_gradcam.cam.centres import way
+from pytest_gradcam.cam.centres import is_mixed, way
 from pytest_gradcam.cam.sites import Site, read_layout
 from pytest_gradcam.evidence.record import Centres
 
@@ -197,3 +197,27 @@ def test_the_peak_lies_on_a_planted_spot(
     assert abs(rows.mean() - down) <= within
     assert abs(columns.mean() - across) <= within
     assert heatmap.subject.centres is not None
+
+
+def _attended(x: Tensor, *, skip: bool) -> Tensor:
+    tokens = x.flatten(2).transpose(1, 2)
+    told = (tokens @ tokens.transpose(1, 2)).softmax(2) @ tokens
+    return told + tokens if skip else told
+
+
+MIXED: dict[str, tuple[Callable[[Tensor], Tensor], bool]] = {
+    "attention": (lambda x: _attended(x, skip=False), True),
+    "attention with a way around": (lambda x: _attended(x, skip=True), False),
+    "a mean": (lambda x: x.mean((2, 3), keepdim=True).expand_as(x) * 1, True),
+    "a gate": (lambda x: _gated(x, _WIDE), False),
+    "tokens": (lambda x: nn.functional.linear(x.flatten(2).transpose(1, 2), torch.ones(3, 3)).relu(), False),
+}
+
+
+@pytest.mark.parametrize("name", MIXED)
+def test_a_layer_is_mixed_if_all_came_through_sums_over_places(name: str) -> None:
+    function, expected = MIXED[name]
+    start = torch.randn(1, 3, 16, 16, requires_grad=True).clone()
+    traced = trace.run(Holder(Whole(function)), start)
+    output = next(each for each in traced.outputs.values() if "net" in each.names)
+    assert is_mixed(output, start) is expected

@@ -487,4 +487,4 @@ def test_it_costs_at_most_eight_forward_passes_an_image(through):
     found = Explainer(Counted(DISC | CORNER)).reliance(images, masks.box((SIDE, SIDE), (20, 4, 30, 14)))
     assert found.loss is not None
     assert (found.lost.control is not None) is through
-    assert sum(passes) <= 8 * 50 + 5  # and a few to see what the model's output means
+    assert sum(passes) <= 8 * 50

@@ -12,6 +12,7 @@ from PIL import Image
 from pytest_gradcam import Case, cases, masks
 from pytest_gradcam.data.case import Cases
 from pytest_gradcam.errors import HeatmapError
+from pytest_gradcam.targets import ClassNames, class_index
 
 SHAPE = (20, 30)
 SQUARE = masks.box(SHAPE, (5, 5, 15, 15))
@@ -220,7 +221,7 @@ class TestTables:
         found = cases.from_csv(table, columns={"image": "file", "target": "label"}, slices=["camera"])
         assert [(case.name, case.target, case.slices) for case in found] == [
             ("a", "cat", {"camera": "A2"}),
-            ("b", 3, {"camera": "A1"}),
+            ("b", "3", {"camera": "A1"}),
         ]
         for case in found:
             assert (masks.as_mask(case.read_mask("mask")) == SQUARE).all()
@@ -261,6 +262,14 @@ class TestTables:
         (case,) = cases.from_csv(tmp_path / "cases.csv", clip=True)
         assert (case.read_mask("mask") == masks.box(SHAPE, (0, 5, 30, 9))).all()
 
+    def test_digits_are_no_index_where_classes_are_named_in_digits(self, tmp_path):
+        picture(tmp_path / "a.png")
+        (tmp_path / "cases.csv").write_text("image,target\na.png,1\n", "utf-8")
+        (case,) = cases.from_csv(tmp_path / "cases.csv")
+        assert class_index(case.target, ClassNames(["cat", "dog"])) == 1
+        with pytest.raises(HeatmapError, match="the class 1 is not clear"):
+            class_index(case.target, ClassNames(["1", "2"]))
+
     def test_columns_that_are_not_there(self, tmp_path):
         (tmp_path / "cases.csv").write_text("file\na.png\n", "utf-8")
         with pytest.raises(HeatmapError, match="has no column 'image', 'site'; it has 'file'"):
@@ -272,7 +281,7 @@ class TestTables:
         picture(tmp_path / "a.png")
         frame = pandas.DataFrame({"image": ["a.png", "a.png"], "mask": ["5 5 15 15", None], "target": [1.0, np.nan]})
         found = cases.from_frame(frame, root=tmp_path)
-        assert [case.target for case in found] == [1, None]
+        assert [case.target for case in found] == ["1", None]
         assert found[1].read_mask("mask") is None
         with pytest.raises(HeatmapError, match="list is not a table"):
             cases.from_frame([])
