@@ -26,6 +26,10 @@ INTERNALS = {
     "read": "pytest_gradcam.images",
     # Class names from a file, as the settings have them.
     "class_names": "pytest_gradcam.models.sources",
+    # A model as the setting gradcam_model has it.
+    "build": "pytest_gradcam.models.sources",
+    # Questions outside of a test, whose records are kept and not written.
+    "running": "pytest_gradcam.evidence.current_test",
     # A report of checks that no test has made.
     "Record": "pytest_gradcam.evidence.record",
     "of_check": "pytest_gradcam.evidence.requirements",

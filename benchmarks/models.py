@@ -20,8 +20,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from benchmarks.internals import build, running
 from pytest_gradcam import Explainer, FocusError, HeatmapError, Region, Value, masks
-from pytest_gradcam.evidence.current_test import running
 from pytest_gradcam.perturbations import brightness
 
 _SIDE = 96
@@ -115,17 +115,13 @@ def _alone() -> Callable[[Tensor], Tensor]:
 
 
 def _exported(folder: Path) -> Any:
-    from pytest_gradcam.models import sources
-
     torch.export.save(torch.export.export(_classifier(), (torch.rand(1, 3, _SIDE, _SIDE),)), folder / "model.pt2")
-    return sources.build(f"export:{folder / 'model.pt2'}")
+    return build(f"export:{folder / 'model.pt2'}")
 
 
 def _onnx(folder: Path) -> Any:
-    from pytest_gradcam.models import sources
-
     torch.onnx.export(_classifier(), (torch.rand(1, 3, _SIDE, _SIDE),), folder / "model.onnx", dynamo=False)
-    return sources.build(f"onnx:{folder / 'model.onnx'}")
+    return build(f"onnx:{folder / 'model.onnx'}")
 
 
 def _first_box(explainer: Explainer, image: Tensor) -> Any:

@@ -16,6 +16,7 @@ from skimage import data, transform
 from sklearn.datasets import load_digits
 
 SIDE, DIGITS = 64, (1, 4, 8)
+NAMES = ("one", "four", "eight")  # in words: a class that is written "1" could be an index
 MARK = np.s_[46:62, 46:62]
 COLOURS = np.array([[0.9, 0.2, 0.2], [0.2, 0.8, 0.3], [0.25, 0.35, 0.95]], np.float32)
 
@@ -63,7 +64,7 @@ def write(folder: Path, count: int = 240) -> None:
             Image.fromarray((255 * image).astype(np.uint8)).save(folder / "images" / name)
             Image.fromarray(box.astype(np.uint8) * 255).save(folder / "masks" / name)
             Image.fromarray(mark).save(folder / "invalid" / name)
-            table.writerow([f"images/{name}", f"masks/{name}", f"invalid/{name}", str(label), DIGITS[label]])
+            table.writerow([f"images/{name}", f"masks/{name}", f"invalid/{name}", NAMES[label], DIGITS[label]])
 
 
 if __name__ == "__main__":

@@ -43,7 +43,7 @@ def gradcam_preprocess():
 
 @pytest.fixture(scope="session")
 def gradcam_classes():
-    return [str(digit) for digit in build.DIGITS]
+    return list(build.NAMES)
 
 
 @pytest.fixture(scope="session")

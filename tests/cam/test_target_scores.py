@@ -103,13 +103,13 @@ def test_a_value_is_what_the_callable_returns():
     found = engine.scored(images, [weight, height, weight])
     with torch.no_grad():
         expected = model(torch.stack(images)).double().numpy()
-    assert [score.value for score in found] == pytest.approx([expected[0, 1], expected[1, 0], expected[2, 1]])
+    assert [score.value for score in found] == pytest.approx([expected[0, 1], expected[1, 0], expected[2, 1]], abs=1e-6)
     assert [(score.unit, score.subject.target) for score in found] == [
         (0.5, "weight"),
         (None, "height"),
         (0.5, "weight"),
     ]
-    assert found[0].falls([engine.read(images[2])]) == pytest.approx([expected[0, 1] - expected[2, 1]])
+    assert found[0].falls([engine.read(images[2])]) == pytest.approx([expected[0, 1] - expected[2, 1]], abs=1e-6)
     assert found[0].two_sided
     with pytest.raises(HeatmapError, match="returned NaN or an infinite value"):
         engine.scored(images[:1], [lambda output: output[0] / 0 * 0])

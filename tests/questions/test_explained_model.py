@@ -241,7 +241,7 @@ def test_what_rests_on_heatmaps_in_a_stable_check_is_behind_the_gate(bounds):
 
 def test_boxes_and_regions_ask_at_the_markers_layer(monkeypatch):
     asked = engine()
-    monkeypatch.setattr(Engine, "_explain_dense", lambda self, one, target, layer, method: self.dense(layer, method))
+    monkeypatch.setattr(Engine, "_explain_dense", lambda self, one, targets, layer, method: [self.dense(layer, method)])
     asked.dense = lambda layer, method: asked._heatmaps([asked.read(picture())], [_goal()], layer, method)[0]
     for target in (Box("red", (0, 0, 8, 8)), Region("red")):
         heatmap = under(Policy(layer="first", method="hirescam", gate=True), asked, shut)(picture(), target)
