@@ -130,7 +130,6 @@ def _first_box(explainer: Explainer, image: Tensor) -> Any:
     )
 
 
-_BOXES = (_first_box, _first_box)
 KINDS = (
     Kind(
         "classifier, torchvision", "MobileNetV3 small", "torchvision", lambda folder: _torchvision("mobilenet_v3_small")

@@ -309,7 +309,7 @@ _BY_NAME = {option.name: option for option in OPTIONS}
 MARKER_KEYS = (*(option.name for option in OPTIONS if option.marker), "target")
 
 
-class Settings(NamedTuple):  # no dataclass: pytest loads this in every run, and that takes 2 ms
+class Settings(NamedTuple):  # no dataclass, which takes longer to make: pytest loads this in every run
     """The resolved options of one pytest run."""
 
     model: str | None = None

@@ -55,27 +55,26 @@ class _Answers:
         shares = logits[:, :-1] - every
         return cls(shares - torch.log1p(-shares.exp().clamp(max=1 - 1e-7)), boxes)
 
-    def found(self, size: tuple[int, int], hint: str) -> tuple[Found, Tensor]:
+    def found(self, size: tuple[int, int]) -> tuple[Found, Tensor]:
         """The detections in an image of this size (H, W), and the queries (N,) that they come from."""
         best, labels = self.log_odds.max(-1)
         height, width = size
         scale = self.boxes.new_tensor([width, height, width, height])
         boxes = box_convert(self.boxes.detach().float(), "cxcywh", "xyxy") * scale.float()
         kept = (best.sigmoid() >= LEAST).nonzero()[:, 0]
-        return Found(boxes[kept], best.sigmoid()[kept], labels[kept], hint), kept
+        return Found(boxes[kept], best.sigmoid()[kept], labels[kept], hint=""), kept
 
 
 def finds(model: nn.Module) -> bool:
     """Whether the model's configuration names it a detector of transformers."""
-    inner = getattr(model, "model", model) if not hasattr(model, "config") else model
+    inner = _configured(model)
     names = getattr(getattr(inner, "config", None), "architectures", None) or [type(inner).__name__]
     return any("ObjectDetection" in str(name) for name in [*names, type(inner).__name__])
 
 
 def detect_queries(model: nn.Module, image: Tensor) -> Found:
     """What the detector finds in an image (C, H, W) that is ready for it. The caller holds the guard."""
-    with torch.no_grad():
-        return _look(model, image)[0]
+    return _look(model, image)[0]
 
 
 def explain_queries(
@@ -127,7 +126,7 @@ def _look(model: nn.Module, image: Tensor) -> tuple[Found, Tensor]:
     if not answers.log_odds.isfinite().all() or not answers.boxes.isfinite().all():
         raise HeatmapError(f"the detector answers with NaN or infinite values{not_finite(model)}; check the weights")
     height, width = image.shape[-2:]
-    return answers.found((height, width), "")
+    return answers.found((height, width))
 
 
 def _log_odds(model: nn.Module, query: int, label: int, output: Any) -> Tensor:
@@ -144,5 +143,9 @@ def _everything(model: nn.Module, output: Any) -> Tensor:
 
 
 def _classes(model: nn.Module) -> int:
-    inner = model if hasattr(model, "config") else getattr(model, "model", model)
-    return int(getattr(getattr(inner, "config", None), "num_labels", -1))
+    return int(getattr(getattr(_configured(model), "config", None), "num_labels", -1))
+
+
+def _configured(model: nn.Module) -> Any:
+    """The model that has a configuration, which another one may hold."""
+    return model if hasattr(model, "config") else getattr(model, "model", model)

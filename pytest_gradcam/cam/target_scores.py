@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from pytest_gradcam.cam.dense import ClassToFind
 from pytest_gradcam.cam.detectors import find, least_score
 from pytest_gradcam.cam.output_kind import OutputReader
-from pytest_gradcam.cam.placed import box_in_view, region_in_view
+from pytest_gradcam.cam.placed import box_in_view, class_to_find, region_in_view
 from pytest_gradcam.cam.segmentation import class_within, dense_logits, region_pixels
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.evidence.record import Subject
@@ -92,8 +92,7 @@ def _finite(values: Floats, function: Any) -> Floats:
 def _of_box(network: nn.Module, outputs: OutputReader, one: Input, target: Box) -> TargetScore:
     require_insides(network, "a Box")
     names = outputs.names
-    wanted = ClassToFind(None if target.label is None else class_index(target.label, names), names.name)
-    view = box_in_view(target, one)
+    wanted, view = class_to_find(target, names), box_in_view(target, one)
     with untouched(network), torch.no_grad():
         found = find(network, stack([one], network)[0])
         place, least = found.matching(view, wanted), least_score(network)

@@ -15,6 +15,7 @@ from pytest_gradcam.checks import margins, outline
 from pytest_gradcam.checks.answers import unit_of, wording_of
 from pytest_gradcam.checks.donors import Patch, Patches, arrange
 from pytest_gradcam.checks.doubts import Falls
+from pytest_gradcam.checks.exchanges import firsts, pasted
 from pytest_gradcam.checks.margins import Floats, Intervention
 from pytest_gradcam.checks.masked_image import MaskedImage, common_level, heat_of
 from pytest_gradcam.checks.samples import distinct
@@ -106,13 +107,14 @@ class _Images:
     def falls(self, bound: float | None) -> Falls:
         """Every fall. Raises HeatmapError where no change moves any score."""
         intervention, why, patches = self.plan
+        every = None if patches is None else patches.patches
         around = [image.at(control_regions.around(image.mask, image.padding)) for image in self.images]
         removal: Intervention = "inpaint" if intervention == "colour" else "colour"
-        main = self._means(self._changed(self.images, intervention, patches))
-        nearby = self._means(self._changed(around, intervention, patches, once=True))
+        main = self._means(self._changed(self.images, intervention, every))
+        nearby = self._means(self._changed(around, intervention, None if every is None else firsts(every)))
         removed = self._means(self._changed(self.images, removal, None))
         emptied = self._means({i: [(image.emptied(self.level), None)] for i, image in enumerate(self.images)})
-        every = np.concatenate([main, nearby, removed, emptied])
+        moved = np.concatenate([main, nearby, removed, emptied])
         least = margins.BOUNDS[intervention] if bound is None else bound
         return Falls(
             intervention,
@@ -121,7 +123,7 @@ class _Images:
             around=nearby[np.isfinite(main)],
             removed={removal: removed},
             worth=None if patches is None else patches.worth,
-            alive=bool(np.nan_to_num(every).any()),
+            alive=bool(np.nan_to_num(moved).any()),
             fallback=float((emptied <= least).mean()),
             alike=self._alike,
             fault=outline.fault(self.images),
@@ -136,16 +138,14 @@ class _Images:
         return float(np.ptp(self.values)) < self.unit[0]
 
     def _changed(
-        self, images: Sequence[MaskedImage], intervention: Intervention, patches: Patches | None, *, once: bool = False
+        self, images: Sequence[MaskedImage], intervention: Intervention, patches: Sequence[Patch] | None
     ) -> _Changed:
         found: _Changed = {}
         if patches is None:
             fill = fills.inpaint if intervention == "inpaint" else partial(fills.colour, level=self.level)
             return {i: [(image.filled(fill), None)] for i, image in enumerate(images)}
-        for patch in patches.patches:
-            if not (once and patch.to in found):
-                pasted = images[patch.to].filled(fills.paste, other=patch.content)
-                found.setdefault(patch.to, []).append((pasted, patch))
+        for patch, (i, changed) in zip(patches, pasted(images, patches), strict=True):
+            found.setdefault(i, []).append((changed, patch))
         return found
 
     def _means(self, changed: _Changed) -> Floats:
@@ -171,7 +171,8 @@ class _Images:
     def shown(self) -> dict[int, ModelInput]:
         """The first change of each image."""
         intervention, _, patches = self.plan
-        return {i: each[0][0] for i, each in sorted(self._changed(self.images, intervention, patches).items())}
+        first = None if patches is None else firsts(patches.patches)
+        return {i: each[0][0] for i, each in sorted(self._changed(self.images, intervention, first).items())}
 
 
 def _draw(model: ExplainedModel, asked: _Images, title: str, lines: Sequence[str]) -> Image:
