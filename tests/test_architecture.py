@@ -31,6 +31,7 @@ ROOMS = (
     "replacement",
     "perturbations",
     "overlay",
+    "plots",
     "metrics",
     "masks",
     "images",
