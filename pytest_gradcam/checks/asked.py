@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from pytest_gradcam.checks.margins import Floats
 from pytest_gradcam.checks.masked_image import MaskedImage
+from pytest_gradcam.checks.outline import Fault
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.questions.explained_model import ExplainedModel
 from pytest_gradcam.questions.lead import Lead
@@ -23,7 +24,8 @@ class Asked:
     """The images of a call: the first `count` may have the artefact, the others lack it.
 
     `scores` (N, classes) are those of the unchanged images, `classes` (N,) those whose margin is read; `alone` says that
-    the classes do not compete, so that a margin is the class's own logit.
+    the classes do not compete, so that a margin is the class's own logit; `fault` what is wrong with the masks, if that can be
+    seen.
     """
 
     every: list[MaskedImage]
@@ -31,6 +33,7 @@ class Asked:
     scores: NDArray[np.float32]
     classes: Indices
     alone: bool
+    fault: Fault | None = None
 
     @property
     def own(self) -> list[MaskedImage]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pytest_gradcam import metrics, overlay
 from pytest_gradcam.checks import margins, outline
 from pytest_gradcam.checks.asked import Asked, Indices, classes_of, means
+from pytest_gradcam.checks.better_masks import better_masks, better_panels
 from pytest_gradcam.checks.donors import Patches, arrange
 from pytest_gradcam.checks.doubts import Falls
 from pytest_gradcam.checks.exchanges import Change, Exchanges, firsts, pasted
@@ -142,7 +143,7 @@ def _judged(
                 "without= and pairs= take classes as targets, not a Box, a Region or a callable; leave them out"
             )
         falls, draw = score_falls(model, passed, asked, terms.bound)
-    return replace(judged(falls, terms.bound), draw=draw)
+    return replace(judged(falls, terms.bound), draw=draw, mend=partial(better_masks, passed, falls.fault))
 
 
 def _measured(
@@ -158,11 +159,12 @@ def _measured(
     own, wanted = [passed[i] for i in counted], [wanted[i] for i in counted]
     every = [*own, *lacking]
     scores = scores_of(model.engine, [image.image_input for image in every])
-    asked = Asked(every, len(own), scores, classes_of(model, scores, len(own), wanted), model.engine.multi_label)
+    classes = classes_of(model, scores, len(own), wanted)
+    asked = Asked(every, len(own), scores, classes, model.engine.multi_label, outline.fault(own))
     plan = _plan(asked, decisions=terms.bound is None)
     heats = _heats(model, asked, _INFORMED if plan.exchanges is not None and not plan.exchanges.through else len(own))
     falls, changes = _falls(model, plan, asked, heats)
-    falls = replace(falls, mean_heat=_mean_heat(asked, heats), copies=len(passed) - len(own), fault=outline.fault(own))
+    falls = replace(falls, mean_heat=_mean_heat(asked, heats), copies=len(passed) - len(own), fault=asked.fault)
     return falls, partial(_draw, model, asked, changes)
 
 
@@ -361,4 +363,5 @@ def _draw(model: ExplainedModel, asked: Asked, changes: list[Change], title: str
         panels.append(overlay.Panel(view, mask=mask, caption=f"{name}: {score[0]:.3g}"))
         panels.append(overlay.Panel(changed.look()[0], mask=mask, caption=f"replaced: {score[1]:.3g}"))
         panels.append(overlay.Panel(view, heat, mask, caption=f"heatmap of {name}"))
+    panels += better_panels(asked.own[:_SHOWN], asked.fault)
     return overlay.draw_panels(panels, title=title, lines=lines)

@@ -14,6 +14,7 @@ from pytest_gradcam.checks.doubts import Falls, contradiction, doubt, two, unpai
 from pytest_gradcam.checks.loss import NONE_FALL, Exchanged, Loss, estimated, percent
 from pytest_gradcam.checks.margins import MARGIN, Estimate, Floats, Intervention, Wording
 from pytest_gradcam.errors import HeatmapError
+from pytest_gradcam.replacement.fills import Bools
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -68,16 +69,25 @@ class Reliance:
     added: dict[str, Added | None] = field(default_factory=dict)
     wording: Wording = field(default=MARGIN, repr=False)
     draw: Callable[[str, Sequence[str]], Image] | None = field(default=None, repr=False, compare=False)
+    mend: Callable[[], list[Bools]] | None = field(default=None, repr=False, compare=False)
 
     @cached_property
     def picture(self) -> Image:
-        """Up to three of the images: with the mask's outline, with the masked pixels replaced, and with the heatmap.
+        """Up to three of the images: with the mask's outline, with the masked pixels replaced, and with the heatmap. If the masks
+        do not fit, and the edges of the artefact say how, three with masks that fit better.
 
         Raises HeatmapError if this was not made by an explainer.
         """
         if self.draw is None:
             raise HeatmapError("this Reliance was not made by an explainer, so there is no picture of it")
         return self.draw(self.verdict, [f"{label:<11}{phrase}" for label, phrase in self.rows()])
+
+    @cached_property
+    def better_masks(self) -> list[Bools]:
+        """If the masks do not fit and the edges of the artefact say how: a better one, bool (H, W), for each image that was
+        passed, in its coordinates. Empty otherwise.
+        """
+        return [] if self.mend is None else self.mend()
 
     @property
     def loss(self) -> float | None:
