@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.shortcuts.scenes import Mask
+from benchmarks.shortcuts.scenes import SIDE, Mask
 from benchmarks.shortcuts.zoo import Recipe, Specimen, true_to_name
 from pytest_gradcam import Case, Explainer
 
@@ -67,7 +67,7 @@ def subjects(recipe: Recipe, count: int) -> list[Mask]:
     rng.permutation(labels)
     found = []
     for label, seed in zip(labels, rng.integers(2**32, size=count), strict=True):
-        subject = source.draw(label, 1, np.random.default_rng(seed)).subject
+        subject = source.draw(label, 1, np.random.default_rng(seed), SIDE).subject
         rows, columns = subject.any(axis=1), subject.any(axis=0)
         found.append(np.outer(rows, columns))
     return found
