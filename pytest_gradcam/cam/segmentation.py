@@ -85,9 +85,11 @@ def _read(seen: _Seen, label: int, region: Tensor) -> _Reading:
     logit = seen.logits[label].float()
     score = logit[region].sum()
     maps = seen.leaves.maps(score)
-    finest = max(map(Tensor.numel, maps.values()))
-    # A coarse cell's evidence is spread over the fine ones that it covers.
-    values = sum_levels([one * (one.numel() / finest) for one in maps.values()], (1.0, 1.0))
+    values, *more = maps.values()
+    if more:
+        finest = max(map(Tensor.numel, maps.values()))
+        # A coarse cell's evidence is spread over the fine ones that it covers.
+        values = sum_levels([one * (one.numel() / finest) for one in maps.values()], (1.0, 1.0))
     known = torch.stack([logit.detach(), logit.detach() * region])
     height, width = values.shape
     likeness = max(_correlation(values, one) for one in F.adaptive_avg_pool2d(known, (height, width)))

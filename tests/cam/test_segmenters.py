@@ -14,6 +14,7 @@ from tests.ultralytics_models import SIDE, scene
 
 transformers = pytest.importorskip("transformers")
 
+_STEPS = 140
 SIZE = (32, 48)
 SQUARE, MARK = masks.box(SIZE, (8, 8, 20, 20)), masks.box(SIZE, (36, 20, 44, 28))
 IMAGE = torch.zeros(3, *SIZE)
@@ -127,8 +128,8 @@ def trained(mark_says):
     options = {"encoder_depth": 3, "decoder_channels": (32, 16, 8)}
     model = smp.Unet("resnet18", encoder_weights=None, classes=3, **options)
     optimizer = torch.optim.AdamW(model.parameters())
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 5e-3, total_steps=80)
-    for _ in range(80):
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 5e-3, total_steps=_STEPS)
+    for _ in range(_STEPS):
         drawn = [scene(rng, mark_says=mark_says) for _ in range(8)]
         truth = torch.zeros(8, SIDE, SIDE, dtype=torch.long)
         for one, (_, label, (x0, y0, x1, y1), _) in zip(truth, drawn, strict=True):
