@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import re
 import warnings
 from collections.abc import Callable, Container, Mapping
@@ -37,13 +36,14 @@ def illustrate(
     wanted = settings.pictures == "all" or (settings.pictures == "failed" and record.outcome != "passed")
     if not wanted:
         return record
+    from pytest_gradcam.images import png
+
     again = f"-try{attempt}" if attempt > 1 else ""
     name = f"{_file_name(record.test)}-{record.number}-{record.check}{again}.png"
     path = root / settings.directory / "pictures" / name
-    content = io.BytesIO()
-    draw(record).save(content, "png")
+    content = png(draw(record))
     try:
-        files.replace(path, content.getvalue())
+        files.replace(path, content)
     except OSError as error:  # a full disk must not turn one verdict into another, so the summary says it
         return replace(record, unpictured=str(error))
     return replace(record, picture=baseline_paths.shown(path))
