@@ -63,7 +63,7 @@ def test_ultralytics(tmp_path):
     path = tmp_path / "c.pt"
     YOLO("yolov8n-cls.yaml").save(path)
     spec = f"ultralytics:{path}"
-    names = sources.own_class_names(spec, pretrained=False)
+    names = sources.own_class_names(spec, weights=None)
     explainer = Explainer(sources.build(spec), preprocess=sources.preprocess(spec), classes=names)
     theirs = YOLO(path).predict(IMAGE, verbose=False)[0].probs.data
     found = torch.from_numpy(explainer.predict([IMAGE])).softmax(1)[0]
