@@ -209,16 +209,16 @@ def _open(found: Exchanged, net: Difference, fall: Difference) -> str:
     if found.through and (gross.mean >= NONE_LOSS or margin.mean >= NONE_FALL):
         return (
             "the scene shows through the masked pixels, so exchanging them exchanges parts of the object, which changes "
-            f"{percent(gross.mean)} of the decisions and takes {margin.mean:.2f} of the margin; pass images `without=` the "
-            "artefact, or a mask of its pixels alone"
+            f"{percent(gross.mean)} of the decisions and takes {margin.mean:.2f} of the margin; pass the same scenes without the "
+            "artefact as `pairs=`, other images `without=` it, or a mask of its pixels alone"
         )
     return (
         f"exchanging the masked pixels loses between {percent(net.lower(z))} and {percent(most)} of the decisions and "
-        f"{fall.lower(z):.2f} to {farthest:.2f} of the margin; {_more(net, fall)}"
+        f"{fall.lower(z):.2f} to {farthest:.2f} of the margin; {_more(found, net, fall)}"
     )
 
 
-def _more(net: Difference, fall: Difference) -> str:
+def _more(found: Exchanged, net: Difference, fall: Difference) -> str:
     """How many images would decide, from the spread that was seen."""
     z, count = normal(CONFIDENCE), net.receivers
     # Either claim: the bounds close in on the means with the root of the number of images.
@@ -227,7 +227,8 @@ def _more(net: Difference, fall: Difference) -> str:
         _needed(count, z * fall.error, NONE_FALL - fall.mean, FALL_ALONE - fall.mean),
     ]
     if max(needs) > 20 * count:
-        return "the loss is so close to the bounds that more images would hardly decide; look at the classes one by one"
+        closer = "" if bool(found.main.paired.all()) else ", or pass the same scenes without the artefact as pairs="
+        return f"the loss is so close to the bounds that more images would hardly decide; look at the classes one by one{closer}"
     return f"about {math.ceil(max(needs))} images like these would decide"
 
 

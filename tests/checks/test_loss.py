@@ -181,7 +181,9 @@ def test_what_a_control_takes_away_is_no_ground_for_a_no():
     control = exchange((25, 25), every(1, 2.0))
     found = verdict((25, 25), every(6, 1.5), control=control, **THROUGH)
     assert (found.claim, found.estimate) == ("undecided", 0)
-    assert "which changes 18 % of the decisions and takes 0.27 of the margin; pass images `without=`" in found.reason
+    assert (
+        "which changes 18 % of the decisions and takes 0.27 of the margin; pass the same scenes without" in found.reason
+    )
     assert "the scene shows through" in verdict((25, 25), every(1, 0.4), control=control, **THROUGH).reason
     near = verdict((25, 25), every(9, 1.5), control=control, **THROUGH)  # 12 %, perhaps 20 %: more images may decide
     assert (near.claim, "images like these would decide" in near.reason) == ("undecided", True)
@@ -242,6 +244,7 @@ def summary(flips=0.0, margin=0.0, entries=None, *, shaken=False, images=25, err
         entries=entries or {},
         shaken=lambda _: shaken,
         predicted=np.repeat(classes, images),
+        paired=np.zeros(1, bool),
     )
 
 
