@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from pytest_gradcam.cam.activations import Activation, Watched, confirmed, inside, return_instead
-from pytest_gradcam.cam.containers import Key, Path, at, describe, scores_at, shown
+from pytest_gradcam.cam.containers import Key, Path, at, describe, parts, scores_at, shown
 from pytest_gradcam.cam.structure import anatomy
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.settings import OUTPUTS, TASKS
@@ -154,8 +154,8 @@ def not_scores(output: Any, count: int, *, dense: bool = False) -> HeatmapError:
     if dense:
         return HeatmapError(f"{found}logits (N, classes, H, W), since a Region needs a segmenter; check the target")
     return HeatmapError(
-        f"{found}class scores, a tensor (N, classes). Pass a callable as target: it takes this output and returns the score to "
-        "explain"
+        f"{found}class scores, a tensor (N, classes). Of a detector pass a Box (explainer.detections lists them), of a segmenter "
+        "a Region; else pass a callable as target: it takes this output and returns the score to explain"
     )
 
 
@@ -171,6 +171,11 @@ def _established(model: nn.Module, image: Tensor, asked: Asked, dense: bool) -> 
         asked = replace(asked, output="logits")
     with inside(Watched()) as watched, torch.no_grad():
         output = forward(model, image)
+    if dense and {"class_queries_logits", "masks_queries_logits"} <= parts(output).keys():
+        raise HeatmapError(
+            f"{type(model).__name__} answers with queries, a class and a mask each, and not with a map of each class; expected "
+            "logits (N, classes, H, W). Wrap it in a module that adds the masks up class by class (docs/models.md has it)"
+        )
     path = scores_at(output, lambda tensor: _fits(tensor, dense), asked.key)
     scores = None if path is None else _batched(at(output, path), 1)
     if path is None or scores is None or scores.shape[1] == 0 or (scores.ndim == 4) is not dense:
