@@ -167,7 +167,10 @@ class _Examination:
             self.reach.measure(position + first)
 
     def _confirmed(self, inferred: Order) -> tuple[Site, Geometry]:
-        if any(0 <= before <= self._extra and before != self.site.prefix for before in self._before(self.site.grid).values()):
+        if any(
+            0 <= before <= self._extra and before != self.site.prefix
+            for before in self._before(self.site.grid).values()
+        ):
             self._measure(_STAGES[-1][0])
             return self._tokens() or (self.site, self._geometry(_OWN, inferred))
         own = self._strength(self.site.grid, inferred)
