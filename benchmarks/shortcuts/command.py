@@ -7,6 +7,7 @@ hard     the package's rule on too little and on wrong masks
 single   the checks on one image
 suspects whether `audit.suspects()` names the artefact, of which it is told nothing
 ladder   models that rely a little, in one class or on two artefacts: trains what is missing and asks about one half
+pretrained  a network with ImageNet weights, fine-tuned on photographs: trains it and asks about it
 targets  a regression and a segmenter: trains them and asks about one half
 """
 
@@ -24,7 +25,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.shortcuts import hard, ladder, ladder_figures, single, suspects, targets
+from benchmarks.shortcuts import hard, ladder, ladder_figures, pretrained, single, suspects, targets
 from benchmarks.shortcuts.figures import by_kind, examine_pair, overall, thresholds
 from benchmarks.shortcuts.rules import RULES
 from benchmarks.shortcuts.zoo import Half, load, recipes, train_pair
@@ -97,7 +98,9 @@ def _each(work: Callable[[Any], Any], wanted: Iterable[Any], processes: int) -> 
 
 
 def options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("task", choices=("train", "tune", "report", "hard", "single", "ladder", "suspects", "targets"))
+    parser.add_argument(
+        "task", choices=("train", "tune", "report", "hard", "single", "ladder", "suspects", "targets", "pretrained")
+    )
     parser.add_argument(
         "--cache", type=Path, required=True, help="directory of the trained models; made if it is not there"
     )
@@ -122,6 +125,9 @@ def run(options: argparse.Namespace) -> None:
     elif options.task == "targets":
         torch.set_num_threads(1)
         print(*targets.table(list(targets.verdicts(Half(options.half)))), sep="\n")
+    elif options.task == "pretrained":
+        for line in pretrained.table():
+            print(line, flush=True)
     elif options.task == "single":
         each_pair(options.cache, Half(options.half), single.check_pair, single.table, options.processes)
     elif options.task == "suspects":

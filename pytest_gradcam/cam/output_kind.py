@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from pytest_gradcam.cam.activations import Activation, Watched, confirmed, inside, return_instead
-from pytest_gradcam.cam.containers import Key, Path, at, describe, scores_at, shown
+from pytest_gradcam.cam.containers import Key, Path, at, describe, parts, scores_at, shown
 from pytest_gradcam.cam.limits import limit
 from pytest_gradcam.cam.structure import anatomy
 from pytest_gradcam.errors import HeatmapError
@@ -156,8 +156,8 @@ def not_scores(output: Any, count: int, *, dense: bool = False) -> HeatmapError:
     if dense:
         return HeatmapError(f"{found}logits (N, classes, H, W), since a Region needs a segmenter; check the target")
     return HeatmapError(
-        f"{found}class scores, a tensor (N, classes). Pass a callable as target: it takes this output and returns the score to "
-        "explain"
+        f"{found}class scores, a tensor (N, classes). Of a detector pass a Box (explainer.detections lists them), of a segmenter "
+        "a Region; else pass a callable as target: it takes this output and returns the score to explain"
     )
 
 
@@ -173,6 +173,11 @@ def _established(model: nn.Module, image: Tensor, asked: Asked, dense: bool) -> 
         asked = replace(asked, output="logits")
     with inside(Watched()) as watched, torch.no_grad():
         output = forward(model, image)
+    if dense and {"class_queries_logits", "masks_queries_logits"} <= parts(output).keys():
+        raise HeatmapError(
+            f"{type(model).__name__} answers with queries, a class and a mask each, and not with a map of each class; expected "
+            "logits (N, classes, H, W). Wrap it in a module that adds the masks up class by class (docs/models.md has it)"
+        )
     path = scores_at(output, lambda tensor: _fits(tensor, dense), asked.key)
     scores = None if path is None else _batched(at(output, path), 1)
     if path is None or scores is None or scores.shape[1] == 0 or (scores.ndim == 4) is not dense:
@@ -257,13 +262,12 @@ class _Measured:
 
     def _refuse_activation_twice(self) -> None:
         """Raises HeatmapError if the last softmax or sigmoid is applied to what are probabilities already."""
-        kind = self.activation.kind if self.activation else ""
         with undoing(partial(return_instead, self._model, self._read, self.activation)):
             logits = self._sampled(1.0, _LOUD, -_LOUD, path=())
         if logits and all(map(_inside, logits)) and any(one.any() for one in logits):
             raise HeatmapError(
-                f"the model applies {kind} to values in [0, 1], which are probabilities already: its scores hardly show what it "
-                "loses. Let it return what comes before the first softmax or sigmoid, or set gradcam_output (output= of an "
+                "the model applies its last softmax or sigmoid to values in [0, 1], which are probabilities already: its scores "
+                "hardly show what it loses. Let it return what comes before the first softmax or sigmoid, or set gradcam_output (output= of an "
                 "Explainer) to logits if these are to be judged"
             )
 
@@ -286,7 +290,8 @@ class _Measured:
         """Raises HeatmapError for percentages and embeddings: all samples have the same sum or norm."""
         if len(self._samples) < 2 or self._own.shape[1] < 2 or torch.equal(*self._samples[:2]):
             return
-        sums, norms = (torch.cat([f(one).flatten() for one in self._samples]) for f in (_sums, _norms))
+        sums = torch.cat([one.sum(1).flatten() for one in self._samples])
+        norms = torch.cat([one.square().sum(1).sqrt().flatten() for one in self._samples])
         if all(bool((one >= 0).all()) for one in self._samples) and _constant(sums):
             raise HeatmapError(
                 f"the scores are never negative and add up to {float(sums[0]):.4g} for every input, like percentages; expected "
@@ -363,14 +368,6 @@ def _inside(scores: Tensor) -> bool:
 def _logs_of_some(scores: Tensor, dtype: torch.dtype) -> bool:
     """Whether these may be logarithms of probabilities that do not add up to 1; those that do are also logits."""
     return not bool((scores > 0).any()) and not _sums_to_one(scores.exp(), dtype)
-
-
-def _sums(scores: Tensor) -> Tensor:
-    return scores.sum(1)
-
-
-def _norms(scores: Tensor) -> Tensor:
-    return scores.square().sum(1).sqrt()
 
 
 def _constant(values: Tensor) -> bool:
