@@ -267,8 +267,8 @@ class _Measured:
         if logits and all(map(_inside, logits)) and any(one.any() for one in logits):
             raise HeatmapError(
                 "the model applies its last softmax or sigmoid to values in [0, 1], which are probabilities already: its scores "
-                "hardly show what it loses. Let it return what comes before the first softmax or sigmoid, or set gradcam_output (output= of an "
-                "Explainer) to logits if these are to be judged"
+                "hardly show what it loses. Let it return what comes before the first of both, or set gradcam_output (output= of "
+                "an Explainer) to logits if these are to be judged"
             )
 
     def _check_softmax(self) -> None:
