@@ -2,7 +2,6 @@
 
 A pytest run of tests that all fail, with their pictures and without, in processor time on one thread; and beside it the
 bare loop over the same images, less an empty run that loads torch, torchvision and the model.
-The first picture of a run loads Matplotlib: that is part of it, spread over the tests.
 """
 
 from __future__ import annotations

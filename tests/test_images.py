@@ -1,5 +1,6 @@
 """Images as users have them are read as they are displayed, or refused by name."""
 
+import io
 import os
 import struct
 import zlib
@@ -221,3 +222,13 @@ def test_what_is_no_regular_file_is_refused_and_not_waited_for(tmp_path):
     ):
         with pytest.raises(HeatmapError, match=words):
             images.read(path)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (5, 7), (40, 1), (1, 40)])
+def test_a_picture_in_a_png_is_the_picture(shape):
+    pixels = np.random.default_rng(0).integers(0, 256, (*shape, 3), np.uint8)
+    with Image.open(io.BytesIO(images.png(Image.fromarray(pixels)))) as read:
+        read.verify()
+    with Image.open(io.BytesIO(images.png(Image.fromarray(pixels)))) as read:
+        assert (read.format, read.mode) == ("PNG", "RGB")
+        np.testing.assert_array_equal(read, pixels)

@@ -1,5 +1,9 @@
 """What can be seen in the pictures of checks: which side of an outline is the mask, the peak, the level that counts."""
 
+import subprocess
+import sys
+
+import matplotlib
 import numpy as np
 import pytest
 
@@ -56,3 +60,72 @@ def test_the_level_is_outlined_and_the_peak_is_marked():
 @pytest.mark.parametrize("level", [0.0, 2.0])
 def test_a_level_that_no_line_can_show_is_left_out(level):
     np.testing.assert_array_equal(pixels(heat=BLOB, level=level), pixels(heat=BLOB))
+
+
+def test_the_colours_are_those_of_matplotlibs_inferno():
+    """Up to a few of 255, which nobody sees: they are interpolated."""
+    ramp = np.linspace(0, 1, 256, dtype=np.float32)[None]
+    theirs = matplotlib.colormaps["inferno"](ramp)[..., :3] * 255
+    assert np.abs(overlay.inferno(ramp) - theirs).max() < 6
+    assert np.abs(overlay.inferno(ramp) - theirs).mean() < 1
+
+
+def test_panels_to_compare_share_their_brightest_relevance():
+    dim, own = overlay.inferno(BLOB / 2, top=1), overlay.inferno(BLOB / 2)
+    np.testing.assert_allclose(own, overlay.inferno(BLOB), atol=1)
+    assert own.max() == 255 > dim.max()
+
+
+@pytest.mark.parametrize("heat", [np.full(SHAPE, np.nan), np.zeros(SHAPE), np.full(SHAPE, np.inf)])
+def test_a_heatmap_without_evidence_is_dark(heat):
+    assert (overlay.inferno(heat.astype(np.float32)) == [0, 0, 4]).all()
+
+
+def test_long_titles_and_lines_are_broken_and_nothing_is_lost_at_the_margin():
+    words = " ".join(["forty-two"] * 40)
+    short = overlay.draw_panels([overlay.Panel(VIEW)], title="forty-two", lines=["forty-two"])
+    for said in ({"title": words}, {"lines": [words]}, {"title": "x" * 300}, {"lines": ["x" * 300]}):
+        long = overlay.draw_panels([overlay.Panel(VIEW)], **said)
+        assert long.width == short.width
+        assert long.height > short.height
+        assert (np.asarray(long)[:, -8:] == 255).all()
+
+
+def test_a_caption_stays_on_its_panel():
+    first, second = (overlay.Panel(VIEW, caption=caption) for caption in ("one " * 60, ""))
+    picture = np.asarray(overlay.draw_panels([first, second]))
+    half = picture.shape[1] // 2
+    dark = (picture < 60).all(axis=-1)
+    assert dark[:, :half].any()
+    assert not dark[:, half:].any()
+
+
+@pytest.mark.parametrize("text", ["$5 and $6", "Straße", "Пешеход", "歩行者", "\ud800 half", "two\nlines", ""])
+def test_every_text_can_be_drawn(text):
+    assert overlay.draw_panels([overlay.Panel(VIEW, caption=text)], title=text, lines=[text]).size > (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("highest", "expected"),
+    [(5.0, [0, 1, 2, 3, 4, 5]), (1.0, [0, 0.2, 0.4, 0.6, 0.8, 1]), (0.03, [0, 0.005, 0.01, 0.015, 0.02, 0.025, 0.03])],
+)
+def test_the_colour_bar_has_round_numbers(highest, expected):
+    np.testing.assert_allclose(list(overlay._steps(highest)), expected)
+
+
+@pytest.mark.parametrize("shape", [(4, 4), (300, 40), (40, 300), (1, 1)])
+def test_views_of_any_shape_are_drawn_whole(shape):
+    view = np.full((*shape, 3), 90, np.uint8)
+    picture = np.asarray(overlay.draw_panels([overlay.Panel(view)]))
+    rows, columns = (np.flatnonzero((picture == 90).all(axis=-1).any(axis=axis)) for axis in (1, 0))
+    height, width = rows[-1] - rows[0] + 1, columns[-1] - columns[0] + 1
+    assert height / width == pytest.approx(shape[0] / shape[1], rel=0.05)
+
+
+def test_a_picture_does_not_load_matplotlib():
+    code = (
+        "import sys, numpy as np; from pytest_gradcam import overlay; before = 'matplotlib' in sys.modules;"
+        "overlay.draw(overlay.Panel(np.zeros((8, 8, 3), np.uint8), np.eye(8, dtype=np.float32)), title='a', lines=['b']);"
+        "assert 'matplotlib' not in sys.modules, before"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -9,7 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_gradcam import images, overlay
+from pytest_gradcam import images, plots
 from pytest_gradcam.checks.criteria import Bounds, Criterion, LiftAtLeast
 from pytest_gradcam.checks.perturbed import PerturbedImage, PerturbedImages
 from pytest_gradcam.errors import HeatmapError, raised
@@ -98,10 +98,10 @@ class Robustness:
         names = [name for name in _FIGURES if any(getattr(step, name) is not None for step in self.steps)]
         figure = Figure(figsize=(4.2 * len(names) + 0.6, 3.6), dpi=100, layout="constrained")
         canvas = FigureCanvasAgg(figure)
-        figure.suptitle(overlay.plain(str(self)), fontsize=11, wrap=True)
+        figure.suptitle(plots.plain(str(self)), fontsize=11, wrap=True)
         for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
             self._draw(axes, name)
-        return overlay.rendered(canvas)
+        return plots.rendered(canvas)
 
     def _draw(self, axes: Axes, name: str) -> None:
         known = [step for step in self.steps if getattr(step, name) is not None]

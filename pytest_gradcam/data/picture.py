@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pytest_gradcam import overlay
+from pytest_gradcam import overlay, plots
 from pytest_gradcam.data.plan import Row
 from pytest_gradcam.data.results import Results, figures
 from pytest_gradcam.errors import HeatmapError
@@ -24,7 +24,7 @@ _BINS = 30
 _GROUPS = 12
 #: What is shown where there is no image.
 NOTHING = overlay.Panel(np.full((32, 64, 3), 255, np.uint8))
-_PASSED, _FAILED = "#2a7f62", "#b3261e"
+_PASSED, _FAILED, _OUTLINE = "#2a7f62", "#b3261e", "#00e5ff"
 
 
 def worst_first(rows: Sequence[Row]) -> list[Row]:
@@ -51,7 +51,7 @@ def of_check(audit: Results, check: str, record: Record) -> Image:
     sheets = [("worst", worst_first(rows)[:_SHOWN]), ("typical", typical(rows)[:_SHOWN])]
     figure = Figure(figsize=(12, 9.5), dpi=80, layout="constrained")
     canvas = FigureCanvasAgg(figure)
-    figure.suptitle(overlay.plain(fill(messages.title(record), 130)), fontsize=11)
+    figure.suptitle(plots.plain(fill(messages.title(record), 130)), fontsize=11)
     grid = figure.add_gridspec(3, _SHOWN, height_ratios=[1.3, 1, 1])
     _distribution(figure.add_subplot(grid[0, :3]), check, rows)
     _slices(figure.add_subplot(grid[0, 3:]), audit, check)
@@ -61,9 +61,18 @@ def of_check(audit: Results, check: str, record: Record) -> Image:
             axes = figure.add_subplot(grid[place, column])
             axes.set_axis_off()
             if column < len(panels):
-                overlay.show(axes, panels[column])
-                axes.set_title(overlay.plain(f"{label}: {panels[column].caption}"), fontsize=8)
-    return overlay.rendered(canvas)
+                _show(axes, panels[column])
+                axes.set_title(plots.plain(f"{label}: {panels[column].caption}"), fontsize=8)
+    return plots.rendered(canvas)
+
+
+def _show(axes: Axes, panel: overlay.Panel) -> None:
+    """A small panel, without a colour bar."""
+    axes.imshow(panel.view)
+    if panel.heat is not None:
+        axes.imshow(np.nan_to_num(panel.heat), cmap="inferno", alpha=0.45)
+    if panel.mask is not None and panel.mask.any() and not panel.mask.all():
+        axes.contour(panel.mask, levels=[0.5], colors=[_OUTLINE], linewidths=1)
 
 
 def thumbnails(audit: Results, rows: Sequence[Row]) -> list[overlay.Panel]:
@@ -89,7 +98,7 @@ def _panel(audit: Results, row: Row) -> overlay.Panel:
 
 
 def _distribution(axes: Axes, check: str, rows: Sequence[Row]) -> None:
-    axes.set_title(overlay.plain(f"{check}: figures of {len(rows)} images"), fontsize=9)
+    axes.set_title(plots.plain(f"{check}: figures of {len(rows)} images"), fontsize=9)
     values, bounds = figures(rows), sorted({row["bound"] for row in rows if row["bound"] is not None})
     if not len(values):
         return
@@ -115,7 +124,7 @@ def _slices(axes: Axes, audit: Results, check: str) -> None:
         axes.plot([rate.lower, rate.upper], [-place] * 2, color="black", linewidth=1.5)
         axes.plot([rate.interval.value], [-place], "o", color=_PASSED, markersize=5)
     axes.set_yticks(
-        [-place for place in range(len(found))], [overlay.plain(label[:28]) for label, _ in found], fontsize=7
+        [-place for place in range(len(found))], [plots.plain(label[:28]) for label, _ in found], fontsize=7
     )
     axes.set_xlim(-0.02, 1.02)
     axes.set_title("rates with 95 % intervals", fontsize=9)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import re
 import warnings
 from collections.abc import Callable, Container, Mapping
@@ -37,13 +36,14 @@ def illustrate(
     wanted = settings.pictures == "all" or (settings.pictures == "failed" and record.outcome != "passed")
     if not wanted:
         return record
+    from pytest_gradcam.images import png
+
     again = f"-try{attempt}" if attempt > 1 else ""
     name = f"{_file_name(record.test)}-{record.number}-{record.check}{again}.png"
     path = root / settings.directory / "pictures" / name
-    content = io.BytesIO()
-    draw(record).save(content, "png")
+    content = png(draw(record))
     try:
-        files.replace(path, content.getvalue())
+        files.replace(path, content)
     except OSError as error:  # a full disk must not turn one verdict into another, so the summary says it
         return replace(record, unpictured=str(error))
     return replace(record, picture=baseline_paths.shown(path))
@@ -207,5 +207,6 @@ def _heatmap_cache(settings: Settings, directory: Callable[[], Path] | None) -> 
 
 def _file_name(test_id: str) -> str:
     """A file name that says which test it is and that no other test shares."""
-    readable = re.sub(r"[^\w.\[\]-]+", "-", test_id.rpartition("/")[2]).strip("-")
+    name, bracket, parameters = test_id.partition("[")
+    readable = re.sub(r"[^\w.\[\]-]+", "-", name.rpartition("/")[2] + bracket + parameters).strip("-")
     return f"{readable[:80]}-{sha256(test_id.encode()).hexdigest()[:8]}"
