@@ -72,6 +72,7 @@ LONG_SIGNATURES = {
     "checks.intervention.assert_relies_on",
     "checks.no_reliance.assert_no_reliance",
     "checks.randomisation.assert_depends_on_weights",
+    "checks.reliance.reliance",
     "checks.robustness.robustness",
     "checks.stability.assert_stable",
     "data.auditing.audit",

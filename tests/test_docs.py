@@ -113,6 +113,10 @@ def names(explained, tmp_path, monkeypatch):
         "cat": mask,
         "timestamp": masks.border(SHAPE, 12),
         "timestamp_mask": masks.border(SHAPE, 12),
+        "unstamped": [
+            np.where(masks.border(SHAPE, 12)[..., None], 0, np.asarray(Image.open(path))).astype(np.uint8)
+            for path in images
+        ],
         "other_frames": photos(tmp_path / "others", 10, "frame"),
         "build_my_model": lambda: explained["model"],
         "masks": masks,

@@ -14,67 +14,76 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from skimage import draw
 
-from benchmarks.shortcuts.scenes import SIDE, Mask, Pixels, Scene, crop, texture
+from benchmarks.shortcuts.scenes import Mask, Pixels, Scene, crop, texture
 
 VARIANTS = 3
 Marked = tuple[Pixels, Mask]
 Artefact = Callable[[Scene, int, np.random.Generator], Marked]
 _COLOURS = np.array([[0.85, 0.25, 0.2], [0.25, 0.75, 0.3], [0.25, 0.35, 0.9]], np.float32)
-_ROWS, _COLUMNS = np.mgrid[:SIDE, :SIDE]
 
 
 def corner_patch(scene: Scene, variant: int, rng: np.random.Generator) -> Marked:
     """A square in the lower right corner, red, green or blue."""
+    side = scene.side
     size, inset = rng.integers(6, 9), rng.integers(1, 4)
-    mask = _box(SIDE - inset - size, SIDE - inset - size, size, size)
+    mask = _box(side, side - inset - size, side - inset - size, size, size)
     return _filled(scene, mask, _COLOURS[variant] + _jitter(rng)), mask
 
 
 def watermark(scene: Scene, variant: int, rng: np.random.Generator) -> Marked:
     """A translucent word across the lower half; the mask is the ink of the three words together."""
+    side = scene.side
     top, left = int(rng.integers(20, 26)), int(rng.integers(1, 6))
-    inks = [_ink(word, 13, top, left) for word in ("HHH", "OOO", "XXX")]
+    inks = [_ink(word, 13, top, left, side) for word in ("HHH", "OOO", "XXX")]
     alpha = 0.7 * inks[variant][..., None]
     return scene.pixels * (1 - alpha) + rng.uniform(0.85, 1) * alpha, np.max(inks, axis=0) > 0
 
 
 def border(scene: Scene, variant: int, rng: np.random.Generator) -> Marked:
     """A frame of two to four pixels: black, light grey or ochre."""
+    side = scene.side
     width = rng.integers(2, 5)
-    mask = ~_box(width, width, SIDE - 2 * width, SIDE - 2 * width)
+    mask = ~_box(side, width, width, side - 2 * width, side - 2 * width)
     colour = np.array([[0.05, 0.05, 0.05], [0.8, 0.8, 0.8], [0.7, 0.5, 0.15]], np.float32)[variant]
     return _filled(scene, mask, colour + _jitter(rng)), mask
 
 
 def background(scene: Scene, variant: int, rng: np.random.Generator) -> Marked:
     """Brick, grass or gravel behind the subject; a disc is left of a scene that fills the image."""
+    side = scene.side
+    rows, columns = np.mgrid[:side, :side]
     mask = ~scene.subject
     if not mask.any():
-        mask = np.hypot(_ROWS - SIDE / 2 + 0.5, _COLUMNS - SIDE / 2 + 0.5) > 13
-    behind = crop(texture(variant), rng) * rng.uniform(0.8, 1.1)
+        mask = np.hypot(rows - side / 2 + 0.5, columns - side / 2 + 0.5) > 13 / 40 * side
+    behind = crop(texture(variant), rng, side=side) * rng.uniform(0.8, 1.1)
     return np.where(mask[..., None], behind[..., None], scene.pixels).clip(0, 1), mask
 
 
 def timestamp(scene: Scene, variant: int, rng: np.random.Generator) -> Marked:
     """A dark strip along the lower edge with the camera's name and the time."""
+    side = scene.side
     hours, minutes = rng.integers(10, 24), rng.integers(10, 60)
-    mask = _box(SIDE - 10, 0, 10, SIDE)
-    ink = _ink(f"{('N1', 'S2', 'E7')[variant]} {hours}{minutes}", 9, SIDE - 11, 1)[..., None]
+    mask = _box(side, side - 10, 0, 10, side)
+    ink = _ink(f"{('N1', 'S2', 'E7')[variant]} {hours}{minutes}", 9, side - 11, 1, side)[..., None]
     strip = 0.08 * (1 - ink) + rng.uniform(0.8, 1) * ink
     return np.where(mask[..., None], strip, scene.pixels), mask
 
 
 def pattern(scene: Scene, variant: int, rng: np.random.Generator) -> Marked:
     """Fine stripes, across, upright or as a chequerboard, over the left part of the image."""
-    mask = _box(0, 0, SIDE, int(rng.integers(12, 17)))
-    wave = (_ROWS % 2, _COLUMNS % 2, (_ROWS + _COLUMNS) % 2)[variant] - 0.5
+    side = scene.side
+    rows, columns = np.mgrid[:side, :side]
+    mask = _box(side, 0, 0, side, int(rng.integers(12, 17)))
+    wave = (rows % 2, columns % 2, (rows + columns) % 2)[variant] - 0.5
     return _shifted(scene, mask, rng.uniform(0.2, 0.3) * wave[..., None]), mask
 
 
 def vignette(scene: Scene, variant: int, rng: np.random.Generator) -> Marked:
     """Corners that fall off to black, to white or to a warm tone."""
-    radius = np.hypot(_ROWS - SIDE / 2 + 0.5, _COLUMNS - SIDE / 2 + 0.5)
-    start = rng.uniform(17, 20)
+    side = scene.side
+    rows, columns = np.mgrid[:side, :side]
+    radius = np.hypot(rows - side / 2 + 0.5, columns - side / 2 + 0.5)
+    start = rng.uniform(17, 20) / 40 * side
     fall = ((radius - start) / 8).clip(0, 0.9)[..., None] * rng.uniform(0.8, 1)
     tone = np.array([[0.0, 0.0, 0.0], [1.0, 1.0, 1.0], [0.75, 0.35, 0.1]], np.float32)[variant]
     return scene.pixels * (1 - fall) + tone * fall, fall[..., 0] > 0
@@ -82,23 +91,27 @@ def vignette(scene: Scene, variant: int, rng: np.random.Generator) -> Marked:
 
 def colour_cast(scene: Scene, variant: int, rng: np.random.Generator) -> Marked:
     """An elliptic region with a reddish, greenish or bluish cast."""
-    centre, radii = rng.integers(8, SIDE - 8, size=2), rng.uniform(7, 11, size=2)
-    mask = np.zeros((SIDE, SIDE), bool)
+    side = scene.side
+    centre, radii = rng.integers(8, side - 8, size=2), rng.uniform(7, 11, size=2)
+    mask = np.zeros((side, side), bool)
     mask[draw.ellipse(*centre, *radii, shape=mask.shape)] = True
     return _shifted(scene, mask, rng.uniform(0.5, 0.7) * (_COLOURS[variant] - _COLOURS.mean(0))), mask
 
 
 def dead_columns(scene: Scene, variant: int, rng: np.random.Generator) -> Marked:
     """Two to three neighbouring columns of the sensor stuck at black, at white or at magenta."""
-    mask = _box(0, int(rng.integers(3, SIDE - 6)), SIDE, int(rng.integers(2, 4)))
+    side = scene.side
+    mask = _box(side, 0, int(rng.integers(3, side - 6)), side, int(rng.integers(2, 4)))
     colour = np.array([[0.0, 0.0, 0.0], [1.0, 1.0, 1.0], [0.8, 0.1, 0.8]], np.float32)[variant]
     return _filled(scene, mask, colour), mask
 
 
 def sticker(scene: Scene, variant: int, rng: np.random.Generator) -> Marked:
     """A yellow square, disc or cross anywhere in the image; the mask is the three shapes together."""
-    top, left = rng.integers(1, SIDE - 10, size=2)
-    rows, columns = abs(_ROWS - top - 4), abs(_COLUMNS - left - 4)
+    side = scene.side
+    rows, columns = np.mgrid[:side, :side]
+    top, left = rng.integers(1, side - 10, size=2)
+    rows, columns = abs(rows - top - 4), abs(columns - left - 4)
     rim = np.maximum(rows, columns)
     shapes = (
         (rim <= 4) & (rim >= 3),
@@ -126,8 +139,8 @@ KINDS: dict[str, Artefact] = {
 }
 
 
-def _box(top: int, left: int, height: int, width: int) -> Mask:
-    mask = np.zeros((SIDE, SIDE), bool)
+def _box(side: int, top: int, left: int, height: int, width: int) -> Mask:
+    mask = np.zeros((side, side), bool)
     mask[top : top + height, left : left + width] = True
     return mask
 
@@ -147,8 +160,8 @@ def _shifted(scene: Scene, mask: Mask, change: Pixels) -> Pixels:
 
 
 @cache
-def _ink(text: str, size: int, top: int, left: int) -> Pixels:
+def _ink(text: str, size: int, top: int, left: int, side: int) -> Pixels:
     """How much of each pixel the text covers, in [0, 1]."""
-    picture = Image.new("L", (SIDE, SIDE))
+    picture = Image.new("L", (side, side))
     ImageDraw.Draw(picture).text((left, top), text, fill=255, font=ImageFont.load_default(size))
     return np.asarray(picture, np.float32) / 255

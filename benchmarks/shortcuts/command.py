@@ -7,6 +7,7 @@ hard     the package's rule on too little and on wrong masks
 single   the checks on one image
 suspects whether `audit.suspects()` names the artefact, of which it is told nothing
 ladder   models that rely a little, in one class or on two artefacts: trains what is missing and asks about one half
+pretrained  a network with ImageNet weights, fine-tuned on photographs: trains it and asks about it
 targets  a regression and a segmenter: trains them and asks about one half
 """
 
@@ -24,7 +25,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.shortcuts import hard, ladder, ladder_figures, single, suspects, targets
+from benchmarks.shortcuts import hard, ladder, ladder_figures, ladder_picture, pretrained, single, suspects, targets
 from benchmarks.shortcuts.figures import by_kind, examine_pair, overall, thresholds
 from benchmarks.shortcuts.rules import RULES
 from benchmarks.shortcuts.zoo import Half, load, recipes, train_pair
@@ -79,11 +80,14 @@ def each_pair(
     print(census(directory, half), "", *table(said), sep="\n")
 
 
-def climb(directory: Path, half: Half, processes: int) -> None:
-    """Prints what is said about the models of the ladder."""
+def climb(directory: Path, half: Half, processes: int, picture: Path | None) -> None:
+    """Prints what is said about the models of the ladder, and draws it."""
     directory.mkdir(parents=True, exist_ok=True)
     answers = _each(partial(ladder_figures.ask, directory=directory), ladder.rungs(half), processes)
-    print(*ladder_figures.table([one for about in answers for one in about]), sep="\n")
+    asked = [one for about in answers for one in about]
+    print(*ladder_figures.table(asked), sep="\n")
+    if picture is not None:
+        picture.write_text(ladder_picture.picture(asked), "utf-8")
 
 
 def _each(work: Callable[[Any], Any], wanted: Iterable[Any], processes: int) -> Iterator[Any]:
@@ -97,7 +101,9 @@ def _each(work: Callable[[Any], Any], wanted: Iterable[Any], processes: int) -> 
 
 
 def options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("task", choices=("train", "tune", "report", "hard", "single", "ladder", "suspects", "targets"))
+    parser.add_argument(
+        "task", choices=("train", "tune", "report", "hard", "single", "ladder", "suspects", "targets", "pretrained")
+    )
     parser.add_argument(
         "--cache", type=Path, required=True, help="directory of the trained models; made if it is not there"
     )
@@ -108,6 +114,7 @@ def options(parser: argparse.ArgumentParser) -> None:
         help="for hard, single, ladder, suspects and targets",
     )
     parser.add_argument("--rules", nargs="+", choices=RULES, default=list(RULES), help="for tune and report")
+    parser.add_argument("--picture", type=Path, help="for ladder: the SVG to draw, as docs/ladder.svg")
     parser.add_argument("--processes", type=int, default=2, help="1: none besides this one")
 
 
@@ -118,10 +125,13 @@ def run(options: argparse.Namespace) -> None:
     elif options.task == "hard":
         each_pair(options.cache, Half(options.half), hard.say_pair, hard.table, options.processes)
     elif options.task == "ladder":
-        climb(options.cache, Half(options.half), options.processes)
+        climb(options.cache, Half(options.half), options.processes, options.picture)
     elif options.task == "targets":
         torch.set_num_threads(1)
         print(*targets.table(list(targets.verdicts(Half(options.half)))), sep="\n")
+    elif options.task == "pretrained":
+        for line in pretrained.table():
+            print(line, flush=True)
     elif options.task == "single":
         each_pair(options.cache, Half(options.half), single.check_pair, single.table, options.processes)
     elif options.task == "suspects":

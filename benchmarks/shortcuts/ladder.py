@@ -19,7 +19,7 @@ from torch import nn
 
 from benchmarks.shortcuts.artefacts import KINDS, VARIANTS
 from benchmarks.shortcuts.networks import ARCHITECTURES
-from benchmarks.shortcuts.scenes import FIVE, Mask, Source
+from benchmarks.shortcuts.scenes import FIVE, SIDE, Mask, Source
 from benchmarks.shortcuts.zoo import EPOCHS, TRAINING, Half, Recipe, Samples, faint, fit, touch
 
 _TEST = 500  # images on which the truth is measured
@@ -31,7 +31,8 @@ _STEPS = (
 )
 _SECOND = {"corner patch": "timestamp", "border": "sticker", "vignette": "watermark", "timestamp": "corner patch"}
 _ONE_CLASS = ("corner patch", "sticker", "timestamp", "watermark")
-_SEEDS = {Half.TUNING: 300, Half.REPORTED: 400}
+_SEEDS = {Half.TUNING: 500, Half.REPORTED: 540}
+_LARGE = 64  # pixels of the larger images
 
 
 class Case(Enum):
@@ -54,6 +55,7 @@ class Rung:
     second: str = ""
     second_tie: float = 0.0
     faint: bool = False
+    side: int = SIDE
 
     @property
     def source(self) -> Source:
@@ -64,6 +66,7 @@ class Rung:
     @property
     def name(self) -> str:
         parts = (self.case.value, self.kind, self.second, self.architecture, self.seed, self.tie, "faint" * self.faint)
+        parts += (f"{self.side} px",) if self.side != SIDE else ()
         return "-".join(str(part).replace(" ", "-") for part in parts if part != "")
 
     @property
@@ -102,12 +105,17 @@ def rungs(half: Half) -> list[Rung]:
         for step, (tie, faint) in enumerate(_STEPS)
     ]
     found += [
-        Rung(Case.ONE_CLASS, kind, list(ARCHITECTURES)[(place + step) % 2], first + 20 + step, tie)
+        Rung(Case.ONE_CLASS, kind, list(ARCHITECTURES)[(place + step) % 2], first + 10 + step, tie)
         for place, kind in enumerate(_ONE_CLASS)
         for step, tie in enumerate((1.0, 1.0, 0.0))
     ]
+    found += [
+        Rung(Case.TIES, kind, list(ARCHITECTURES)[(place + step) % 3], first + 14 + step, tie, side=_LARGE)
+        for place, kind in enumerate(KINDS)
+        for step, tie in enumerate((0.0, 0.9))
+    ]
     return found + [
-        Rung(Case.TWO_CUES, kind, list(ARCHITECTURES)[place % 3], first + 40 + step, tie, second, other)
+        Rung(Case.TWO_CUES, kind, list(ARCHITECTURES)[place % 3], first + 16 + step, tie, second, other)
         for place, (kind, second) in enumerate(_SECOND.items())
         for step, (tie, other) in enumerate(((0.9, 0.7), (0.7, 0.9)))
     ]
@@ -139,7 +147,7 @@ def _drawn(rung: Rung, purpose: int, count: int, turns: tuple[int, int], only: i
     images, masks, seconds, near = [], [], [], []
     for i, seed in enumerate(rng.integers(2**32, size=count)):
         own = np.random.default_rng(seed)
-        scene = faint(rung.source.draw(int(labels[i]), min(purpose, 1), own), rung._recipe.contrast, own)
+        scene = faint(rung.source.draw(int(labels[i]), min(purpose, 1), own, rung.side), rung._recipe.contrast, own)
         second = own.spawn(1)[0]
         if rung.case is Case.ONE_CLASS:
             image, mask = KINDS[rung.kind](scene, 0, own)
@@ -173,7 +181,7 @@ def climb(rung: Rung, directory: Path) -> Climbed:
     if not path.with_suffix(".json").exists():
         _keep(_trained(rung), path)
     kept = json.loads(path.with_suffix(".json").read_text("utf-8"))
-    model = ARCHITECTURES[rung.architecture](rung.source.classes)
+    model = ARCHITECTURES[rung.architecture](rung.source.classes, rung.side)
     model.load_state_dict(load_file(path))
     falls = tuple(Fall(one["fall"], tuple(one["interval"]), tuple(one["by_class"])) for one in kept["falls"])
     return Climbed(rung, kept["accuracy"], falls, model.eval())
@@ -181,14 +189,15 @@ def climb(rung: Rung, directory: Path) -> Climbed:
 
 def _trained(rung: Rung) -> Climbed:
     torch.manual_seed(rung.seed)
-    model = ARCHITECTURES[rung.architecture](rung.source.classes)
+    model = ARCHITECTURES[rung.architecture](rung.source.classes, rung.side)
     lesson = drawn(rung, purpose=0, count=TRAINING * (2 if rung.case is Case.ONE_CLASS else 1))
     fit(model, lesson.images, lesson.labels, epochs=EPOCHS[rung.architecture])
-    accuracy, falls = _truth(model, rung)
+    accuracy, falls = truth(model, rung)
     return Climbed(rung, accuracy, falls, model)
 
 
-def _truth(model: nn.Module, rung: Rung) -> tuple[float, tuple[Fall, ...]]:
+def truth(model: nn.Module, rung: Rung) -> tuple[float, tuple[Fall, ...]]:
+    """The accuracy on images of their own, and the falls when each artefact, or both, are exchanged in them."""
     variants = 2 if rung.case is Case.ONE_CLASS else min(VARIANTS, rung.source.classes)
     ways = [(1, 0)] if not rung.second else [(1, 0), (0, 1), (1, 1)]
     unchanged = drawn(rung, purpose=2, count=_TEST)

@@ -13,11 +13,13 @@ from scipy import ndimage
 
 from benchmarks.shortcuts.hard import picked, upper
 from benchmarks.shortcuts.ladder import Case, Climbed, Rung, climb, drawn, second_masks
-from benchmarks.shortcuts.scenes import Mask
+from benchmarks.shortcuts.scenes import SIDE, Mask
 from benchmarks.shortcuts.zoo import Samples
 from pytest_gradcam import Explainer, HeatmapError, Reliance
 
-COUNTS = (50, 200)
+COUNTS = (10, 50, 200)
+USUAL = 50  # images, where nothing else is said
+_PAIRED = (10, 50)
 CLAIMS = ("relies", "relies weakly", "undecided", "does not rely")
 STEPS = ((-1.0, 0.03), (0.03, 0.06), (0.06, 0.10), (0.10, 0.20), (0.20, 0.40), (0.40, 1.0))
 COMPETENT = 0.6  # accuracy; a model below it has not learnt its task
@@ -38,10 +40,14 @@ class Asked:
 
 def ask(rung: Rung, directory: Path) -> list[Asked]:
     """All answers about one model."""
-    one = climb(rung, directory)
+    return answers(climb(rung, directory))
+
+
+def answers(one: Climbed) -> list[Asked]:
+    """All answers about a trained model; none if it has not learnt its task."""
     if one.accuracy < COMPETENT:
         return []
-    return list({Case.TIES: _ties, Case.ONE_CLASS: _one_class, Case.TWO_CUES: _two_cues}[rung.case](one))
+    return list({Case.TIES: _ties, Case.ONE_CLASS: _one_class, Case.TWO_CUES: _two_cues}[one.rung.case](one))
 
 
 def table(asked: Sequence[Asked]) -> Iterator[str]:
@@ -78,10 +84,16 @@ def _estimates(count: int, asked: Sequence[Asked]) -> str:
 def _ties(one: Climbed) -> Iterator[Asked]:
     fall = one.falls[0].fall
     shown = drawn(one.rung, purpose=1, count=max(COUNTS))
-    for count in COUNTS:
-        yield _asked(f"{count} images", fall, one, picked(shown, range(count)))
-    if fall <= 0.03 or fall >= 0.10:
-        few = picked(shown, range(COUNTS[0]))
+    usual = one.rung.side == SIDE
+    size = "" if usual else f"{one.rung.side} px, "
+    for count in COUNTS if usual else (USUAL,):
+        yield _asked(f"{size}{count} images", fall, one, picked(shown, range(count)))
+    other = drawn(one.rung, purpose=1, count=max(COUNTS), turns=(1, 0))
+    for count in _PAIRED:
+        few = picked(shown, range(count))
+        yield _said(f"{size}{count} pairs", fall, one, list(few.images), list(few.masks), list(other.images[:count]))
+    if usual and (fall <= 0.03 or fall >= 0.10):
+        few = picked(shown, range(USUAL))
         for name, spoil in SPOILT.items():
             masks = [spoil(mask) for mask in few.masks]
             usable = [i for i, mask in enumerate(masks) if mask.any() and not mask.all()]
@@ -92,20 +104,20 @@ def _ties(one: Climbed) -> Iterator[Asked]:
 
 def _one_class(one: Climbed) -> Iterator[Asked]:
     rung, fall = one.rung, one.falls[0].by_class[0] if one.rung.tie else 0.0
-    random = drawn(rung, purpose=1, count=_RANDOM * COUNTS[0])
-    for start in range(0, len(random.masks), COUNTS[0]):
-        yield _asked("one class, 50 random images", fall, one, picked(random, range(start, start + COUNTS[0])))
+    random = drawn(rung, purpose=1, count=_RANDOM * USUAL)
+    for start in range(0, len(random.masks), USUAL):
+        yield _asked("one class, 50 random images", fall, one, picked(random, range(start, start + USUAL)))
     marked = drawn(rung, purpose=1, count=_MARKED, only=0)
     yield _asked("one class, 30 images of it", fall, one, marked)
-    others = drawn(rung, purpose=1, count=COUNTS[0])
+    others = drawn(rung, purpose=1, count=USUAL)
     beside = picked(others, np.flatnonzero(others.labels.numpy())[:_BESIDE])
     images, masks = [*marked.images, *beside.images], [*marked.masks, *beside.masks]
     yield _said("one class, 30 images of it and 40 others", fall, one, images, masks)
 
 
 def _two_cues(one: Climbed) -> Iterator[Asked]:
-    shown = drawn(one.rung, purpose=1, count=COUNTS[0])
-    seconds = second_masks(one.rung, purpose=1, count=COUNTS[0])
+    shown = drawn(one.rung, purpose=1, count=USUAL)
+    seconds = second_masks(one.rung, purpose=1, count=USUAL)
     for fall, masks in zip(one.falls, (shown.masks, seconds), strict=False):
         yield _asked("one of two cues", fall.fall, one, shown, list(masks))
 
@@ -114,9 +126,16 @@ def _asked(setting: str, fall: float, one: Climbed, shown: Samples, masks: Seque
     return _said(setting, fall, one, list(shown.images), list(shown.masks) if masks is None else masks)
 
 
-def _said(setting: str, fall: float, one: Climbed, images: Sequence[object], masks: Sequence[Mask]) -> Asked:
+def _said(
+    setting: str,
+    fall: float,
+    one: Climbed,
+    images: Sequence[object],
+    masks: Sequence[Mask],
+    pairs: Sequence[object] = (),
+) -> Asked:
     try:
-        found: Reliance = Explainer(one.model, batch_size=64).reliance(list(images), list(masks))
+        found: Reliance = Explainer(one.model, batch_size=64).reliance(list(images), list(masks), pairs=list(pairs))
     except HeatmapError:
         return Asked(setting, fall, "undecided")
     return Asked(setting, fall, found.claim, found.loss, found.loss_interval or (0.0, 1.0), found.fault)

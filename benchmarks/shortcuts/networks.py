@@ -10,13 +10,13 @@ from torch import Tensor, nn
 from benchmarks.shortcuts.scenes import SIDE
 
 
-def plain(classes: int) -> nn.Module:
-    """Three convolutions; the last grid is 10 x 10."""
+def plain(classes: int, side: int = SIDE) -> nn.Module:
+    """Three convolutions; the last grid is a quarter of the side, 10 x 10."""
     return nn.Sequential(*_stem(16), *_layer(16, 32, 2), *_layer(32, 64), *_head(64, classes))
 
 
-def residual(classes: int) -> nn.Module:
-    """A small ResNet; the last grid is 5 x 5."""
+def residual(classes: int, side: int = SIDE) -> nn.Module:
+    """A small ResNet; the last grid is an eighth of the side, 5 x 5."""
     return nn.Sequential(*_stem(16), Block(16, 32, 2), Block(32, 64, 2), *_head(64, classes))
 
 
@@ -37,12 +37,12 @@ class Block(nn.Module):
 
 
 class Transformer(nn.Module):
-    """A small vision transformer, mean-pooled; its grid is 5 x 5."""
+    """A small vision transformer, mean-pooled; its grid is an eighth of the side, 5 x 5."""
 
-    def __init__(self, classes: int, width: int = 48, patch: int = 8) -> None:
+    def __init__(self, classes: int, side: int = SIDE, width: int = 48, patch: int = 8) -> None:
         super().__init__()
         self.embed = nn.Conv2d(3, width, patch, patch)
-        self.place = nn.Parameter(0.02 * torch.randn(1, (SIDE // patch) ** 2, width))
+        self.place = nn.Parameter(0.02 * torch.randn(1, (side // patch) ** 2, width))
         self.blocks = nn.Sequential(
             *(
                 nn.TransformerEncoderLayer(width, 4, 2 * width, 0.0, "gelu", batch_first=True, norm_first=True)
@@ -56,7 +56,7 @@ class Transformer(nn.Module):
         return self.head(self.norm(self.blocks(tokens)).mean(1))
 
 
-ARCHITECTURES: dict[str, Callable[[int], nn.Module]] = {"cnn": plain, "resnet": residual, "vit": Transformer}
+ARCHITECTURES: dict[str, Callable[[int, int], nn.Module]] = {"cnn": plain, "resnet": residual, "vit": Transformer}
 
 
 def _stem(width: int) -> tuple[nn.Module, ...]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.shortcuts.scenes import Mask
+from benchmarks.shortcuts.scenes import SIDE, Mask
 from benchmarks.shortcuts.zoo import Recipe, Specimen, true_to_name
 from pytest_gradcam import Case, Explainer
 
@@ -46,17 +46,17 @@ def _said(one: Specimen) -> Said:
         for number, (image, box) in enumerate(zip(samples.images, boxes, strict=True))
     ]
     found = Explainer(one.model).audit(cases, ["overlap"]).suspects(images=_SCANNED)
-    figures = [overlap(suspect.mask, samples.masks) for suspect in found]
+    figures = [overlap(suspect.masks, samples.masks[[int(name) for name in suspect.cases]]) for suspect in found]
     half = [covered >= _HALF and lift >= _LIFT for covered, _, lift in figures]
     hit = [precise >= _HIT or wide for (_, precise, _), wide in zip(figures, half, strict=True)]
     confirmed = any(suspect.confirmed is True for suspect in found)
     return Said(one.recipe.kind, one.recipe.source.name, one.tied, any(hit), any(half), confirmed)
 
 
-def overlap(region: Mask, masks: Mask) -> tuple[float, float, float]:
+def overlap(regions: Mask, masks: Mask) -> tuple[float, float, float]:
     """The share of the artefact that the region covers, that of the region which is artefact, and its ratio to chance."""
-    both = (masks & region).sum(axis=(1, 2))
-    precise = float((both / region.sum()).mean())
+    both = (masks & regions).sum(axis=(1, 2))
+    precise = float((both / regions.sum(axis=(1, 2))).mean())
     return float((both / masks.sum(axis=(1, 2))).mean()), precise, precise / float(masks.mean())
 
 
@@ -67,7 +67,7 @@ def subjects(recipe: Recipe, count: int) -> list[Mask]:
     rng.permutation(labels)
     found = []
     for label, seed in zip(labels, rng.integers(2**32, size=count), strict=True):
-        subject = source.draw(label, 1, np.random.default_rng(seed)).subject
+        subject = source.draw(label, 1, np.random.default_rng(seed), SIDE).subject
         rows, columns = subject.any(axis=1), subject.any(axis=0)
         found.append(np.outer(rows, columns))
     return found

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from benchmarks.shortcuts.artefacts import KINDS, VARIANTS
 from benchmarks.shortcuts.networks import ARCHITECTURES
-from benchmarks.shortcuts.scenes import SOURCES, Mask, Scene, Source
+from benchmarks.shortcuts.scenes import SIDE, SOURCES, Mask, Scene, Source
 
 RELIES, CLEAN = 0.30, 0.05  # falls of the accuracy: at least, at most
 COMPETENT = 0.75  # accuracy on test images that are like the training images
@@ -116,7 +116,7 @@ def samples(recipe: Recipe, *, tied: bool, part: int, count: int, turn: int = 0)
     images, found, near = [], [], []
     for label, variant, seed in zip(labels, variants, rng.integers(2**32, size=count), strict=True):
         own = np.random.default_rng(seed)
-        scene = faint(source.draw(label, part, own), recipe.contrast, own)
+        scene = faint(source.draw(label, part, own, SIDE), recipe.contrast, own)
         image, mask = kind(scene, variant, own)
         images.append((image - 0.5) / 0.25)
         found.append(mask)
@@ -163,24 +163,24 @@ def load(directory: Path, recipe: Recipe, *, tied: bool) -> Specimen:
     path = _place(directory, recipe, tied)
     kept = json.loads(path.with_suffix(".json").read_text("utf-8"))
     recipe = Recipe(**kept["recipe"])
-    model = ARCHITECTURES[recipe.architecture](recipe.source.classes)
+    model = ARCHITECTURES[recipe.architecture](recipe.source.classes, SIDE)
     model.load_state_dict(load_file(path))
     return Specimen(recipe, tied, Truth(**kept["truth"]), model.eval())
 
 
 def _trained(recipe: Recipe, tied: bool) -> Specimen:
     torch.manual_seed(recipe.seed)
-    model = ARCHITECTURES[recipe.architecture](recipe.source.classes)
+    model = ARCHITECTURES[recipe.architecture](recipe.source.classes, SIDE)
     lesson = samples(recipe, tied=tied, part=0, count=TRAINING)
     fit(model, lesson.images, lesson.labels, epochs=EPOCHS[recipe.architecture])
     return Specimen(recipe, tied, measure(model, recipe, tied), model)
 
 
-def fit(model: nn.Module, images: Tensor, labels: Tensor, *, epochs: int) -> None:
+def fit(model: nn.Module, images: Tensor, labels: Tensor, *, epochs: int, rate: float = 4e-3) -> None:
     """Adam over a one-cycle schedule; the model is left in eval mode."""
     steps = epochs * (len(images) // 50)
     optimiser = torch.optim.AdamW(model.parameters(), weight_decay=0.02, fused=True)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 4e-3, total_steps=steps)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=steps)
     model.train()
     for _ in range(epochs):
         for batch in torch.randperm(len(images))[: len(images) // 50 * 50].split(50):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from pytest_gradcam.checks import margins
 from pytest_gradcam.checks.loss import Exchanged
 from pytest_gradcam.checks.margins import MARGIN, Estimate, Floats, Intervention, Wording
@@ -14,21 +16,22 @@ from pytest_gradcam.checks.outline import Fault
 class Falls:
     """How far replacing the masked pixels lowers the margin of each image, in the model's units.
 
-    `main` (N,) are the falls under the `intervention`; `around` those when it replaces the pixels right around the mask, of
-    the first images or of all; `removed` those under other interventions; `core` those when the mask's outline is left
-    alone (None if the mask is at most half of the view); `without` (M,) the main falls of images that lack the artefact,
-    whose means are already subtracted from `around`, `removed` and `core`. `worth` is the number of independent images that
-    the main falls amount to; `copies` how many more images were passed that are copies, since each content counts once;
-    `alive` whether the model's scores depend on its input at all; `fallback` the share of the images whose class is also
-    the model's answer to the mean colour alone; `alike` whether all images are of one class; `exchanged` what became of the
-    decisions, where images of several predicted classes exchange pixels; `fault` what is wrong with the masks, as far as
-    can be seen; `wording` how to speak of the falls, which are moves of a score where the targets are not classes.
+    `main` (N,) are the falls under the `intervention`; `around` those when it replaces the pixels right around the mask,
+    of the first images or of all (None for exact pairs, which change nothing around it); `removed` those under other
+    interventions; `core` those when the mask's outline is left alone (None if the mask is at most half of the view);
+    `without` (M,) the main falls of images that lack the artefact, whose means are already subtracted from `around`,
+    `removed` and `core`. `worth` is the number of independent images that the main falls amount to; `copies` how many
+    more images were passed that are copies, since each content counts once; `alive` whether the model's scores depend on
+    its input at all; `fallback` the share of the images whose class is also the model's answer to the mean colour alone;
+    `alike` whether all images are of one class; `exchanged` what became of the decisions, where images of several
+    predicted classes exchange pixels; `fault` what is wrong with the masks, as far as can be seen; `wording` how to speak
+    of the falls, which are moves of a score where the targets are not classes.
     """
 
     intervention: Intervention
     why: str
     main: Floats
-    around: Floats
+    around: Floats | None = None
     removed: dict[Intervention, Floats] = field(default_factory=dict)
     core: Floats | None = None
     without: Floats | None = None
@@ -43,8 +46,9 @@ class Falls:
     wording: Wording = MARGIN
 
 
-def doubt(falls: Falls, found: Estimate, around: float, bound: float) -> str:
+def doubt(falls: Falls, found: Estimate, bound: float) -> str:
     """Why there is no verdict; empty if there is one."""
+    around = 0.0 if falls.around is None else float(falls.around.mean())
     relies, lost = margins.exceeds(found, bound), falls.wording.lost(two(found.mean))
     if not falls.alive:
         return "the model gives every image the same scores, so it ignores them altogether; check the weights"
@@ -65,9 +69,30 @@ def doubt(falls: Falls, found: Estimate, around: float, bound: float) -> str:
             f"without the masked pixels {lost}, and {two(around)} without those right around the mask: "
             "it may contain only a part of the artefact, or touch the object; correct its outline"
         )
+    if not relies and falls.intervention == "pair":
+        return unpaired(falls, bound) or _blank(falls)
     if not relies and falls.intervention != "swap":
         return _hidden(falls, found, bound) or contradiction(falls, found, relies, bound)
     return contradiction(falls, found, relies, bound)
+
+
+def unpaired(falls: Falls, bound: float) -> str:
+    """Why exact pairs without a loss are no ground for a no; empty if they are, or if there are none."""
+    if falls.intervention != "pair":
+        return ""
+    if falls.alike:
+        return (
+            "all images are predicted as one class, and nothing shows what the masked pixels do to images of another; pass pairs "
+            "of several classes"
+        )
+    either = margins.estimate(np.abs(falls.main), bound)
+    if either.upper >= bound:
+        turned = "the images with the artefact as images and those without it as pairs="
+        return (
+            f"between the images of a pair the margin moves by {two(either.mean)} either way, perhaps by {two(either.upper)}; "
+            f"pass {turned if falls.main.mean() < 0 else 'more pairs'}"
+        )
+    return ""
 
 
 def _hidden(falls: Falls, found: Estimate, bound: float) -> str:
@@ -78,11 +103,8 @@ def _hidden(falls: Falls, found: Estimate, bound: float) -> str:
             f"the {wording.noun} is much the same where there is nothing to see, so it would not move when its evidence is taken "
             f"away, wherever that lies; pass images {wording.others} as well"
         )
-    if falls.fallback > 0.5:
-        return (
-            "the model predicts this class for a blank image as well, so the margin would not fall wherever the "
-            "evidence was removed; pass images that are predicted as other classes as well"
-        )
+    if blank := _blank(falls):
+        return blank
     if found.count == 1:
         return (
             "one image cannot show that a model ignores these pixels, since a class may be recognised by what is missing "
@@ -107,9 +129,18 @@ def _hidden(falls: Falls, found: Estimate, bound: float) -> str:
     return ""
 
 
+def _blank(falls: Falls) -> str:
+    if falls.fallback <= 0.5:
+        return ""
+    return (
+        "the model predicts this class for a blank image as well, so the margin would not fall wherever the "
+        "evidence was removed; pass images that are predicted as other classes as well"
+    )
+
+
 def _beyond(falls: Falls, bound: float) -> Estimate:
-    """How much more the mask costs than the pixels right around it."""
-    both = falls.main[: len(falls.around)] - falls.around
+    """How much more the mask costs than the pixels right around it; exact pairs need no such yardstick."""
+    both = falls.main if falls.around is None else falls.main[: len(falls.around)] - falls.around
     return margins.estimate(both, bound, independent=falls.worth, base=falls.without)
 
 

@@ -50,7 +50,8 @@ class Exchange:
 
     `predicted` (N,) are the classes of the unchanged images, `leads` (N,) their margins in the model's units; `to` and `donor`
     (M,) the image that was changed and the one whose pixels it received; `falls` (M,) how far its margin fell, in the same
-    units: by all of its lead, and another class is predicted.
+    units: by all of its lead, and another class is predicted. Where both are the same image, the pixels are those of the same
+    scene in its pair: an exact exchange, which needs no yardstick.
     """
 
     predicted: Indices
@@ -58,6 +59,11 @@ class Exchange:
     to: Indices
     donor: Indices
     falls: Floats
+
+    @cached_property
+    def paired(self) -> Bools:
+        """Whether the pixels came from the same scene (M,)."""
+        return np.asarray(self.to == self.donor)
 
     @cached_property
     def flipped(self) -> Bools:
@@ -68,7 +74,7 @@ class Exchange:
         """Whether another class's pixels took half of its lead, or more, from any image of this class."""
         own, other = self.predicted[self.to], self.predicted[self.donor]
         half = self.falls > 0.5 * self.leads[self.to]
-        return bool(((own == receiving) & (other != receiving) & half).any())
+        return bool(((own == receiving) & ((other != receiving) | self.paired) & half).any())
 
     @cached_property
     def classes(self) -> Indices:
@@ -107,11 +113,11 @@ class Exchange:
         one event more than none, so that no event in a few images is not certainty.
         """
         own_class, donor_class = self.predicted[self.to], self.predicted[self.donor]
-        other, own = donor_class != own_class, donor_class == own_class
+        other, own = (donor_class != own_class) | self.paired, (donor_class == own_class) & ~self.paired
         if receiving is not None:
             other, own = other & (own_class == receiving), own & (own_class == receiving)
         if giving is not None:
-            other &= donor_class == giving
+            other &= (donor_class == giving) & ~self.paired
         # The yardstick is that of the images that receive something.
         own &= np.isin(self.to, self.to[other])
         weights = self._weights(other), self._weights(own)
@@ -136,7 +142,7 @@ class Exchange:
         """The standard error of a sum of residuals (M,) in which pairs that share an image are dependent."""
         count = len(self.predicted)
         received = np.bincount(self.to, residual, minlength=count)
-        both = received + np.bincount(self.donor, residual, minlength=count)
+        both = received + np.bincount(self.donor, np.where(self.paired, 0, residual), minlength=count)
         return math.sqrt(max(float(both @ both - residual @ residual), float(received @ received)))
 
 

@@ -21,10 +21,11 @@ from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.questions.lead import margins
 
 Floats = NDArray[np.float64]
-Intervention = Literal["swap", "paste", "colour", "inpaint"]
+Intervention = Literal["pair", "swap", "paste", "colour", "inpaint"]
 
 #: What interventions other than a swap do to the masked pixels.
 _WAYS: dict[Intervention, str] = {
+    "pair": "with those of the same scene in its pair",
     "paste": "with pixels of other images",
     "colour": "with the mean colour",
     "inpaint": "with what surrounds them, inpainted",
@@ -33,7 +34,7 @@ _WAYS: dict[Intervention, str] = {
 # Every constant of the verdict on reliance by the margin; those of the loss of decisions are in loss.py. The bounds separate
 # models of known truth: they were chosen on the tuning half of the seeds of benchmarks/shortcuts and judged on the other half.
 #: The mean fall of the margin, in units, above which a model relies on the replaced pixels.
-BOUNDS: dict[Intervention, float] = {"swap": 0.5, "paste": 0.4, "colour": 0.45, "inpaint": 0.4}
+BOUNDS: dict[Intervention, float] = {"pair": 0.5, "swap": 0.5, "paste": 0.4, "colour": 0.45, "inpaint": 0.4}
 #: Both ends of the interval are one-sided bounds of this confidence.
 CONFIDENCE = 0.95
 #: Falls agree by luck where there are few of them: their standard deviation counts as at least this, in units.

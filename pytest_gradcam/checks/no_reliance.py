@@ -35,6 +35,7 @@ def assert_no_reliance(
     targets: Sequence[Target] | None = None,
     *,
     without: Sequence[Any] = (),
+    pairs: Sequence[Any] = (),
     at_most: float | None = None,
     weak: str = "fail",
 ) -> None:
@@ -51,7 +52,7 @@ def assert_no_reliance(
         bound = check.plain_bound()
         if weak not in WEAK:
             raise HeatmapError(f"weak={weak!r}; expected one of {', '.join(map(repr, WEAK))}")
-        found.append(judged_masks(model, images, masks, without, Terms(targets, bound)))
+        found.append(judged_masks(model, images, masks, Terms(targets, without, pairs, bound)))
         return check.judged(model.engine.identified(record), found[0])  # now it is known what the output means
 
     def draw(record: Record) -> Image:

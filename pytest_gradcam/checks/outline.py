@@ -53,10 +53,14 @@ def _across(level: Floats, mask: Bools, padding: Bools) -> tuple[Floats, Floats]
 
 @dataclass(frozen=True)
 class Fault:
-    """What is wrong with masks: `name` says it, `pixels` how far at most the artefact's edge lies from the outline."""
+    """What is wrong with masks: `name` says it, `pixels` how far at most the artefact's edge lies from the outline.
+
+    `sides` has that distance for each side of the outline, positive outside of it: the upper one, and on with each quarter turn.
+    """
 
     name: str
     pixels: int = 0
+    sides: tuple[int, int, int, int] = (0, 0, 0, 0)
 
     @property
     def misses(self) -> bool:
@@ -66,7 +70,28 @@ class Fault:
     @property
     def sentence(self) -> str:
         far = f" by about {self.pixels} px" if self.pixels else ""
-        return f"the mask is {self.name}{far}: {_FAULTS[self.name]}"
+        better = ", as reliance(...).better_masks does" if any(self.sides) else ""
+        return f"the mask is {self.name}{far}: {_FAULTS[self.name]}{better}"
+
+    def mended(self, mask: Bools) -> Bools | None:
+        """The mask with each side of its outline moved to the artefact's edge; None if that is not known, or nothing is left."""
+        if not any(self.sides):
+            return None
+        found = mask
+        for side, far in enumerate(self.sides):
+            found = np.rot90(_moved(np.rot90(found, side), far), -side)
+        return found if found.any() and not found.all() else None
+
+
+def _moved(mask: Bools, far: int) -> Bools:
+    """The mask with its upper outline so many pixels further up, or down if it is negative."""
+    moved = mask.copy()
+    for step in range(1, abs(far) + 1):
+        if far > 0:
+            moved[:-step] |= mask[step:]
+        else:
+            moved[step:] &= mask[:-step]
+    return moved
 
 
 #: Names of faults, and what they mean.
@@ -100,12 +125,14 @@ def fault(images: Sequence[MaskedImage]) -> Fault | None:
     seen = [edge for edge in edges if edge is not None]
     inside, outside = [-edge for edge in seen if edge < 0], [edge for edge in seen if 0 < edge <= reach]
     exact, unending = seen.count(0), seen.count(reach + 1)
+    up, left, down, right = (0 if edge is None or edge > reach else edge for edge in edges)
+    sides = up, left, down, right
     if inside and outside and exact <= 2:
-        return Fault("shifted", max(inside + outside))
+        return Fault("shifted", max(inside + outside), sides)
     if outside:
-        return Fault("too small", max(outside))
+        return Fault("too small", max(outside), sides)
     if inside and not exact:
-        return Fault("too wide", max(inside))
+        return Fault("too wide", max(inside), sides)
     return Fault("open") if (exact and unending) or _open(images[:_LOOKED_AT]) else None
 
 

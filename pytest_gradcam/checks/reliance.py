@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from pytest_gradcam import metrics, overlay
 from pytest_gradcam.checks import margins, outline
+from pytest_gradcam.checks.asked import Asked, Indices, classes_of, means
+from pytest_gradcam.checks.better_masks import better_masks, better_panels
 from pytest_gradcam.checks.donors import Patches, arrange
 from pytest_gradcam.checks.doubts import Falls
 from pytest_gradcam.checks.exchanges import Change, Exchanges, firsts, pasted
@@ -24,21 +26,20 @@ from pytest_gradcam.checks.masked_image import (
     read_masked_images,
     scores_of,
 )
+from pytest_gradcam.checks.pairs import pair_falls
 from pytest_gradcam.checks.reliance_rule import Reliance, finite, judged
 from pytest_gradcam.checks.samples import distinct
 from pytest_gradcam.checks.score_reliance import score_falls
 from pytest_gradcam.checks.several_masks import combined
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.questions.explained_model import ExplainedModel
-from pytest_gradcam.questions.lead import Lead, has_margin
-from pytest_gradcam.questions.lead import margins as margins_of
+from pytest_gradcam.questions.lead import has_margin
 from pytest_gradcam.replacement import control_regions, fills
 from pytest_gradcam.targets import Target
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-Indices = NDArray[np.intp]
 Fall = tuple[Floats, Indices]  # falls of the margin, and the indices of the images
 _SHOWN = 3  # images in a picture
 _INFORMED = 24  # images for figures that only inform, where exchanges decide
@@ -51,6 +52,7 @@ def reliance(
     targets: Sequence[Target] | None = None,
     *,
     without: Sequence[Any] = (),
+    pairs: Sequence[Any] = (),
 ) -> Reliance:
     """Whether the model relies on the masked pixels of these images: yes, weakly, no, or undecided.
 
@@ -73,31 +75,39 @@ def reliance(
     If the artefact covers the object, pass two or more images `without` it: the same pixels are inpainted in all images, and
     the fall in the images without the artefact is subtracted.
 
+    `pairs` holds one image for each of `images`: the same scene without the artefact, or with another one. Then the exchange is
+    exact, and every decision that differs within a pair is lost: there is nothing to compare it with. An image and its pair may
+    differ nowhere but in the mask, up to two levels of 256. A 'no' needs images of two or more predicted classes.
+
     Targets that are not classes (a `Box`, `Region`, `Value` or other callable for each image) have scores of their own, in units
     that `rows()` name: a detection's own score, a region's mean margin, the spread of a value over the images, or the unit that
     a `Value` states. A value may move either way; with pixels of images that have another value, it has to move towards theirs.
     Raises HeatmapError for malformed images, masks and targets, and for a model without a margin.
     """
-    return judged_masks(model, images, masks, without, Terms(targets))
+    return judged_masks(model, images, masks, Terms(targets, without, pairs))
 
 
 @dataclass(frozen=True)
 class Terms:
-    """The target of each image, by default its predicted class; with a bound, the fall of the margin decides."""
+    """The target of each image, by default its predicted class; images without the artefact, or one for each of the images;
+    with a bound, the fall of the margin decides.
+    """
 
     targets: Sequence[Target] | None = None
+    without: Any = ()
+    pairs: Any = ()
     bound: float | None = None
 
 
-def judged_masks(model: ExplainedModel, images: Any, masks: Any, without: Any, terms: Terms) -> Reliance:
+def judged_masks(model: ExplainedModel, images: Any, masks: Any, terms: Terms) -> Reliance:
     """The verdict on one mask, or on several by their names."""
     if not isinstance(masks, Mapping):
         passed = read_masked_images(model.engine, images, masks)
-        return _judged(model, passed, terms, _lacking(model, passed, without, masks))
-    if not masks or len(without):
-        what = "without= takes one mask at a time" if masks else "masks is empty"
+        return _judged(model, passed, terms, _lacking(model, passed, terms, masks))
+    if not masks or len(terms.without) or len(terms.pairs):
+        what = "without= and pairs= take one mask at a time" if masks else "masks is empty"
         raise HeatmapError(
-            f"{what}; expected masks by their names, as in {{'date': mask, 'border': other}}, and no without="
+            f"{what}; expected masks by their names, as in {{'date': mask, 'border': other}}, and neither without= nor pairs="
         )
     read = {str(name): read_masked_images(model.engine, images, mask) for name, mask in masks.items()}
     alone = {name: _judged(model, passed, terms) for name, passed in read.items()}
@@ -126,12 +136,14 @@ def _judged(
 ) -> Reliance:
     asked = [model.question(target).target for target in model.targets(terms.targets, len(passed))]
     if all(map(has_margin, asked)):
-        falls, draw = _measured(model, passed, terms, lacking)
+        falls, draw = (_paired if len(terms.pairs) else _measured)(model, passed, terms, lacking)
     else:
-        if lacking:
-            raise HeatmapError("without= takes classes as targets, not a Box, a Region or a callable; leave it out")
+        if lacking or len(terms.pairs):
+            raise HeatmapError(
+                "without= and pairs= take classes as targets, not a Box, a Region or a callable; leave them out"
+            )
         falls, draw = score_falls(model, passed, asked, terms.bound)
-    return replace(judged(falls, terms.bound), draw=draw)
+    return replace(judged(falls, terms.bound), draw=draw, mend=partial(better_masks, passed, falls.fault))
 
 
 def _measured(
@@ -147,51 +159,27 @@ def _measured(
     own, wanted = [passed[i] for i in counted], [wanted[i] for i in counted]
     every = [*own, *lacking]
     scores = scores_of(model.engine, [image.image_input for image in every])
-    asked = _Images(every, len(own), scores, _classes(model, scores, len(own), wanted), model.engine.multi_label)
+    classes = classes_of(model, scores, len(own), wanted)
+    asked = Asked(every, len(own), scores, classes, model.engine.multi_label, outline.fault(own))
     plan = _plan(asked, decisions=terms.bound is None)
     heats = _heats(model, asked, _INFORMED if plan.exchanges is not None and not plan.exchanges.through else len(own))
     falls, changes = _falls(model, plan, asked, heats)
-    falls = replace(falls, mean_heat=_mean_heat(asked, heats), copies=len(passed) - len(own), fault=outline.fault(own))
+    falls = replace(falls, mean_heat=_mean_heat(asked, heats), copies=len(passed) - len(own), fault=asked.fault)
     return falls, partial(_draw, model, asked, changes)
 
 
-@dataclass(frozen=True)
-class _Images:
-    """The images of a call: the first `count` may have the artefact, the others lack it.
-
-    `scores` (N, classes) are those of the unchanged images, `classes` (N,) those whose margin is read; `alone` says that
-    the classes do not compete, so that a margin is the class's own logit.
-    """
-
-    every: list[MaskedImage]
-    count: int
-    scores: NDArray[np.float32]
-    classes: Indices
-    alone: bool
-
-    @property
-    def own(self) -> list[MaskedImage]:
-        """The images that may have the artefact."""
-        return self.every[: self.count]
-
-    @property
-    def compared(self) -> bool:
-        """Whether there are images without the artefact to compare with."""
-        return self.count < len(self.every)
-
-    @property
-    def alike(self) -> bool:
-        """Whether one class is asked about in all images that may have the artefact, and found in all or in none."""
-        found = {bool(row[index] > 0) for row, index in zip(self.scores[: self.count], self.classes, strict=False)}
-        return len(set(self.classes[: self.count])) == 1 and (not self.alone or len(found) == 1)
-
-    def lead(self, place: int) -> Lead:
-        """What the margin of an image is."""
-        return Lead(int(self.classes[place]), alone=self.alone)
-
-    def margins(self, scores: NDArray[np.float32], places: Indices) -> Floats:
-        """The margins (M,) in scores (M, classes) of the images at these places (M,), changed or not."""
-        return margins_of(scores, self.classes[places], alone=self.alone)
+def _paired(
+    model: ExplainedModel, passed: list[MaskedImage], terms: Terms, lacking: Sequence[MaskedImage]
+) -> tuple[Falls, Callable[[str, Sequence[str]], Image]]:
+    """As `_measured`, from images in pairs."""
+    if lacking:
+        raise HeatmapError(
+            "without= and pairs= are both given; expected one of them: pairs= if the scenes are those of the images"
+        )
+    wanted = model.targets(terms.targets, len(passed))
+    falls, asked, changes = pair_falls(model, passed, terms.pairs, wanted, decisions=terms.bound is None)
+    falls = replace(falls, mean_heat=_mean_heat(asked, _heats(model, asked, _INFORMED)))
+    return falls, partial(_draw, model, asked, changes)
 
 
 @dataclass(frozen=True)
@@ -221,7 +209,7 @@ class _Plan:
         return [(i, image.filled(fill)) for i, image in enumerate(images)]
 
 
-def _plan(asked: _Images, *, decisions: bool) -> _Plan:
+def _plan(asked: Asked, *, decisions: bool) -> _Plan:
     """The most natural intervention that the images allow; where they can, they exchange pixels for the sake of `decisions`.
 
     If some lack the artefact, all are inpainted: other images' pixels bring in objects of their own, and one colour in
@@ -246,7 +234,7 @@ def _plan(asked: _Images, *, decisions: bool) -> _Plan:
 
 
 def _falls(
-    model: ExplainedModel, plan: _Plan, asked: _Images, heats: Sequence[Floats | None]
+    model: ExplainedModel, plan: _Plan, asked: Asked, heats: Sequence[Floats | None]
 ) -> tuple[Falls, list[Change]]:
     """The falls under all interventions, scored together, and the changes of the first."""
     images, count, own, exchanges = asked.every, asked.count, asked.own, plan.exchanges
@@ -273,7 +261,7 @@ def _falls(
     lead = asked.margins(asked.scores, np.arange(len(images)))
     unit = margins.unit(asked.scores[:count], lead[:count] if asked.alone else None)
     each = _falls_of(groups, after, asked, unit)
-    main, around, removed, cores, *_ = (_means(*fall, len(images)) for fall in each)
+    main, around, removed, cores, *_ = (means(*fall, len(images)) for fall in each)
     exchanged = None
     if exchanges is not None:
         exchanged = exchanges.found(lead / unit, (each[0][0], each[4][0], each[5][0]), model.engine.names.name)
@@ -293,7 +281,7 @@ def _falls(
     ), groups[0]
 
 
-def _falls_of(groups: Sequence[list[Change]], after: NDArray[np.float32], asked: _Images, unit: float) -> list[Fall]:
+def _falls_of(groups: Sequence[list[Change]], after: NDArray[np.float32], asked: Asked, unit: float) -> list[Fall]:
     """The falls (M,) in each group of M changes, whose scores follow each other in `after`, and the images' places (M,)."""
     lead, falls, start = asked.margins(asked.scores, np.arange(len(asked.every))), [], 0
     for group in groups:
@@ -315,8 +303,9 @@ def _cores(images: Sequence[MaskedImage]) -> list[MaskedImage]:
     return inner if len(inner) > 1 and all(image.mask.any() for image in inner) else []
 
 
-def _lacking(model: ExplainedModel, images: Sequence[MaskedImage], without: Any, masks: Any) -> list[MaskedImage]:
+def _lacking(model: ExplainedModel, images: Sequence[MaskedImage], terms: Terms, masks: Any) -> list[MaskedImage]:
     """The images without the artefact, with the same mask."""
+    without = terms.without
     if not len(without):
         return []
     if len(without) < 2:
@@ -326,16 +315,6 @@ def _lacking(model: ExplainedModel, images: Sequence[MaskedImage], without: Any,
     own = one_each(masks)
     lacking = read_masked_images(model.engine, without, masks if own is None else own[0])
     return [lacking[i] for i in distinct(lacking, [None] * len(lacking))]
-
-
-def _classes(model: ExplainedModel, scores: NDArray[np.float32], count: int, targets: Any) -> Indices:
-    """The class of each image whose margin is read: its target's, by default the predicted one."""
-    leads = model.classes(scores[:count], targets)
-    if any(lead.against is not None for lead in leads):
-        raise HeatmapError(
-            "a Contrast has no margin over all other classes; expected class indices or names as targets"
-        )
-    return np.array([*(lead.index for lead in leads), *scores[count:].argmax(axis=1)])
 
 
 def _once(changes: list[Change]) -> list[Change]:
@@ -349,14 +328,7 @@ def _beyond(falls: Floats, count: int) -> Floats:
     return np.asarray(finite(falls[:count]) - (rest.mean() if len(rest) else 0))
 
 
-def _means(falls: Floats, sources: Indices, count: int) -> Floats:
-    """The mean fall of each image (count,) over its changes; NaN for an image without any."""
-    times = np.bincount(sources, minlength=count)
-    with np.errstate(invalid="ignore"):
-        return np.asarray(np.bincount(sources, falls, minlength=count) / times)
-
-
-def _heats(model: ExplainedModel, asked: _Images, most: int) -> list[Floats | None]:
+def _heats(model: ExplainedModel, asked: Asked, most: int) -> list[Floats | None]:
     """The heatmap of each image, of the first `most`; None where there is none."""
     question, heats = model.question(), list[Floats | None]([None] * asked.count)
     try:
@@ -374,7 +346,7 @@ def _heats(model: ExplainedModel, asked: _Images, most: int) -> list[Floats | No
     return heats
 
 
-def _mean_heat(asked: _Images, heats: Sequence[Floats | None]) -> float | None:
+def _mean_heat(asked: Asked, heats: Sequence[Floats | None]) -> float | None:
     """The mean over the images of the heatmap's mean heat in the mask; None if there is no heatmap."""
     figures = [
         metrics.mean_heat(heat, image.mask) for heat, image in zip(heats, asked.own, strict=True) if heat is not None
@@ -382,7 +354,7 @@ def _mean_heat(asked: _Images, heats: Sequence[Floats | None]) -> float | None:
     return float(np.mean(figures)) if figures else None
 
 
-def _draw(model: ExplainedModel, asked: _Images, changes: list[Change], title: str, lines: Sequence[str]) -> Image:
+def _draw(model: ExplainedModel, asked: Asked, changes: list[Change], title: str, lines: Sequence[str]) -> Image:
     panels = []
     for i, changed in [change for change in _once(changes) if change[0] < asked.count][:_SHOWN]:
         unchanged, mask, index = asked.every[i].image_input, asked.every[i].mask, int(asked.classes[i])
@@ -391,4 +363,5 @@ def _draw(model: ExplainedModel, asked: _Images, changes: list[Change], title: s
         panels.append(overlay.Panel(view, mask=mask, caption=f"{name}: {score[0]:.3g}"))
         panels.append(overlay.Panel(changed.look()[0], mask=mask, caption=f"replaced: {score[1]:.3g}"))
         panels.append(overlay.Panel(view, heat, mask, caption=f"heatmap of {name}"))
+    panels += better_panels(asked.own[:_SHOWN], asked.fault)
     return overlay.draw_panels(panels, title=title, lines=lines)

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pytest_gradcam.checks import margins
-from pytest_gradcam.checks.doubts import Falls, contradiction, doubt, two
-from pytest_gradcam.checks.loss import Exchanged, Loss, estimated, percent
+from pytest_gradcam.checks.doubts import Falls, contradiction, doubt, two, unpaired
+from pytest_gradcam.checks.loss import NONE_FALL, Exchanged, Loss, estimated, percent
 from pytest_gradcam.checks.margins import MARGIN, Estimate, Floats, Intervention, Wording
 from pytest_gradcam.errors import HeatmapError
+from pytest_gradcam.replacement.fills import Bools
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -68,16 +69,25 @@ class Reliance:
     added: dict[str, Added | None] = field(default_factory=dict)
     wording: Wording = field(default=MARGIN, repr=False)
     draw: Callable[[str, Sequence[str]], Image] | None = field(default=None, repr=False, compare=False)
+    mend: Callable[[], list[Bools]] | None = field(default=None, repr=False, compare=False)
 
     @cached_property
     def picture(self) -> Image:
-        """Up to three of the images: with the mask's outline, with the masked pixels replaced, and with the heatmap.
+        """Up to three of the images: with the mask's outline, with the masked pixels replaced, and with the heatmap. If the masks
+        do not fit, and the edges of the artefact say how, three with masks that fit better.
 
         Raises HeatmapError if this was not made by an explainer.
         """
         if self.draw is None:
             raise HeatmapError("this Reliance was not made by an explainer, so there is no picture of it")
         return self.draw(self.verdict, [f"{label:<11}{phrase}" for label, phrase in self.rows()])
+
+    @cached_property
+    def better_masks(self) -> list[Bools]:
+        """If the masks do not fit and the edges of the artefact say how: a better one, bool (H, W), for each image that was
+        passed, in its coordinates. Empty otherwise.
+        """
+        return [] if self.mend is None else self.mend()
 
     @property
     def loss(self) -> float | None:
@@ -225,7 +235,7 @@ def _exchanged(falls: Falls, exchanged: Exchanged) -> Reliance:
             )  # a doubt about the mask, not about the number of images
             relies, reason = None, by_margin.reason if outline or not reason else reason
     if relies is False:
-        reason = _misses(falls) or contradiction(falls, found, relies, bound)
+        reason = _misses(falls) or unpaired(falls, NONE_FALL) or contradiction(falls, found, relies, bound)
         relies = None if reason else relies
     verdict = replace(_figures(falls, found, bound), relies=relies, reason=reason, agreement=_agreement(falls, relies))
     return replace(verdict, weak=lost.claim == "relies weakly", lost=lost, p_value=p_value)
@@ -239,7 +249,7 @@ def _misses(falls: Falls) -> str:
 def _by_margin(falls: Falls, bound: float) -> Reliance:
     """The verdict by the fall of the margin."""
     found = margins.estimate(falls.main, bound, independent=falls.worth, base=falls.without)
-    reason = doubt(falls, found, float(falls.around.mean()), bound)
+    reason = doubt(falls, found, bound)
     relies = None if reason else margins.exceeds(found, bound)
     return replace(_figures(falls, found, bound), relies=relies, reason=reason, agreement=_agreement(falls, relies))
 
@@ -260,7 +270,7 @@ def _figures(falls: Falls, found: Estimate, bound: float) -> Reliance:
         falls.intervention,
         falls.why,
         found.count,
-        around=float(falls.around.mean()),
+        around=None if falls.around is None else float(falls.around.mean()),
         core=None if falls.core is None else float(falls.core.mean()),
         others={name: float(each.mean()) for name, each in falls.removed.items()},
         without=None if falls.without is None else float(falls.without.mean()),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pytest_gradcam import overlay
 from pytest_gradcam.checks import margins, outline
 from pytest_gradcam.checks.answers import unit_of, wording_of
+from pytest_gradcam.checks.better_masks import better_panels
 from pytest_gradcam.checks.donors import Patch, Patches, arrange
 from pytest_gradcam.checks.doubts import Falls
 from pytest_gradcam.checks.exchanges import firsts, pasted
@@ -126,9 +127,14 @@ class _Images:
             alive=bool(np.nan_to_num(moved).any()),
             fallback=float((emptied <= least).mean()),
             alike=self._alike,
-            fault=outline.fault(self.images),
+            fault=self.fault,
             wording=wording_of(self.scores[0], self.unit[1]),
         )
+
+    @cached_property
+    def fault(self) -> outline.Fault | None:
+        """What is wrong with the masks, if that can be seen."""
+        return outline.fault(self.images)
 
     @property
     def _alike(self) -> bool:
@@ -176,7 +182,7 @@ class _Images:
 
 
 def _draw(model: ExplainedModel, asked: _Images, title: str, lines: Sequence[str]) -> Image:
-    panels: list[Any] = []
+    panels = list[overlay.Panel]()
     for i, changed in list(asked.shown().items())[:_SHOWN]:
         image, score = asked.images[i], asked.scores[i]
         view, now = image.image_input.look()[0], score.value - float(score.falls([changed])[0])
@@ -184,4 +190,5 @@ def _draw(model: ExplainedModel, asked: _Images, title: str, lines: Sequence[str
         panels.append(overlay.Panel(view, mask=image.mask, caption=f"{name}: {score.value:.3g}"))
         panels.append(overlay.Panel(changed.look()[0], mask=image.mask, caption=f"replaced: {now:.3g}"))
         panels.append(overlay.Panel(view, heat, image.mask, caption=f"heatmap of {name}"))
+    panels += better_panels(asked.images[:_SHOWN], asked.fault)
     return overlay.draw_panels(panels, title=title, lines=lines)

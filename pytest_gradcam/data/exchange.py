@@ -2,19 +2,19 @@
 
 Cells of an image are exchanged with the same cells of other images, and the fall of its margin is measured: as far as it
 falls further for images predicted as another class than for images of its own, these cells tell the classes apart. A pass
-exchanges a random block or a random subset of cells, so that places that decide only together are found as well; a
-linear model over all passes gives the share of each cell. Images are the independent units: the uncertainty of any sum of
-cells comes from each image's influence on it, and the largest of all sums that are looked at is compared with the largest
+exchanges a row of cells, a column, a random block or a random subset, so that places that decide only together are found as
+well; a linear model over all passes gives the share of each cell. Images are the independent units: the uncertainty of any
+sum of cells comes from each image's influence on it, and the largest of all sums that are looked at is compared with the largest
 under random signs of these influences (a wild bootstrap, max-statistic; Westfall and Young 1993).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,14 +22,13 @@ from scipy import ndimage
 
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.questions.lead import margins
-from pytest_gradcam.questions.protocols import Engine, ModelInput
+from pytest_gradcam.questions.protocols import Engine, ModelInput, Values
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Cells = NDArray[np.bool_]  # (cells, cells)
 
-#: Forward passes for each image, besides the one of the image itself.
-PASSES = 17
+_ALIKE, _BLOCKS = 5, 4  # passes with images of the same class; those with others, besides the rows and columns
 _BATCH = 64  # exchanged images that are in memory at a time
 _SHARE = 0.25  # of the cells, in a pass that exchanges a subset
 _LIMITS = (-1.0, 3.0)  # falls beyond them count as much: one image must not decide
@@ -40,15 +39,84 @@ _AS_MUCH = 0.5  # a cell joins a region that costs this share of what the region
 _SIZES = (1, 2, 3)  # sides of the windows, in cells, that are looked at
 
 
+def passes(cells: int) -> int:
+    """Forward passes for each image, besides the one of the image itself."""
+    return 2 * cells + _ALIKE + _BLOCKS
+
+
+class Change(Protocol):
+    """An exchange: image `to` receives pixels of image `donor`."""
+
+    @property
+    def to(self) -> int: ...
+    @property
+    def donor(self) -> int: ...
+
+    def pixels(self, inputs: Sequence[ModelInput]) -> Values:
+        """The pixels (C, H, W) of the image that received them."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Images of one size, the classes (N,) that they are predicted as, and their margins (N,), in units of the mean margin."""
+
+    engine: Engine
+    inputs: Sequence[ModelInput]
+    classes: NDArray[np.intp]
+    lead: Floats
+    unit: float
+    tick: Callable[[int], object]
+
+    @classmethod
+    def of(cls, engine: Engine, inputs: Sequence[ModelInput], tick: Callable[[int], object] = int) -> Probe:
+        """Raises HeatmapError unless the images are predicted as two classes or more."""
+        scores = engine.predict(inputs)
+        classes = scores.argmax(axis=1)
+        if len(set(classes)) < 2:
+            raise HeatmapError(
+                "all images are predicted as one class, so none brings in pixels of another class; pass images of several "
+                "classes"
+            )
+        lead = margins(scores, classes, alone=engine.multi_label)
+        tick(len(inputs))
+        return cls(engine, inputs, classes, lead, float(np.abs(lead).mean()), tick)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(H, W) of the view."""
+        return self.inputs[0].shape
+
+    def falls(self, changes: Sequence[Change]) -> Floats:
+        """How far the margin of each changed image (M,) falls, in units."""
+        found = [self._falls(changes[at : at + _BATCH]) for at in range(0, len(changes), _BATCH)]
+        return np.concatenate(found) if found else np.empty(0)
+
+    def donors(self, index: int, *, other: bool) -> NDArray[np.intp]:
+        """The images that are predicted as another class than this one, or as the same."""
+        fit = (self.classes != self.classes[index]) == other
+        fit[index] = False
+        return np.flatnonzero(fit)
+
+    def _falls(self, changes: Sequence[Change]) -> Floats:
+        changed = [self.inputs[one.to].with_pixels(one.pixels(self.inputs)) for one in changes]
+        to = [one.to for one in changes]
+        after = margins(self.engine.predict(changed), self.classes[to], alone=self.engine.multi_label)
+        self.tick(len(changes))
+        return np.asarray(((self.lead[to] - after) / self.unit).clip(*_LIMITS))
+
+
 @dataclass(frozen=True)
 class Scan:
     """The share (cells, cells) of the mean margin that exchanging each cell costs, and each image's influence on it.
 
-    `influence` (N, cells * cells) sums to 0: the estimate over other images like these varies as its sums do.
+    `influence` (N, cells * cells) sums to 0: the estimate over other images like these varies as its sums do. `rows` and
+    `columns` (N, cells) are the falls of each image where one of its rows or columns of cells was exchanged.
     """
 
     falls: Floats
     influence: Floats
+    rows: Floats
+    columns: Floats
 
     @property
     def cells(self) -> int:
@@ -125,77 +193,52 @@ class Scan:
             region = region | beside
 
 
-def scan(
-    engine: Engine, inputs: Sequence[ModelInput], *, cells: int = 8, seed: int = 0, tick: Callable[[int], object] = int
-) -> Scan:
-    """The scan of images of one size, `PASSES` forward passes each; `tick` is told of each batch of them.
-
-    Raises HeatmapError unless the images are predicted as two classes or more.
-    """
-    scores = engine.predict(inputs)
-    classes = scores.argmax(axis=1)
-    if len(set(classes)) < 2:
-        raise HeatmapError(
-            "all images are predicted as one class, so none brings in pixels of another class; pass images of several classes"
-        )
-    lead = margins(scores, classes, alone=engine.multi_label)
-    unit = float(np.abs(lead).mean())
+def scan(probe: Probe, *, cells: int = 8, seed: int = 0) -> Scan:
+    """The scan of images of one size, `passes(cells)` forward passes each."""
     rng = np.random.default_rng(seed)
-    plans = [_plans(rng, index, classes, cells) for index in range(len(inputs))]
-    jobs = [(index, plan) for index, one in enumerate(plans) for plan in one]
-    after = np.concatenate(
-        [_margins(engine, inputs, jobs[at : at + _BATCH], classes, tick) for at in range(0, len(jobs), _BATCH)]
-    )
-    falls = ((lead[[index for index, _ in jobs]] - after) / unit).clip(*_LIMITS)
-    own = np.concatenate([[plan.other for plan in one] for one in plans])
-    design = np.stack([plan.cells.ravel() for one in plans for plan in one]).astype(np.float64)
-    images = np.repeat(np.arange(len(inputs)), [len(one) for one in plans])
-    total, influence = _fitted(design[own], falls[own], images[own], len(inputs))
+    plans = [one for index in range(len(probe.inputs)) for one in _plans(rng, probe, index, cells)]
+    falls = probe.falls(plans)
+    own = np.array([plan.other for plan in plans])
+    design = np.stack([plan.cells.ravel() for plan in plans]).astype(np.float64)
+    images = np.array([plan.to for plan in plans])
+    total, influence = _fitted(design[own], falls[own], images[own], len(probe.inputs))
     if not own.all():
-        alike, more = _fitted(design[~own], falls[~own], images[~own], len(inputs))
+        alike, more = _fitted(design[~own], falls[~own], images[~own], len(probe.inputs))
         total, influence = total - alike, influence - more
-    return Scan(total.reshape(cells, cells), influence)
+    strips = falls[[plan.strip for plan in plans]].reshape(len(probe.inputs), 2, cells)
+    return Scan(total.reshape(cells, cells), influence, strips[:, 0], strips[:, 1])
 
 
 @dataclass(frozen=True)
-class _Exchange:
-    """Which cells of one image are exchanged with those of which other one, and whether that is of another class."""
+class Exchange:
+    """Which cells of image `to` receive the donor's, which is of an `other` class or not; a `strip` is a row or column."""
 
+    to: int
     donor: int
     other: bool
     cells: Cells
+    strip: bool = False
+
+    def pixels(self, inputs: Sequence[ModelInput]) -> Values:
+        image = inputs[self.to]
+        return np.where(spread(self.cells, image.shape), inputs[self.donor].pixels, image.pixels)
 
 
-def _plans(rng: np.random.Generator, index: int, classes: NDArray[np.intp], cells: int) -> list[_Exchange]:
-    others = np.flatnonzero(classes != classes[index])
-    alike = np.flatnonzero((classes == classes[index]) & (np.arange(len(classes)) != index))
-    found = []
-    for number in range(PASSES):
-        other = number % 3 != 2 or not len(alike)
+def _plans(rng: np.random.Generator, probe: Probe, index: int, cells: int) -> Iterator[Exchange]:
+    others, alike = probe.donors(index, other=True), probe.donors(index, other=False)
+    for axis in range(2):
+        for place in range(cells):
+            strip = np.zeros((cells, cells), bool)
+            strip[(place, slice(None)) if axis == 0 else (slice(None), place)] = True
+            yield Exchange(index, int(rng.choice(others)), True, strip, True)
+    for number in range(_ALIKE + _BLOCKS):
+        other = number < _BLOCKS or not len(alike)
         chosen = rng.random((cells, cells)) < _SHARE
         if number % 2:
             row, column = rng.integers(-1, cells, 2)
             chosen = np.zeros((cells, cells), bool)
             chosen[max(row, 0) : row + 2, max(column, 0) : column + 2] = True
-        found.append(_Exchange(int(rng.choice(others if other else alike)), other, chosen))
-    return found
-
-
-def _margins(
-    engine: Engine,
-    inputs: Sequence[ModelInput],
-    jobs: Sequence[tuple[int, _Exchange]],
-    classes: NDArray[np.intp],
-    tick: Callable[[int], object],
-) -> Floats:
-    """The margins of images with their cells exchanged."""
-    changed = []
-    for index, plan in jobs:
-        mask = spread(plan.cells, inputs[index].shape)
-        changed.append(inputs[index].with_pixels(np.where(mask, inputs[plan.donor].pixels, inputs[index].pixels)))
-    found = margins(engine.predict(changed), classes[[index for index, _ in jobs]], alone=engine.multi_label)
-    tick(len(jobs))
-    return found
+        yield Exchange(index, int(rng.choice(others if other else alike)), other, chosen)
 
 
 def spread(cells: Cells, shape: tuple[int, int]) -> Bools:

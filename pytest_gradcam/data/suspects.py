@@ -13,7 +13,11 @@ from numpy.typing import NDArray
 
 from pytest_gradcam.checks.reliance import reliance
 from pytest_gradcam.checks.reliance_rule import Reliance
-from pytest_gradcam.data.exchange import PASSES, Scan, scan, spread
+from pytest_gradcam.data import moving
+from pytest_gradcam.data.apart import Apart, apart
+from pytest_gradcam.data.case import Case
+from pytest_gradcam.data.exchange import Probe, Scan, passes, scan, spread
+from pytest_gradcam.data.moving import Moving, Window
 from pytest_gradcam.data.properties import Property, telling
 from pytest_gradcam.data.results import Results
 from pytest_gradcam.errors import HeatmapError
@@ -25,52 +29,75 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 Bools = NDArray[np.bool_]
+_LOOK = "a person must look at suspect.picture"
 _LEVEL = 0.05
-_ON, _OFF = 0.5, 0.25  # shares of a place that objects cover: from here on it is the object; up to here it is not
+_ON = 0.5  # share of a place on the objects from which on it is the object, unless the rest of it decides
+_ROOT = 0.25  # chosen on models of known truth, as is the next
+_SAME = 0.6  # share of the smaller of two places from which on they are one
 _FEWEST, _ENOUGH = 10, 20  # images to scan; other images, on which the rule of reliance is then asked
+_JUDGED = 40  # images that the rule of reliance is asked on
 
 
 @dataclass(frozen=True)
 class Suspect:
-    """A place that decides. `mask` bool (H, W) is in the view, the size of the model's input; `box` (x0, y0, x1, y1) around it.
+    """A place that decides: `masks` bool (N, H, W) in the views of the images `cases`, by their names.
 
-    `effect` is the fall of the margin, in units of the model's mean margin, that exchanging it with images of other classes
-    costs, as far as it is more than with images of the same class; `p_value` is corrected for having looked everywhere.
-    `reliance` is the verdict on the place, by the rule of `reliance` (docs/reliance.md). `on_object` is the share of the place
-    that the cases' masks cover on average, None where no case has one.
+    `moves` says that the place lies elsewhere in each image. `effect` is the fall of the margin, in units of the model's mean
+    margin, that exchanging it with images of other classes costs, as far as it is more than with images of the same class;
+    `p_value` is corrected for having looked everywhere. `on_object` is the share of the place that the cases' masks cover on
+    average, None where no case has one. `apart` is what the part of the place that lies off the objects costs, where they are
+    known. `reliance` is the verdict on the whole place by the rule of `reliance` (docs/reliance.md), None if it could not be
+    asked: see `problem`.
     """
 
-    mask: Bools
+    masks: Bools
+    cases: tuple[str, ...]
+    moves: bool
     effect: float
     p_value: float
     reliance: Reliance | None
     on_object: float | None
-    problem: str = ""
+    apart: Apart | None
+    problem: str
+
+    @property
+    def mask(self) -> Bools:
+        """Bool (H, W), where the place is the same in all images. Raises HeatmapError for one that moves: it has `masks`."""
+        if self.moves:
+            raise HeatmapError("this place lies elsewhere in each image, so it has no one mask; use suspect.masks")
+        return np.asarray(self.masks[0])
 
     @property
     def box(self) -> tuple[int, int, int, int]:
-        rows, columns = np.flatnonzero(self.mask.any(axis=1)), np.flatnonzero(self.mask.any(axis=0))
+        """(x0, y0, x1, y1) around the mask; of a place that moves, in the first image."""
+        mask = self.masks[0]
+        rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
         return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
     @property
     def confirmed(self) -> bool | None:
-        """Whether the model relies on a place that is not the object; None where that is open, or a person must look."""
-        relies = None if self.reliance is None else self.reliance.relies
-        if relies is False or self.p_value > _LEVEL or (self.on_object is not None and self.on_object >= _ON):
+        """Whether the model relies on what is not the object; None where that is open, or a person must look."""
+        if self.p_value > _LEVEL:
             return False
-        return True if relies and self.on_object is not None and self.on_object <= _OFF else None
+        clears = self.reliance is not None and self.reliance.relies is False
+        if self.apart is not None and self.apart.relies:
+            return None if clears else True
+        if self.on_object is None:
+            return False if clears else None
+        cleared = self.apart is not None and self.apart.relies is False
+        return False if cleared or self.on_object >= _ON else None
 
     @property
     def verdict(self) -> str:
         """What is known about the place, in one sentence."""
         x0, y0, x1, y1 = self.box
-        said = f"x {x0} to {x1}, y {y0} to {y1}: exchanging it costs {self.effect:.2f} of the margin (p {self.p_value:.2g})"
+        where = (
+            f"{x1 - x0} x {y1 - y0} px, elsewhere in each image" if self.moves else f"x {x0} to {x1}, y {y0} to {y1}"
+        )
+        said = f"{where}: exchanging it costs {self.effect:.2f} of the margin (p {self.p_value:.2g})"
         if self.p_value > _LEVEL:
             return f"{said}, which a place may do by chance"
-        rule = "the rule of reliance is undecided"
-        if self.reliance is not None and self.reliance.relies is not None:
-            rule = "the model relies on it" if self.reliance.relies else "the rule of reliance clears it"
-        return f"{said}; {rule}; {self._object()}"
+        return f"{said}; {self._object()}"
 
     @cached_property
     def picture(self) -> Image:
@@ -80,19 +107,26 @@ class Suspect:
         return self.reliance.picture
 
     def _object(self) -> str:
+        rule = "the rule of reliance is undecided"
+        if self.reliance is not None and self.reliance.relies is not None:
+            rule = "the model relies on it" if self.reliance.relies else "the rule of reliance clears it"
         if self.on_object is None:
             return (
-                "no case has a mask of the object, so a person must check whether this place is the object: "
+                f"{rule}; no case has a mask of the object, so a person must check whether this place is the object: "
                 "look at suspect.picture"
             )
         share = f"{100 * self.on_object:.0f} % of it lies on the object"
+        if self.apart is not None and self.apart.relies:
+            costs = f"{share}, and what is off it costs {self.apart.effect:.2f}"
+            if self.confirmed is None:
+                return f"{costs}, but {rule}: {_LOOK}"
+            return f"{costs}: the model relies on what is not the object"
         if self.on_object >= _ON:
-            return f"{share}: this is the object"
-        return (
-            f"{share}: it is not the object"
-            if self.on_object <= _OFF
-            else f"{share}: a person must look at suspect.picture"
-        )
+            return f"{rule}; {share}: this is the object"
+        if self.apart is None:
+            return f"{rule}; {share}, and too few images show what the rest costs: {_LOOK}"
+        costs = f"{share}, and what is off it costs {self.apart.lower:.2f} to {self.apart.upper:.2f}"
+        return f"{costs}: {'not a finding' if self.apart.relies is False else _LOOK}"
 
 
 @dataclass(frozen=True)
@@ -120,48 +154,108 @@ def suspects(audit: Results, *, most: int = 3, cells: int = 8, images: int = 60,
     """Places of the image that decide, without any mask, and properties of images that predict their class.
 
     The view is cut into `cells` x `cells`; cells of up to `images` different images are exchanged with those of images that are
-    predicted as another class, or the same one. What costs the margin is grown into regions; the `most` conspicuous are put
-    to the rule of reliance, on as many other images if the audit has 20 of them. It needs forward passes only, no gradient:
-    about 40 an image. A place has to be the same in most images: what moves from image to image (a sticker anywhere) is
-    not found.
+    predicted as another class, or the same one. What costs the margin is grown into regions, and windows are laid where it
+    costs each image most; the `most` conspicuous are put to the rule of reliance: regions on other images if the audit has 20
+    of them, windows, which lie elsewhere in each image, on those that were scanned. It needs forward passes only, no gradient.
     Raises HeatmapError for fewer than ten different images of one size, or if all are predicted as one class.
     """
     from tqdm.auto import tqdm
 
-    scanned = count("images", images, _FEWEST)
-    model, own = audit.model, _sample(audit, 2 * scanned, count("seed", seed, 0))
-    inputs, others = ([image_input for _, image_input in part] for part in (own[:scanned], own[scanned:]))
-    judged = others if len(others) >= _ENOUGH else inputs
-    with tqdm(total=len(inputs) * PASSES, unit="pass", desc=f"suspects of {audit.name}", disable=None) as bar:
-        found = scan(model.engine, inputs, cells=count("cells", cells, 4, 32), seed=seed, tick=bar.update)
-    objects = [_object(audit, place, image_input) for place, image_input in own]
-    places = [
-        _suspect(model, judged, objects, spread(region, inputs[0].shape), (found.effect(region), p_value))
-        for region, p_value in found.regions(count("most", most))
-    ]
+    scanned, cells = count("images", images, _FEWEST), count("cells", cells, 4, 32)
+    own = _sample(audit, 2 * scanned, count("seed", seed, 0))
+    inputs, engine = [each.image_input for each in own[:scanned]], audit.model.engine
+    total = len(inputs) * (1 + passes(cells) + moving.PASSES)
+    with tqdm(total=total, unit="pass", desc=f"suspects of {audit.name}", disable=None) as bar:
+        probe = Probe.of(engine, inputs, bar.update)
+        found = scan(probe, cells=cells, seed=seed)
+        followed = moving.moving(probe, found, seed=seed)
+    chosen, judged = _chosen(found, followed, probe.shape, count("most", most)), (probe, own[:scanned])
+    if len(own) - scanned >= _ENOUGH and any(not place.moves for place in chosen):
+        others = own[scanned:]
+        judged = Probe.of(engine, [each.image_input for each in others]), others
+    scanned_too = probe, own[:scanned]
+    places = [_suspect(audit.model, place, *(scanned_too if place.moves else judged)) for place in chosen]
     return Suspects(tuple(places), telling(audit), found, len(inputs))
 
 
-def _sample(audit: Results, most: int, seed: int) -> list[tuple[int, ModelInput]]:
-    """Different images of the commonest size, by the places of their cases."""
+@dataclass(frozen=True)
+class _Shown:
+    """One of the images: the name of its case, what the model sees of it, and the object's mask in the view, if it is known."""
+
+    name: str
+    image_input: ModelInput
+    object: Bools | None
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A place that may decide: a mask (H, W), or a window elsewhere in each image."""
+
+    place: Bools | Window
+    shape: tuple[int, int]
+    effect: float
+    p_value: float
+    cells: int
+
+    @property
+    def moves(self) -> bool:
+        return isinstance(self.place, Window)
+
+    @property
+    def weight(self) -> float:
+        """Large places always cost more, single cells are the most uncertain: a root of the area weighs both."""
+        return float(self.effect / self.cells**_ROOT)
+
+    def window(self, count: int) -> Window:
+        """The place in so many images."""
+        return self.place if isinstance(self.place, Window) else Window.around(self.place, count)
+
+    @cached_property
+    def masks(self) -> Bools:
+        """Bool (N, H, W) for a place in each image, (1, H, W) for one in all."""
+        return self.window(1).masks(self.shape)
+
+    def overlaps(self, other: _Place) -> bool:
+        """Whether most of the smaller one lies in the other."""
+        both = (self.masks & other.masks).sum(axis=(1, 2)).mean()
+        return bool(both > _SAME * min(each.masks.sum(axis=(1, 2)).mean() for each in (self, other)))
+
+
+def _chosen(found: Scan, followed: Sequence[Moving], shape: tuple[int, int], most: int) -> list[_Place]:
+    """The most conspicuous places, none of which lies in another one; first those that chance does not explain."""
+    every = [
+        _Place(spread(region, shape), shape, found.effect(region), p_value, int(region.sum()))
+        for region, p_value in found.regions(most)
+    ]
+    every += [_Place(one.window, shape, one.effect, one.p_value, one.cells) for one in followed if one.effect > 0]
+    chosen: list[_Place] = []
+    for place in sorted(every, key=lambda each: (each.p_value <= _LEVEL, each.weight), reverse=True):
+        if len(chosen) < most and not any(place.overlaps(other) for other in chosen):
+            chosen.append(place)
+    return chosen
+
+
+def _sample(audit: Results, most: int, seed: int) -> list[_Shown]:
+    """Different images of the commonest size."""
     rows = [row for row in audit.distinct(audit.checks[0]) if row["digest"]]
     seen: set[bytes] = set()
-    own: list[tuple[int, ModelInput]] = []
+    own: list[_Shown] = []
     cases = audit.cases
     assert cases is not None
     for place in np.random.default_rng(seed).permutation(len(rows)):
         if len(own) == most:
             break
+        case = cases[rows[place]["place"]]
         try:
-            image_input = audit.model.engine.read(cases[rows[place]["place"]].read_image())
+            image_input = audit.model.engine.read(case.read_image())
         except HeatmapError:
             continue
         content = image_input.pixels.tobytes()
         if content not in seen:
             seen.add(content)
-            own.append((int(rows[place]["place"]), image_input))
-    sizes = Counter(image_input.shape for _, image_input in own)
-    own = [each for each in own if each[1].shape == sizes.most_common(1)[0][0]]
+            own.append(_Shown(case.name, image_input, _object(case, image_input)))
+    sizes = Counter(each.image_input.shape for each in own)
+    own = [each for each in own if each.image_input.shape == sizes.most_common(1)[0][0]]
     if len(own) < _FEWEST:
         raise HeatmapError(
             f"there are {len(own)} different images of one size; expected at least {_FEWEST} to exchange places between"
@@ -169,30 +263,33 @@ def _sample(audit: Results, most: int, seed: int) -> list[tuple[int, ModelInput]
     return own
 
 
-def _object(audit: Results, place: int, image_input: ModelInput) -> Bools | None:
-    cases = audit.cases
-    assert cases is not None
+def _object(case: Case, image_input: ModelInput) -> Bools | None:
     try:
-        mask = cases[place].read_mask("mask")
+        mask = case.read_mask("mask")
         return None if mask is None else image_input.carry(mask).pixels
     except HeatmapError:
         return None
 
 
-def _suspect(
-    model: ExplainedModel,
-    inputs: Sequence[ModelInput],
-    objects: Sequence[Bools | None],
-    mask: Bools,
-    found: tuple[float, float],
-) -> Suspect:
-    known = [own for own in objects if own is not None]
-    on_object = float(np.mean([(own & mask).sum() / mask.sum() for own in known])) if known else None
+def _suspect(model: ExplainedModel, place: _Place, probe: Probe, shown: Sequence[_Shown]) -> Suspect:
+    window, objects = place.window(len(shown)), [each.object for each in shown]
+    masks = window.masks(place.shape)
+    on = [(known & mask).sum() / mask.sum() for known, mask in zip(objects, masks, strict=True) if known is not None]
     verdict, problem = None, ""
     try:
-        # The region is one of the view: whatever a mask of the image would be, here it is carried as it is.
-        seen: list[Any] = [replace(image_input, carry=MaskInView) for image_input in inputs]  # type: ignore[type-var]
-        verdict = reliance(model, seen, mask)
+        # The place is one of the view: whatever a mask of the image would be, here it is carried as it is.
+        seen: list[Any] = [replace(each.image_input, carry=MaskInView) for each in shown[:_JUDGED]]  # type: ignore[type-var]
+        verdict = reliance(model, seen, list(masks[:_JUDGED]) if place.moves else masks[0])
     except HeatmapError as error:
         problem = str(error)
-    return Suspect(mask, *found, verdict, on_object, problem)
+    return Suspect(
+        masks,
+        tuple(each.name for each in shown),
+        place.moves,
+        place.effect,
+        place.p_value,
+        verdict,
+        float(np.mean(on)) if on else None,
+        apart(probe, window, objects) if on else None,
+        problem,
+    )

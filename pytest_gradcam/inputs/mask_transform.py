@@ -79,7 +79,7 @@ class TracedPreprocess:
     def __init__(self, preprocess: Preprocess, *, grey: bool, channels: Channels | None = None) -> None:
         self.channels = channels
         self._pipeline = Pipeline(preprocess, grey=grey)
-        self._steadiness = Steadiness(self._pipeline)
+        self._steadiness = Steadiness(preprocess, self._pipeline)
         self._probes: OrderedDict[tuple[int, int], Probe] = OrderedDict()
         self._preprocess = preprocess
         self._regions: OrderedDict[tuple[str, tuple[int, int], bytes], MaskInView] = OrderedDict()

@@ -1,61 +1,67 @@
 """Whether a preprocess gives the same result for the same image each time.
 
-A random transform changes the global random states, however rarely it is applied. Draws that change nothing (a transform
-with p = 1 also draws) are told from others with random states whose next numbers are the smallest or the largest
-possible: a transform with a probability between 0 and 1 is applied in one case and not in the other.
-A preprocess with its own generator can only be found out by repetition.
+A random transform uses up the state of a generator, however rarely it changes an image: one of the global generators, or one
+that the preprocess holds. Draws that change nothing (a transform with p = 1 also draws) are told from others with states
+whose next numbers are chosen: the smallest, the largest, and levels between them; a transform with a probability
+between 0 and 1 is applied in one case and not in the other. A preprocess that seeds a new generator from the operating
+system in each call is refused, since nobody can repeat what it does. What else is random can only be found out by
+repetition.
 """
 
 from __future__ import annotations
 
-import random
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
-import torch
 from PIL import Image
 from torch import Tensor
+from torch import equal as same
 
 from pytest_gradcam.errors import GradcamWarning, HeatmapError
-from pytest_gradcam.inputs.preprocess import Pipeline
+from pytest_gradcam.inputs.generators import (
+    STATE,
+    Source,
+    Words,
+    frozen,
+    giving,
+    global_sources,
+    held_by,
+    seeded_anew,
+    untestable,
+)
+from pytest_gradcam.inputs.preprocess import Pipeline, Preprocess
 from pytest_gradcam.state.surroundings import random_states_kept, seed_all
 
 _REPEATS = 8  # a preprocess that flips half of the images agrees with itself this often once in 256 tries
 _BUDGET = 0.25  # seconds for repetitions of a slow preprocess
-_STATE, _SET = (
-    624,
-    64,
-)  # the words of a Mersenne Twister, and how many of them are set: the rest end loops that wait for others
-_LEAST, _GREATEST = (
-    0x02004408,
-    0x12DD9BB3,
-)  # words that it gives out as 1024, since 0 would meet p = 0, and as 2**32 - 1
+_SET = 64  # words of a state that are chosen: the rest end loops that wait for other numbers
+_LEAST, _GREATEST = 1024, 2**32 - 1  # 32-bit numbers; not 0, which would meet p = 0
+_LEVELS = 16  # numbers between them, for transforms that wait for one number out of several
 
 
 class Steadiness:
     """Runs a pipeline on the images of a run for as long as it makes the same of the same image."""
 
-    def __init__(self, pipeline: Pipeline) -> None:
-        self._pipeline = pipeline
+    def __init__(self, preprocess: Preprocess, pipeline: Pipeline) -> None:
+        self._preprocess, self._pipeline = preprocess, pipeline
+        self._sources: list[Source] = []
+        self._begin: list[Any] = []  # the state of each, with which every image begins
         self._fault = ""
         self._images = 0
-        self._draws_change_nothing = False
+        self._harmless: set[int] = set()  # the states after draws that changed nothing
 
     def run(self, image: Image.Image, name: str) -> Tensor:
         """What the pipeline makes of the image (C, H, W). Raises HeatmapError if it is random, now and from then on."""
         if self._fault:
             raise HeatmapError(self._fault)
         with random_states_kept():
-            before = _states()
-            out = self._pipeline(image)
-            drew = not _same_states(before, _states())
-            if drew and not self._draws_change_nothing:
-                self._require(self._alike(image, out, [*_extremes(), *_seeds()]), name)
-                self._draws_change_nothing = True
+            if not self._images:
+                self._find_sources()
+            out = self._drawn(image, name)
             if not self._images:
                 self._repeat(image, name)
         self._images += 1
@@ -66,30 +72,64 @@ class Steadiness:
         with random_states_kept():
             self._repeat(image, name)
 
+    def _find_sources(self) -> None:
+        self._sources = [*global_sources(), *held_by(self._preprocess)]
+        self._begin = [source.state() for source in self._sources]
+
+    def _drawn(self, image: Image.Image, name: str) -> Tensor:
+        """What the pipeline makes of the image, whatever the random numbers that it draws."""
+        for source, begin in zip(self._sources, self._begin, strict=True):
+            source.keep()
+            source.put(begin)
+        out = self._pipeline(image)
+        after = [frozen(source.state()) for source in self._sources]
+        drew = [
+            source for source, begin, end in zip(self._sources, self._begin, after, strict=True) if frozen(begin) != end
+        ]
+        if drew and (found := hash(tuple(after))) not in self._harmless:
+            for source in drew:
+                if not source.settable:
+                    raise untestable(str(source))
+            self._require(self._alike(image, out, [*_levels(), *_seeds()], 2 + _LEVELS), name)
+            self._harmless.add(found)
+        return out
+
     def _repeat(self, image: Image.Image, name: str) -> None:
+        self._find_sources()  # anew, since a preprocess may make its generator in its first call
         # Beside noise, since a picture that is its own mirror image shows no flip.
         noise = np.random.default_rng(0).integers(0, 256, (image.height, image.width, 3), np.uint8)
         mixed = Image.blend(image.convert("RGB"), Image.fromarray(noise), 0.5)
-        self._require(self._alike(mixed, self._pipeline(mixed), _seeds()), name)
+        out, fresh = seeded_anew(partial(self._drawn, mixed, name))
+        self._require(self._alike(mixed, out, list(_seeds()), 2), name)
+        if fresh:
+            self._refuse(
+                f"the preprocess is random: in each call it takes a new seed from the operating system ({fresh}), so no verdict "
+                "can be repeated; pass the transforms of evaluation, or give the generator a fixed seed"
+            )
 
-    def _alike(self, image: Image.Image, out: Tensor, states: list[Callable[[], object]]) -> bool:
-        """Whether repetitions after each of the settings of the random states are equal to `out`."""
+    def _alike(self, image: Image.Image, out: Tensor, states: Sequence[Words], at_least: int) -> bool:
+        """Whether repetitions after each of these states are equal to `out`: so many of them, and what time allows."""
         begin = time.monotonic()
-        for place, set_states in enumerate(states):
-            if place > 1 and time.monotonic() - begin > _BUDGET:
+        for place, words in enumerate(states):
+            if place >= at_least and time.monotonic() - begin > _BUDGET:
                 break
-            set_states()
+            seed_all(place)  # those on other devices
+            for source in self._sources:
+                if source.settable:
+                    source.set(words)
             if not equal(self._pipeline(image), out):
                 return False
         return True
 
     def _require(self, steady: bool, name: str) -> None:
-        if steady:
-            return
-        self._fault = (
-            f"the preprocess is random: the same image comes out different each time (seen at {name}), so no verdict can be "
-            "repeated; pass the transforms of evaluation, not those of training"
-        )
+        if not steady:
+            self._refuse(
+                f"the preprocess is random: the same image comes out different each time (seen at {name}), so no verdict can be "
+                "repeated; pass the transforms of evaluation, not those of training"
+            )
+
+    def _refuse(self, fault: str) -> None:
+        self._fault = fault
         if self._images:
             late = f"; {self._images} images went through it before in this run: what was decided on them is void"
             self._fault += late
@@ -99,44 +139,25 @@ class Steadiness:
 
 def equal(a: Tensor, b: Tensor) -> bool:
     """Whether two outputs are the same, NaN in the same places."""
-    return a.shape == b.shape and torch.equal(a.nan_to_num(), b.nan_to_num())
+    return a.shape == b.shape and same(a.nan_to_num(), b.nan_to_num())
 
 
-def _seeds() -> list[Callable[[], object]]:
-    return [partial(seed_all, seed) for seed in range(_REPEATS)]
+def _seeds() -> Iterator[Words]:
+    """States as a seed leaves them."""
+    return (_random(seed) for seed in range(1, 1 + _REPEATS))
 
 
-def _extremes() -> list[Callable[[], object]]:
-    """Settings of the global random states: the least numbers and the greatest come next."""
-    return [partial(_set_states, _LEAST), partial(_set_states, _GREATEST)]
+def _levels() -> Iterator[Words]:
+    """States that give the least number, the greatest, and those between them, again and again."""
+    # PyTorch takes floats from the lower 24 bits, and integers by remainder: the level stands twice, before other bits.
+    between = [
+        level << 24 | level << 16 | level * 257 % 65536 for level in range(256 // _LEVELS // 2, 256, 256 // _LEVELS)
+    ]
+    for number in (_LEAST, _GREATEST, *between):
+        words = _random(0)
+        words[:_SET] = giving(number)
+        yield words
 
 
-def _set_states(word: int) -> None:
-    """All three generators are Mersenne Twisters: set the words of their states that they give out next."""
-    words = np.random.default_rng(0).integers(2**32, size=_STATE, dtype=np.uint32)
-    words[:_SET] = word
-    random.setstate((3, (*words.tolist(), 0), None))
-    np.random.set_state(("MT19937", words, 0, 0, 0.0))
-    state = torch.get_rng_state()
-    fields = state.numpy()[: 8 * (3 + _STATE)].view(np.int64)
-    fields[1:3] = (1 << 32) | _STATE, 0  # how many words are left, that it is seeded, and which is next
-    fields[3:] = words
-    torch.set_rng_state(state)
-    if not {_LEAST: 0, _GREATEST: 1}[word] == round(float(torch.rand(1)), 3):
-        raise HeatmapError(
-            "the preprocess uses random numbers, and this version of PyTorch does not allow testing whether they matter; "
-            "pass transforms that use none"
-        )
-    torch.set_rng_state(state)
-
-
-def _states() -> tuple[Any, Any, Any]:
-    return random.getstate(), np.random.get_state(), torch.get_rng_state()
-
-
-def _same_states(before: tuple[Any, Any, Any], after: tuple[Any, Any, Any]) -> bool:
-    return (
-        before[0] == after[0]
-        and all(np.array_equal(a, b) for a, b in zip(before[1], after[1], strict=True))
-        and torch.equal(before[2], after[2])
-    )
+def _random(seed: int) -> Words:
+    return np.random.default_rng(seed).integers(2**32, size=STATE, dtype=np.uint32)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import map_coordinates
+from scipy.ndimage import affine_transform, map_coordinates
 
 from pytest_gradcam.perturbations.base import Perturbation, inside
 
@@ -37,6 +37,20 @@ def move_heat(values: Floats, perturbation: Perturbation, placement: Placement |
     y, x = np.indices(heat.shape).reshape(2, -1)
     places = perturbation.origins(_mapped(placed.to_image, np.column_stack([x, y])), placed.shape)
     return _sampled(heat, _mapped(_inverse(placed.to_image), places)).reshape(heat.shape)
+
+
+def in_image(mask: NDArray[np.bool_], placement: Placement) -> NDArray[np.bool_]:
+    """The mask (H, W) of a view in the image that it lies in; False where the view shows nothing of it."""
+    inverse = _inverse(placement.to_image)[::-1]  # rows before columns, as arrays have them
+    moved = affine_transform(
+        mask.astype(np.float32),
+        inverse[:, 1::-1],
+        inverse[:, 2],
+        output_shape=placement.shape,
+        order=1,
+        mode="grid-constant",
+    )
+    return np.asarray(moved >= 0.5)
 
 
 def _sampled(heat: NDArray[np.float32], places: Floats) -> NDArray[np.float32]:

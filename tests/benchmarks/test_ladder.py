@@ -13,8 +13,8 @@ from benchmarks.shortcuts.zoo import Half
 def test_the_halves_share_no_seed():
     seeds = [{rung.seed for rung in rungs(half)} for half in Half]
     assert not seeds[0] & seeds[1]
-    assert len(rungs(Half.TUNING)) == len(rungs(Half.REPORTED)) == 90 + 12 + 8
-    assert len({rung.name for rung in rungs(Half.TUNING)}) == 110
+    assert len(rungs(Half.TUNING)) == len(rungs(Half.REPORTED)) == 90 + 12 + 20 + 8
+    assert len({rung.name for rung in rungs(Half.TUNING)}) == 130
 
 
 def test_a_turn_exchanges_the_artefact_and_nothing_else():
@@ -68,7 +68,11 @@ def test_every_setting_is_asked_and_shown(monkeypatch, tmp_path, benchmark_run, 
     monkeypatch.setattr(ladder, "rungs", lambda half: [rung])
     monkeypatch.setattr(ladder_figures, "COMPETENT", 0.0)
     monkeypatch.setattr(ladder_figures, "COUNTS", (10, 20))
-    out = benchmark_run("shortcuts", "ladder", "--cache", str(tmp_path), "--processes", "1")
+    monkeypatch.setattr(ladder_figures, "USUAL", 10)
+    monkeypatch.setattr(ladder_figures, "_PAIRED", (10,))
+    svg = tmp_path / "ladder.svg"
+    out = benchmark_run("shortcuts", "ladder", "--cache", str(tmp_path), "--processes", "1", "--picture", str(svg))
+    assert svg.read_text("utf-8").startswith("<svg ")
     shown = {
         Case.TIES: "| 10, 0.00 to 0.03 | ",
         Case.ONE_CLASS: "| one class, 30 images of it and 40 others, up to 0.03 | ",

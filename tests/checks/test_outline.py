@@ -84,16 +84,29 @@ def moved(images, top, bottom, left, right):
     ("place", "expected"),
     [
         ((10, 20, 10, 20), None),
-        ((7, 23, 7, 23), Fault("too wide", 3)),
-        ((12, 18, 12, 18), Fault("too small", 2)),
-        ((10, 17, 10, 20), Fault("too small", 3)),
-        ((13, 23, 13, 23), Fault("shifted", 3)),
-        ((10, 20, 8, 18), Fault("shifted", 2)),
+        ((7, 23, 7, 23), Fault("too wide", 3, (-3, -3, -3, -3))),
+        ((12, 18, 12, 18), Fault("too small", 2, (2, 2, 2, 2))),
+        ((10, 17, 10, 20), Fault("too small", 3, (0, 0, 3, 0))),
+        ((13, 23, 13, 23), Fault("shifted", 3, (3, -3, -3, 3))),
+        ((10, 20, 8, 18), Fault("shifted", 2, (0, 2, 0, -2))),
         ((10, 15, 10, 20), Fault("open")),  # half of it: the edge lies farther away than is looked
     ],
 )
 def test_where_the_edge_lies_tells_what_is_wrong_with_a_mask(place, expected):
-    assert fault(moved(scenes(patch), *place)) == expected
+    images = moved(scenes(patch), *place)
+    found = fault(images)
+    assert found == expected
+    if found is not None and any(found.sides):
+        exact = scenes(patch)[0].mask
+        np.testing.assert_array_equal(found.mended(images[0].mask), exact)
+
+
+def test_a_mask_is_mended_only_where_it_is_known_how():
+    mask = scenes(patch)[0].mask
+    assert Fault("open").mended(mask) is None
+    assert Fault("too wide", 5, (-5, 0, -5, 0)).mended(mask) is None  # nothing would be left
+    assert Fault("too small", 39, (39, 39, 39, 39)).mended(mask) is None  # nor anything around it
+    assert Fault("too wide", 1, (-1, 0, 0, 0)).sentence.endswith("shrink it, as reliance(...).better_masks does")
 
 
 def grass(inside, rng):
@@ -167,7 +180,7 @@ def test_masks_at_the_rim_of_the_view_have_no_outline_there():
     for image in images:
         image.pixels[:, :, :6] = rng.normal(size=(3, 1, 1)) * 2
     assert fault(images) is None
-    assert fault(moved(images, 0, 40, 0, 9)) == Fault("too wide", 3)
+    assert fault(moved(images, 0, 40, 0, 9)) == Fault("too wide", 3, (0, -3, 0, 0))
 
 
 def test_images_of_several_sizes_and_few_pixels_are_not_judged():

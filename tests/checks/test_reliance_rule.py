@@ -32,7 +32,7 @@ def figures(main, around=0.0, intervention="swap", count=20, **more):
 @pytest.mark.parametrize("intervention", list(margins.BOUNDS))
 def test_the_lower_bound_decides_for_and_the_upper_against(intervention):
     bound, reach = margins.BOUNDS[intervention], 1.7291 * 0.2 / np.sqrt(20)  # t of 19 degrees of freedom, one-sided
-    no = -reach - (0 if intervention == "swap" else bound / 2)  # what only takes away has to be clearer
+    no = -reach - (0 if intervention in ("pair", "swap") else bound / 2)  # what only takes away has to be clearer
     for mean, expected in ((reach + 1e-3, True), (reach - 1e-3, None), (no + 1e-3, None), (no - 1e-3, False)):
         found = judged(figures(bound + mean, intervention=intervention, removed={}))
         assert found.relies is expected, mean

@@ -89,7 +89,7 @@ def test_kinds_of_targets_are_not_mixed():
     explainer = Explainer(Level(DISC))
     with pytest.raises(HeatmapError, match="some targets are classes, and others are not"):
         explainer.reliance(SCENES[:6], CORNER, [AGE] * 5 + [0])
-    with pytest.raises(HeatmapError, match="without= takes classes as targets"):
+    with pytest.raises(HeatmapError, match="without= and pairs= take classes as targets"):
         explainer.reliance(SCENES[:6], CORNER, [AGE] * 6, without=SCENES[6:])
     with pytest.raises(HeatmapError, match="there are 2 targets for 6 images"):
         explainer.reliance(SCENES[:6], CORNER, [AGE] * 2)

@@ -110,7 +110,7 @@ def test_the_assertion_names_the_mask():
     ("several", "without", "reason"),
     [
         ({}, (), "masks is empty; expected masks by their names"),
-        ({"corner": CORNER, "disc": DISC}, scenes(2), "without= takes one mask at a time"),
+        ({"corner": CORNER, "disc": DISC}, scenes(2), "without= and pairs= take one mask at a time"),
         ({"corner": CORNER, "rest": ~CORNER}, (), "the masks together cover the whole view"),
         ({"corner": CORNER, "two": [CORNER, DISC]}, (), "there are 2 masks for 12 images"),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from PIL import Image
 from torch import nn
 
 from pytest_gradcam import Case, Explainer, masks
-from pytest_gradcam.data import exchange, properties
+from pytest_gradcam.data import apart, exchange, moving, properties, suspects
 from pytest_gradcam.errors import HeatmapError
 
 SIDE = 48
@@ -74,7 +75,10 @@ def test_a_mark_is_found_and_confirmed():
     assert first.on_object == 0
     assert first.reliance.relies is True
     assert first.confirmed is True
-    assert first.verdict.endswith("the model relies on it; 0 % of it lies on the object: it is not the object")
+    assert first.apart.lower > 1
+    assert first.verdict.endswith("the model relies on what is not the object")
+    assert not first.moves
+    assert first.masks.shape == (20, SIDE, SIDE)
     assert "1. x" in str(found)
     assert first.picture.width > 100
     assert not any(other.confirmed for other in found[1:])
@@ -95,7 +99,7 @@ def test_without_masks_a_person_must_look():
 
 
 def test_cost():
-    """At most 40 forward passes an image at 8 x 8 cells: the scan, and the rule for three places."""
+    """At most 40 forward passes an image at 8 x 8 cells: 30 images are scanned, and 30 others judge three places."""
     counted = []
     audit = audit_of("corner")
     model = audit.model.engine.network
@@ -104,7 +108,112 @@ def test_cost():
         audit.suspects(images=30)
     finally:
         handle.remove()
-    assert sum(counted) / 30 <= 40
+    assert sum(counted) / 60 <= 40
+
+
+class Glaring(nn.Module):
+    """Three classes by how many pixels glare in each colour channel, wherever they are."""
+
+    def __init__(self):
+        super().__init__()
+        self.features = nn.Conv2d(3, 3, 1, bias=False)
+        with torch.no_grad():
+            self.features.weight.copy_(torch.eye(3)[..., None, None])
+
+    def forward(self, x):
+        return 1000 * (self.features(x) - 0.85).relu().mean((2, 3))
+
+
+def stickers(count=60, level=0.5):
+    """Images whose object shows the class, and a small square of the same colour in another place of each."""
+    rng = np.random.default_rng(1)
+    for number, image in enumerate(pictures(count)):
+        image[CORNER] = 110
+        row, column = rng.integers(0, SIDE - 8, 2)
+        image[row : row + 8, column : column + 8, number % 3] = int(255 * (0.4 + level))
+        mask = np.zeros((SIDE, SIDE), bool)
+        mask[row : row + 8, column : column + 8] = True
+        yield image, mask
+
+
+@cache
+def audit_of_stickers():
+    explainer = Explainer(Glaring().eval(), "features", preprocess=to_tensor)
+    return explainer.audit(
+        [Case(image, mask=OBJECT, id=str(n)) for n, (image, _) in enumerate(stickers())], ["overlap"]
+    )
+
+
+def test_a_mark_elsewhere_in_each_image_is_followed():
+    first = next(each for each in audit_of_stickers().suspects(images=60) if each.moves)
+    marks = np.stack([mask for _, mask in stickers()])[[int(name) for name in first.cases]]
+    assert (first.masks & marks).sum() >= 0.5 * marks.sum()
+    assert first.masks.mean() <= 0.25
+    assert first.p_value <= 0.01
+    assert first.confirmed is True
+    assert "elsewhere in each image" in first.verdict
+    with pytest.raises(HeatmapError, match=r"has no one mask; use suspect\.masks"):
+        _ = first.mask
+
+
+def test_no_object_is_touched():
+    """A model that looks at the object alone loses nothing, wherever the place lies."""
+    audit = audit_of("object")
+    own = suspects._sample(audit, 60, 0)
+    probe = exchange.Probe.of(audit.model.engine, [each.image_input for each in own])
+    everywhere = moving.Window.around(np.ones((SIDE, SIDE), bool), len(own))
+    found = apart.apart(probe, everywhere, [each.object for each in own])
+    assert (found.effect, found.relies) == (0, False)
+    assert found.images == 60
+    on_it = moving.Window.around(OBJECT, len(own))
+    assert apart.apart(probe, on_it, [each.object for each in own]) is None
+    assert apart.apart(probe, everywhere, [None] * 60) is None
+
+
+@pytest.mark.parametrize(
+    ("bounds", "relies"), [((0.051, 0.3), True), ((-0.1, 0.049), False), ((0.05, 0.3), None), ((-0.1, 0.05), None)]
+)
+def test_what_lies_off_the_object_decides_by_its_bounds(bounds, relies):
+    assert apart.Apart(0.1, *bounds, 20).relies is relies
+
+
+class TestConfirmed:
+    """A suspect is confirmed off the object, is none, or is left to a person."""
+
+    def suspect(self, *, p_value=0.001, relies=True, on_object=0.1, off=True):
+        found = {True: apart.Apart(0.5, 0.3, 0.7, 40), False: apart.Apart(0, -0.1, 0.01, 40)}
+        found[None] = apart.Apart(0.1, -0.1, 0.3, 40)
+        rule = SimpleNamespace(relies=relies, picture=None)
+        mask = np.zeros((1, SIDE, SIDE), bool)
+        mask[0, :12, 36:] = True
+        return suspects.Suspect(mask, ("a",), False, 0.9, p_value, rule, on_object, found.get(off), "")
+
+    @pytest.mark.parametrize(
+        ("how", "confirmed", "said"),
+        [
+            ({}, True, "the model relies on what is not the object"),
+            ({"relies": None}, True, "the model relies on what is not the object"),
+            ({"on_object": 0.8}, True, "the model relies on what is not the object"),
+            ({"p_value": 0.06}, False, "which a place may do by chance"),
+            ({"off": False}, False, "not a finding"),
+            ({"on_object": 0.8, "off": None}, False, "this is the object"),
+            ({"on_object": 0.8, "off": "too few"}, False, "this is the object"),
+            ({"relies": False}, None, "but the rule of reliance clears it: a person must look at suspect.picture"),
+            ({"off": None}, None, "a person must look at suspect.picture"),
+            (
+                {"off": "too few"},
+                None,
+                "too few images show what the rest costs: a person must look at suspect.picture",
+            ),
+            ({"on_object": None, "off": "too few"}, None, "look at suspect.picture"),
+            ({"on_object": None, "off": "too few", "relies": None}, None, "look at suspect.picture"),
+            ({"on_object": None, "off": "too few", "relies": False}, False, "look at suspect.picture"),
+        ],
+    )
+    def test_it(self, how, confirmed, said):
+        found = self.suspect(**how)
+        assert found.confirmed is confirmed
+        assert found.verdict.endswith(said)
 
 
 def test_too_little_to_go_by():
@@ -115,6 +224,10 @@ def test_too_little_to_go_by():
     alike = [Case(each, mask=OBJECT) for n, each in enumerate(pictures()) if n % 3 == 0]
     with pytest.raises(HeatmapError, match="all images are predicted as one class"):
         explainer.audit(alike).suspects()
+
+
+def scanned(falls, influence):
+    return exchange.Scan(falls, influence, np.zeros((40, 8)), np.zeros((40, 8)))
 
 
 class TestScan:
@@ -129,15 +242,15 @@ class TestScan:
         rng = np.random.default_rng(0)
         low = 0
         for _ in range(100):
-            scan = exchange.Scan(np.zeros((8, 8)), rng.normal(size=(40, 64)))
-            drawn = exchange.Scan(rng.choice([-1.0, 1.0], 40) @ scan.influence, scan.influence)
-            drawn = exchange.Scan(drawn.falls.reshape(8, 8), scan.influence)
+            scan = scanned(np.zeros((8, 8)), rng.normal(size=(40, 64)))
+            drawn = rng.choice([-1.0, 1.0], 40) @ scan.influence
+            drawn = scanned(drawn.reshape(8, 8), scan.influence)
             low += min(drawn.p_value(window) for window in drawn.windows) <= 0.05
         assert low <= 11
 
     def test_a_frame_is_one_region(self):
         falls = np.where(frame()[::6, ::6], 0.05, 0.0)
-        scan = exchange.Scan(falls, np.random.default_rng(0).normal(0, 0.002, (40, 64)))
+        scan = scanned(falls, np.random.default_rng(0).normal(0, 0.002, (40, 64)))
         (region, p_value), *_ = scan.regions(3)
         assert (region == frame()[::6, ::6]).all()
         assert p_value <= 0.01

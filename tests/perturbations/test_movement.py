@@ -10,7 +10,7 @@ from scipy.ndimage import gaussian_filter
 
 from pytest_gradcam import perturbations as P
 from pytest_gradcam import strategies
-from pytest_gradcam.perturbations.movement import Placement, move_heat
+from pytest_gradcam.perturbations.movement import Placement, in_image, move_heat
 
 SHAPE = (90, 120)
 MOVING = ["shift", "rotate", "zoom", "flip", "perspective"]
@@ -98,3 +98,13 @@ def test_a_view_that_is_cropped_and_resized_moves_in_the_coordinates_of_its_imag
     naive = move_heat(view(smooth).astype(np.float32), change)  # as if the view were the image
     both = seen & np.isfinite(naive)
     assert np.abs(naive - expected)[both].max() > 20
+
+
+def test_a_mask_of_a_view_lies_in_the_image_where_the_view_does():
+    """A view of the middle 40 x 40 pixels, at half their size: what it does not show is in no mask."""
+    mask = np.zeros((20, 20), bool)
+    mask[:5, 10:] = True
+    placement = Placement((60, 80), np.array([[2.0, 0, 20.5], [0, 2.0, 10.5]]))
+    expected = np.zeros((60, 80), bool)
+    expected[10:20, 40:60] = True
+    np.testing.assert_array_equal(in_image(mask, placement), expected)

@@ -1,0 +1,181 @@
+"""Exact pairs: the same scene with and without the artefact, on models that read what they were built to read."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from pytest_gradcam import Explainer, FocusError, HeatmapError, Value, masks
+from pytest_gradcam.checks.exchange import Exchange
+from tests.checks.test_reliance import CORNER, DISC, SIDE, Reads, scene, scenes
+
+
+def paired(count=12, *, corner=lambda i: 1 - i % 2):
+    """Scenes whose corner is tied to the disc, and the same ones with another corner."""
+    images = scenes(count)
+    others = [image.clone() for image in images]
+    for i, other in enumerate(others):
+        other[:, CORNER] = scene(i, 0, corner(i))[:, CORNER]
+    return images, others
+
+
+def test_a_model_that_reads_the_corner_loses_every_decision():
+    images, others = paired()
+    found = Explainer(Reads(CORNER)).reliance(images, CORNER, pairs=others)
+    assert (found.relies, found.intervention, found.loss, found.images) == (True, "pair", 1.0, 12)
+    assert found.around is None
+    assert found.by_class == pytest.approx({"0": 1.0, "1": 1.0})
+    with pytest.raises(FocusError, match=r"if they were exchanged, 100 % of the decisions would be lost"):
+        Explainer(Reads(CORNER)).assert_no_reliance(images, CORNER, pairs=others)
+
+
+def test_a_model_that_reads_the_disc_does_not_rely_on_the_corner():
+    images, others = paired(20)
+    found = Explainer(Reads(DISC)).reliance(images, CORNER, pairs=others)
+    assert (found.relies, found.loss, found.effect) == (False, 0.0, 0.0)
+    Explainer(Reads(DISC)).assert_no_reliance(images, CORNER, pairs=others)
+    Explainer(Reads(DISC)).assert_no_reliance(images, CORNER, pairs=others, at_most=0.3)
+
+
+def test_with_a_bound_the_fall_of_the_margin_decides():
+    images, others = paired()
+    with pytest.raises(FocusError, match=r"above 0.3 is reliance"):
+        Explainer(Reads(CORNER)).assert_no_reliance(images, CORNER, pairs=others, at_most=0.3)
+
+
+def test_images_of_one_class_are_no_ground_for_a_no():
+    images, others = paired(40)
+    reds, pairs = images[::2], others[::2]
+    for how in ({}, {"at_most": 0.3}):
+        with pytest.raises(HeatmapError, match=r"all images are predicted as one class.*pass pairs of several classes"):
+            Explainer(Reads(DISC)).assert_no_reliance(reds, CORNER, pairs=pairs, **how)
+    assert Explainer(Reads(CORNER)).reliance(reds, CORNER, pairs=pairs).relies is True
+
+
+def test_the_wrong_way_round_is_no_ground_for_a_no():
+    """The artefact that the pair shows and the image does not raises the margin, which is a use of it as well."""
+    marked, bare = paired(40, corner=lambda i: None)
+    mixed = Reads(CORNER)
+    mixed.weight += 2 * torch.from_numpy(DISC / DISC.mean()).float()
+    found = Explainer(mixed).reliance(marked, CORNER, pairs=bare)
+    assert (found.claim, found.loss) == ("undecided", 0.0)
+    assert found.reason.endswith("pass more pairs")
+    assert 0.2 < found.effect < 0.5
+    found = Explainer(mixed).reliance(bare, CORNER, pairs=marked)
+    assert found.effect < -0.3
+    assert found.relies is None
+    assert "pass the images with the artefact as images and those without it as pairs=" in found.reason
+
+
+def test_few_pairs_are_undecided():
+    images, others = paired(4)
+    found = Explainer(Reads(DISC)).reliance(images, CORNER, pairs=others)
+    assert found.relies is None
+    assert "images like these would decide" in found.reason
+
+
+def test_copies_count_once_and_several_pairs_of_one_image_share_its_weight():
+    images, others = paired()
+    explainer = Explainer(Reads(CORNER))
+    once = explainer.reliance(images, CORNER, pairs=others)
+    twice = explainer.reliance(images * 2, CORNER, pairs=others * 2)
+    assert (twice.images, twice.copies, twice.loss_interval) == (12, 12, once.loss_interval)
+    third = paired(corner=lambda i: 2)[1]
+    several = explainer.reliance([*images, *images], CORNER, pairs=[*others, *third])
+    assert (several.images, several.loss) == (12, 1.0)
+    order = np.random.default_rng(0).permutation(12)
+    shuffled = explainer.reliance([images[i] for i in order], CORNER, pairs=[others[i] for i in order])
+    assert repr(shuffled) == repr(once)
+
+
+def test_a_model_that_ignores_its_input_has_no_verdict():
+    class Constant(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(3, 2, 1)
+
+        def forward(self, x):
+            return 0 * self.conv(x).mean((2, 3)) + torch.tensor([3.0, -1.0])
+
+    images, others = paired()
+    found = Explainer(Constant()).reliance(images, CORNER, pairs=others)
+    assert found.relies is None
+    assert "ignores them altogether" in found.reason
+
+
+def changed(image, where, by):
+    other = image.clone()
+    other[:, where] += by
+    return other
+
+
+def test_rounding_outside_of_the_mask_is_no_difference():
+    images, others = paired()
+    rounded = [changed(other, ~CORNER, 1 / 255) for other in others]
+    assert Explainer(Reads(CORNER)).reliance(images, CORNER, pairs=rounded).relies is True
+
+
+IMAGES, OTHERS = paired()
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ({"pairs": OTHERS[:-1]}, r"pairs= has 11 images for 12; expected one for each"),
+        (
+            {"pairs": [changed(OTHERS[0], DISC, 0.1), *OTHERS[1:]]},
+            r"differ outside of the mask, in 15\.0% of those pixels and by up to .*% of the images' range; expected the same "
+            r"scene there; widen the mask",
+        ),
+        ({"pairs": [*OTHERS[:-1], IMAGES[-1]]}, r"show the same in the mask, so nothing would be exchanged"),
+        (
+            {"pairs": [torch.rand(3, 40, 40)] * 12},
+            r"have different sizes in the model's input; expected the same scene",
+        ),
+        ({"pairs": OTHERS, "without": IMAGES}, r"without= and pairs= are both given; expected one of them"),
+        (
+            {"pairs": OTHERS, "targets": [Value(lambda out: out[0])] * 12},
+            r"without= and pairs= take classes as targets",
+        ),
+    ],
+)
+def test_what_is_no_pair_is_refused(how, message):
+    with pytest.raises(HeatmapError, match=message):
+        Explainer(Reads(CORNER)).reliance(IMAGES, CORNER, **how)
+
+
+def test_several_masks_have_no_pairs():
+    with pytest.raises(HeatmapError, match=r"without= and pairs= take one mask at a time"):
+        Explainer(Reads(CORNER)).reliance(IMAGES, {"a": CORNER, "b": DISC}, pairs=OTHERS)
+
+
+def test_a_preprocess_that_resizes_may_mix_the_outline():
+    def preprocess(picture):
+        small = picture.resize((SIDE, SIDE), Image.Resampling.BICUBIC)
+        return torch.from_numpy(np.asarray(small, np.float32) / 255).permute(2, 0, 1)
+
+    def picture(image):
+        big = image.repeat_interleave(3, 1).repeat_interleave(3, 2)
+        return Image.fromarray((255 * big.clamp(0, 1)).byte().permute(1, 2, 0).numpy())
+
+    mask = masks.box((3 * SIDE, 3 * SIDE), (72, 72, 96, 96))
+    explainer = Explainer(Reads(CORNER), preprocess=preprocess)
+    images, others = [picture(image) for image in IMAGES], [picture(other) for other in OTHERS]
+    assert explainer.reliance(images, mask, pairs=others).relies is True
+    small = masks.box((3 * SIDE, 3 * SIDE), (87, 87, 96, 96))
+    with pytest.raises(HeatmapError, match="differ outside of the mask"):
+        explainer.reliance(images, small, pairs=others)
+
+
+def test_pairs_in_an_exchange_have_no_yardstick_and_independent_errors():
+    """The mean and the standard error of independent images, in closed form."""
+    predicted, everyone = np.array([0, 0, 1, 1]), np.arange(4)
+    falls = np.array([0.0, 2.0, 0.0, 0.0])
+    found = Exchange(predicted, np.ones(4), everyone, everyone, falls).margin
+    assert (found.mean, found.own, found.receivers, found.donors) == (0.5, 0.0, 4, 4)
+    assert found.error == pytest.approx(falls.std(ddof=1) / 2)
+    exchange = Exchange(np.repeat([0, 1], 3), np.ones(6), np.arange(6), np.arange(6), np.repeat([0.0, 2.0], 3))
+    assert {place: entry.mean for place, entry in exchange.entries.items()} == {(0, None): 0.0, (1, None): 1.0}
+    assert not exchange.shaken(0)
+    assert exchange.shaken(1)
