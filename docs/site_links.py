@@ -1,13 +1,26 @@
-"""For the site: links to files of the repository that are not pages become their names, and the search has a name."""
+"""For the site: links to files of the repository that are not pages become their names, the search has a name, and tables
+that are wider than the window scroll by keyboard.
+"""
 
+import posixpath
 import re
 from typing import Any
 
-_OUTSIDE = re.compile(r"\[([^\]]+)\]\(\.\./([^)]+)\)")
+_UPWARDS = re.compile(r"\[([^\]]+)\]\((\.\./[^)]+)\)")
 
 
-def on_page_markdown(markdown: str, **_: Any) -> str:
-    return _OUTSIDE.sub(r"\1 (`\2` in the repository)", markdown)
+def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
+    def named(link: re.Match[str]) -> str:
+        target = posixpath.normpath(posixpath.join("docs", posixpath.dirname(page.file.src_uri), link[2]))
+        return link[0] if target.startswith("docs/") else f"{link[1]} (`{target}` in the repository)"
+
+    return _UPWARDS.sub(named, markdown)
+
+
+def on_page_content(html: str, **_: Any) -> str:
+    """Material wraps a table in what scrolls when the page is open, which the keyboard cannot reach; this can be reached."""
+    open_, close = '<div class="wide" role="region" aria-label="Table" tabindex="0"><table>', "</table></div>"
+    return html.replace("<table>", open_).replace("</table>", close)
 
 
 def on_post_page(output: str, **_: Any) -> str:

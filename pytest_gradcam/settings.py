@@ -186,7 +186,7 @@ OPTIONS = (
         "classes",
         _text,
         "the class names in the order of the model's output: a text file with one name per line, a .json file, "
-        "or package.module:name",
+        "package.module:name, or torchvision:NAME or timm:NAME for those of the published weights",
         "FILE",
         path=True,
     ),

@@ -10,12 +10,38 @@ import click
 from pytest_gradcam.cli.shared import answer, as_json, path, say, wants_json
 
 
+class _Weights(click.Path):
+    """A file that exists, or the word 'pretrained'."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return value if value == "pretrained" else super().convert(value, param, ctx)
+
+
+@click.command(short_help="Photographs with outlines, to try things on.")
+@click.argument("directory", type=path(), default=Path())
+@as_json
+def samples(directory: Path) -> None:
+    """Copy three photographs of ImageNet's classes into DIRECTORY, and outlines of what they show: photos/CLASS, masks/CLASS.
+
+    They come with scikit-image; nothing is downloaded, and no file is replaced.
+    """
+    from pytest_gradcam.tools import samples as photographs
+
+    written = [str(file) for file in photographs.copy(directory)]
+    answer(lambda: {"written": written}, lambda: written)
+
+
 @click.command(short_help="First tests for a model repository.")
 @click.argument("directory", type=path(must_be="folder"), default=Path())
 @click.option(
     "--model", metavar="SPEC", help="package.module:callable, torchvision:NAME or timm:NAME.  [found in the code]"
 )
-@click.option("--weights", type=path(must_be="file"), help="The file of weights.  [the newest that fits the model]")
+@click.option(
+    "--weights",
+    type=_Weights(exists=True, dir_okay=False),
+    metavar="FILE",
+    help="The file of weights; or 'pretrained' for the published ones, which may be downloaded.  [the newest that fits]",
+)
 @click.option(
     "--preprocess", metavar="SPEC", help="package.module:callable, from a PIL image to a tensor.  [found in the code]"
 )
@@ -52,4 +78,4 @@ def init(directory: Path, yes: bool, **wishes: Any) -> int:
     return 0
 
 
-COMMANDS = (init,)
+COMMANDS = (samples, init)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +28,7 @@ def build(name: str, wanted: Wanted) -> nn.Module:
     """The network of a .pt2 file. Raises SettingsError for a file that is not one image classifier's."""
     path = require_file(name, "export:")
     try:
+        ZipFile(path).close()  # torch logs a guess of its own about what is none
         program = torch.export.load(str(path))
     except Exception as error:  # of whatever the file holds
         reason = next(iter(str(error).splitlines()), "")

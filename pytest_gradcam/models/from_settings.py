@@ -41,7 +41,7 @@ def preprocess(settings: Settings) -> Any:
     """The preprocess of the settings, or of the model that they name; None if there is neither."""
     named = settings.model is not None and settings.model.startswith(KINDS)
     spec = settings.preprocess or (settings.model if named else None)
-    return None if spec is None else sources.preprocess(spec, pretrained=settings.weights == sources.PRETRAINED)
+    return None if spec is None else sources.preprocess(spec, weights=settings.weights)
 
 
 def classes(settings: Settings) -> Any:
@@ -49,5 +49,5 @@ def classes(settings: Settings) -> Any:
     if settings.classes is not None:
         return sources.class_names(settings.classes)
     if settings.model is not None:
-        return sources.own_class_names(settings.model, pretrained=settings.weights == sources.PRETRAINED)
+        return sources.own_class_names(settings.model, weights=settings.weights)
     return None

@@ -25,11 +25,14 @@ _MODULES = {
 
 @dataclass(frozen=True)
 class Wanted:
-    """What the settings say besides the name: whether a download is asked for, the class names, and the prompt."""
+    """What the settings say besides the name: whether a download is asked for or which file holds the weights, the class names,
+    and the prompt.
+    """
 
     pretrained: bool = False
     classes: Callable[[], Any] = lambda: None
     prompt: str | None = None
+    weights: Path | None = None
 
 
 class Kind(Protocol):

@@ -64,13 +64,13 @@ def _refuse_weights(kind: Kind, spec: str, weights: str | None) -> None:
         )
 
 
-def preprocess(spec: str, *, pretrained: bool = False) -> Any:
+def preprocess(spec: str, *, weights: str | None = None) -> Any:
     """The callable of 'package.module:name', or the transforms that belong to the model of 'KIND:NAME', None for none.
 
-    `pretrained` says that it may be downloaded.
+    `weights` are those of the model: a file, or 'pretrained', where the preprocess may be downloaded.
     """
     if (kind := kind_of(spec)) is not None:
-        return kind.preprocess(_name(spec), Wanted(pretrained))
+        return kind.preprocess(_name(spec), _with_weights(weights))
     found = attribute(spec, "gradcam_preprocess")
     if not callable(found):
         raise SettingsError(f"gradcam_preprocess = {spec!r} is a {type(found).__name__}; expected a callable")
@@ -78,10 +78,14 @@ def preprocess(spec: str, *, pretrained: bool = False) -> Any:
 
 
 def class_names(text: str) -> Any:
-    """The names in a text file (one per line), a .json file (a list, or a dict name -> index) or 'package.module:name'."""
+    """The names in a text file (one per line), a .json file (a list, or a dict name -> index) or 'package.module:name', or
+    those of the published weights of 'KIND:NAME'.
+    """
     path = Path(text)
     try:
-        if path.suffix == ".json":
+        if kind_of(text) is not None:
+            names = own_class_names(text, weights=PRETRAINED)
+        elif path.suffix == ".json":
             names = json.loads(path.read_text("utf-8-sig"))  # as other systems' editors write it
         elif path.suffix == ".txt" or path.is_file():
             names = _lines(path)
@@ -91,7 +95,7 @@ def class_names(text: str) -> Any:
             raise FileNotFoundError
     except FileNotFoundError:
         raise SettingsError(
-            f"gradcam_classes = {text!r} is not a file; expected a .txt or .json file, or package.module:name"
+            f"gradcam_classes = {text!r} is not a file; expected a .txt or .json file, package.module:name, or torchvision:NAME"
         ) from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(
@@ -124,10 +128,14 @@ def look_up(spec: str, setting: str) -> None:
         attribute(spec, setting)
 
 
-def own_class_names(spec: str, *, pretrained: bool) -> Any:
-    """The class names that a model brings, such as those of published weights; or None."""
+def own_class_names(spec: str, *, weights: str | None) -> Any:
+    """The class names that a model with these weights brings, such as those of published weights; or None."""
     kind = kind_of(spec)
-    return None if kind is None else kind.classes(_name(spec), Wanted(pretrained))
+    return None if kind is None else kind.classes(_name(spec), _with_weights(weights))
+
+
+def _with_weights(weights: str | None) -> Wanted:
+    return Wanted(weights == PRETRAINED, weights=None if weights in (None, PRETRAINED) else Path(str(weights)))
 
 
 def _name(spec: str) -> str:
@@ -137,6 +145,8 @@ def _name(spec: str) -> str:
 def attribute(spec: str, setting: str) -> Any:
     """The object that 'package.module:name' names. Raises SettingsError if there is none."""
     module_name, _, name = spec.partition(":")
+    if module_name.startswith("."):
+        raise SettingsError(f"{setting} = {spec!r} names a module relative to nothing; expected package.module:name")
     try:
         found: Any = importlib.import_module(module_name)
     except ModuleNotFoundError as error:

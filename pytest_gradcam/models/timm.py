@@ -34,8 +34,17 @@ def preprocess(name: str, wanted: Wanted) -> Any:
     return data.create_transform(**data.resolve_data_config(model=build(name, Wanted())))
 
 
-def classes(name: str, wanted: Wanted) -> None:
-    """None: timm's models bring no class names."""
+def classes(name: str, wanted: Wanted) -> Any:
+    """The classes of the published weights where these are ImageNet's; None for others."""
+    if not wanted.pretrained:
+        return None
+    look_up(name)
+    data = _timm().data
+    subset = data.infer_imagenet_subset(_timm().models.get_pretrained_cfg(name))
+    if subset is None:
+        return None
+    info = data.ImageNetInfo(subset)
+    return [info.index_to_description(index).split(", ") for index in range(info.num_classes())]
 
 
 def _timm() -> Any:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
+from pathlib import Path
 from typing import Any
 
 import torchvision
@@ -35,15 +37,27 @@ def build(name: str, wanted: Wanted) -> nn.Module:
 
 
 def preprocess(name: str, wanted: Wanted) -> Any:
-    """The transforms of the published weights; these are not downloaded for it."""
+    """The transforms of the published weights: of those that the file is, or else of the newest; nothing is downloaded."""
     look_up(name)
-    return _published(name).transforms()
+    return (_published(name, wanted.weights) or _newest(name)).transforms()
 
 
 def classes(name: str, wanted: Wanted) -> Any:
-    """The classes of the published weights; None for random ones."""
-    return list(_published(name).meta["categories"]) if wanted.pretrained else None
+    """The classes of the published weights; None for others."""
+    look_up(name)
+    weights = _newest(name) if wanted.pretrained else _published(name, wanted.weights)
+    return None if weights is None else list(weights.meta["categories"])
 
 
-def _published(name: str) -> Any:
+def _newest(name: str) -> Any:
     return torchvision.models.get_model_weights(name)["DEFAULT"]
+
+
+def _published(name: str, file: Path | None) -> Any:
+    """The published weights that the file is, or None: their addresses end in the digits that its SHA-256 begins with."""
+    if file is None or not file.is_file():
+        return None
+    with file.open("rb") as content:
+        digest = hashlib.file_digest(content, "sha256").hexdigest()
+    entries = torchvision.models.get_model_weights(name)
+    return next((one for one in entries if digest.startswith(Path(one.url).stem.rpartition("-")[2])), None)

@@ -207,5 +207,6 @@ def _heatmap_cache(settings: Settings, directory: Callable[[], Path] | None) -> 
 
 def _file_name(test_id: str) -> str:
     """A file name that says which test it is and that no other test shares."""
-    readable = re.sub(r"[^\w.\[\]-]+", "-", test_id.rpartition("/")[2]).strip("-")
+    name, bracket, parameters = test_id.partition("[")
+    readable = re.sub(r"[^\w.\[\]-]+", "-", name.rpartition("/")[2] + bracket + parameters).strip("-")
     return f"{readable[:80]}-{sha256(test_id.encode()).hexdigest()[:8]}"

@@ -34,10 +34,23 @@ class Found:
     spec: str = ""
     source: ModelSource | None = None
     weights: Path | None = None
+    pretrained: bool = False
     layout: checkpoints.Layout | None = None
     preprocess_spec: str = ""
     transform: TransformSource | None = None
     notes: tuple[str, ...] = ()
+
+    @property
+    def library_model(self) -> str:
+        """torchvision:NAME or timm:NAME; empty for a model of the repository's own."""
+        if self.source is not None and self.source.library:
+            return f"{self.source.library}:{self.source.name}"
+        return self.spec if self.spec.startswith(("torchvision:", "timm:")) else ""
+
+    @property
+    def loaded(self) -> str | None:
+        """The weights as sources takes them: a file, 'pretrained', or None for none."""
+        return sources.PRETRAINED if self.pretrained else None if self.weights is None else str(self.weights)
 
     def class_count(self) -> int:
         """How many classes the model scores: measured on noise of the size that the preprocess makes."""
@@ -59,13 +72,16 @@ class Found:
         return Explainer(self.model, preprocess=self.preprocess, classes=list(names) or None)
 
 
-def choose(root: Path, facts: DataFacts, model: str | None, weights: Path | None, preprocess: str | None) -> Found:
-    """The first candidate that works, with the newest weights that fit it. Raises SettingsError if there is none."""
+def choose(root: Path, facts: DataFacts, model: str | None, weights: str | None, preprocess: str | None) -> Found:
+    """The first candidate that works, with the weights that are named or the newest that fit. Raises SettingsError for none."""
     import_root = root / "src" if (root / "src").is_dir() and not (root / "src" / "__init__.py").exists() else root
     with importing_from(import_root):
         sources_found = list(source_files(root, import_root))
-        files = (Path(weights).resolve(),) if weights is not None else facts.weights
-        built = _named(model, files, weights is not None) if model else _searched(root, sources_found, files)
+        files = facts.weights if weights is None else (Path(weights).resolve(),)
+        if weights == sources.PRETRAINED:
+            built = _published(model)
+        else:
+            built = _named(model, files, weights is not None) if model else _searched(root, sources_found, files)
         return _with_preprocess(replace(built, import_root=import_root), sources_found, preprocess)
 
 
@@ -82,7 +98,8 @@ def importing_from(folder: Path) -> Iterator[None]:
 
 def _named(spec: str, files: Sequence[Path], told: bool) -> Found:
     """The model that the user names, with the weights that fit."""
-    sources.look_up(spec, "--model")
+    with of_the_user(f"importing {spec}"):
+        sources.look_up(spec, "--model")
     problems = []
     for path in files:
         try:
@@ -97,6 +114,16 @@ def _named(spec: str, files: Sequence[Path], told: bool) -> Found:
     with of_the_user(f"building {spec}"):
         model = sources.build(spec)
     return Found(model, None, Path(), spec, "", spec=spec, notes=_without_weights(spec, model, files))
+
+
+def _published(spec: str | None) -> Found:
+    """The model that the user names, with its published weights."""
+    if not spec:
+        raise SettingsError(
+            "--weights pretrained are those of a published model; pass --model torchvision:NAME or timm:NAME too"
+        )
+    with of_the_user(f"building {spec} with its published weights, which may have to be downloaded,"):
+        return Found(sources.build(spec, sources.PRETRAINED), None, Path(), spec, "", spec=spec, pretrained=True)
 
 
 def _searched(root: Path, sources_found: Sequence[SourceFile], files: Sequence[Path]) -> Found:
@@ -141,6 +168,9 @@ def _with_weights(source: ModelSource, path: Path) -> Found:
     where = checkpoints.layout(path)
     keywords = {"num_classes": where.classes, **source.keywords}
     model = checkpoints.load(checkpoints.library_model(source.library, source.name, keywords), path, where)
+    named = f"{source.library}:{source.name}"
+    if sources.own_class_names(named, weights=str(path)):
+        return Found(model, None, path, f"{named} ({source.where})", "", spec=named, weights=path)
     shown = f"{source.library}'s {source.name} with {keywords['num_classes']} classes ({source.where})"
     source = replace(source, keywords=keywords)
     return Found(model, None, path, shown, "", source=source, weights=path, layout=where)
@@ -171,19 +201,20 @@ def _with_preprocess(found: Found, sources_found: Sequence[SourceFile], spec: st
 
 
 def _with_published(found: Found) -> Found:
-    named = found.spec if found.spec.startswith(("torchvision:", "timm:")) else ""
-    if found.source is not None and found.source.library:
-        named = f"{found.source.library}:{found.source.name}"
+    named = found.library_model
     if not named:
         raise SettingsError(
             "no transforms for evaluation were found, and a model's own cannot be guessed; pass --preprocess "
             "package.module:callable, from a PIL image to a float tensor (C, H, W)"
         )
+    shown = f"that of the published weights, {named}"
+    made = sources.preprocess(named, weights=found.loaded)
+    if sources.own_class_names(named, weights=found.loaded):  # these are the published weights: nothing is assumed
+        spec = "" if found.spec == named else named
+        return replace(found, preprocess=made, preprocess_spec=spec, preprocess_description=shown)
     note = (
         f"no transforms for evaluation were found: those of the published {named} are used; check that they are yours"
     )
-    shown = f"that of the published weights, {named}"
-    made = sources.preprocess(named)
     return replace(
         found, preprocess=made, preprocess_spec=named, preprocess_description=shown, notes=(*found.notes, note)
     )

@@ -32,7 +32,8 @@ def build(settings: Settings) -> ModelParts:
     """Raises SettingsError, naming the setting, for what does not exist or cannot be built."""
     from_settings.require_weights(settings)
     spec = str(settings.model)
-    sources.look_up(spec, "MODEL")
+    with of_the_user(f"importing {spec}"):
+        sources.look_up(spec, "MODEL")
     with of_the_user(f"building {spec}"):
         model = from_settings.model(settings)
         preprocess, classes = from_settings.preprocess(settings), from_settings.classes(settings)

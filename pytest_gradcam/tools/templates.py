@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from pytest_gradcam.tools.data_facts import Case
+from pytest_gradcam.tools.kept_part import KeptPart
 from pytest_gradcam.tools.model_choice import Found
 
 _SEVERAL = 6  # images, from which on a set of them can be judged
@@ -24,6 +25,17 @@ def frame(path: Path) -> object:
         width, height = ImageOps.exif_transpose(picture).size
     return masks.border((height, width), max(1, min(height, width) // 20))
 '''
+_FRAME_OF_PART = '''
+def frame(path: Path) -> object:
+    """The outer twentieth of what the model sees, which no model should need: its preprocess keeps the middle of an image."""
+    with Image.open(path) as picture:
+        width, height = ImageOps.exif_transpose(picture).size
+    across, down = {sides}
+    left, top, edge = (width - across) / 2, (height - down) / 2, min(across, down) / 20
+    inner = (left + edge, top + edge, left + across - edge, top + down - edge)
+    seen = masks.box((height, width), (left, top, left + across, top + down))
+    return seen & ~masks.box((height, width), inner)
+'''
 _SOUND = '''
 def test_the_explanation_is_sound(gradcam: Explainer) -> None:
     """Before anything is read off a heatmap: it is the same each time, and it depends on what the model learned."""
@@ -33,9 +45,10 @@ def test_the_explanation_is_sound(gradcam: Explainer) -> None:
 _OBJECT = '''
 @pytest.mark.parametrize({arguments}, {cases})
 def test_the_model_looks_at_the_object({parameters}) -> None:
-    """More of the attention lies on the object than on the same area elsewhere."""
+    """The attention peaks on the object, and more of it lies there than on the same area elsewhere."""
     heatmap = gradcam(ROOT / image{target})
     heatmap.assert_focus_within(ROOT / mask, at_least=masks.lift(1))
+    heatmap.assert_peak_within(ROOT / mask)
 '''
 _AVOIDS = '''
 @pytest.mark.parametrize({arguments}, {cases})
@@ -52,14 +65,14 @@ def test_the_model_does_not_rely_on_the_frame(gradcam: Explainer) -> None:
 '''
 
 
-def tests(cases: Sequence[Case], root: Path, folder: Path) -> str:
-    """test_attention.py."""
+def tests(cases: Sequence[Case], root: Path, folder: Path, kept: KeptPart | None) -> str:
+    """test_attention.py; without a `kept` part that is known nothing is tested on the frame of images."""
     labelled, masked = all(case.label for case in cases), [case for case in cases if case.mask is not None]
     up = len(folder.relative_to(root).parts)
     parts = [
         _DOCSTRING,
         "from pathlib import Path\n",
-        "import pytest\nfrom PIL import Image, ImageOps\nfrom pytest_gradcam import Explainer, masks\n",
+        "\n".join(_test_imports(kept is not None, bool(masked))),
         f"ROOT = Path(__file__).parents[{up}]",
         _table("CASES", (_row(case, root, labelled, False) for case in cases)),
     ]
@@ -67,14 +80,34 @@ def tests(cases: Sequence[Case], root: Path, folder: Path) -> str:
         parts.append(_table("MASKED", (_row(case, root, labelled, True) for case in masked)))
     text = "\n".join(parts) + "\n\n"
     first = "ROOT / CASES[0][0]" if labelled else "ROOT / CASES[0]"
-    functions = [_FRAME, _SOUND.format(first=first)]
+    functions = [*_frame(kept), _SOUND.format(first=first)]
     if masked:
         functions.append(_parametrised(_OBJECT, "MASKED", labelled, masked=True))
-    functions.append(_parametrised(_AVOIDS, "CASES", labelled, masked=False))
-    if len(cases) >= _SEVERAL:
+    if kept is not None:
+        functions.append(_parametrised(_AVOIDS, "CASES", labelled, masked=False))
+    if kept is not None and len(cases) >= _SEVERAL:
         case, of_case = ("image, _", "image") if labelled else ("image", "image")
         functions.append(_RELIANCE.format(case=case, of_case=of_case, cases="CASES"))
     return text + "\n".join("\n" + function.strip("\n") + "\n" for function in functions)
+
+
+def _test_imports(framed: bool, masked: bool) -> Iterator[str]:
+    if framed or masked:
+        yield "import pytest"
+    if framed:
+        yield "from PIL import Image, ImageOps"
+    yield f"from pytest_gradcam import Explainer{', masks' if framed or masked else ''}\n"
+
+
+def _frame(kept: KeptPart | None) -> Iterator[str]:
+    """The function of the frame: of the whole image, or of the middle that the preprocess keeps."""
+    if kept is not None and kept.whole:
+        yield _FRAME
+    elif kept is not None:
+        sides = f"{kept.across} * width, {kept.down} * height"
+        if kept.square:
+            sides = f"{kept.across} * min(width, height), {kept.down} * min(width, height)"
+        yield _FRAME_OF_PART.format(sides=sides)
 
 
 def _parametrised(text: str, cases: str, labelled: bool, *, masked: bool) -> str:

@@ -309,3 +309,26 @@ def test_changes_of_a_rate_are_covered(n, up, down):
     drawn = np.random.default_rng(0).multinomial(n, [up, down, 1 - up - down], 2000)
     found = [statistics.paired(int(better), int(worse), n) for better, worse, _ in drawn]
     assert 0.93 <= np.mean([each.lower <= up - down <= each.upper for each in found]) <= 0.98
+
+
+def test_nothing_counts_as_no_image():
+    assert statistics.rate(0, 0).count == 0
+
+
+def test_the_mean_of_two_values_has_their_spread():
+    found = statistics.mean(np.array([0.2, 0.8]))
+    reach = stats.t.ppf(0.975, 1) * np.std([0.2, 0.8], ddof=1) / np.sqrt(2)
+    assert (found.lower, found.upper) == pytest.approx((0.5 - reach, 0.5 + reach))
+
+
+def test_the_difference_of_low_rates_is_newcombes():
+    """Where Wilson's interval of a rate ends near 0."""
+    found = statistics.difference((1, 50), (0, 50))
+    low, high = stats.binomtest(1, 50).proportion_ci(method="wilson")
+    _, other = stats.binomtest(0, 50).proportion_ci(method="wilson")
+    assert found.lower == pytest.approx(0.02 - np.hypot(0.02 - low, other))
+    assert found.upper == pytest.approx(high)
+
+
+def test_a_bound_of_one_is_never_missed_where_all_pass():
+    assert statistics.power(1.0, 1.0, 10) == pytest.approx((0, 0, 1))

@@ -31,7 +31,7 @@ def folders(hf_folders):
 def explainer(folder, classes=None, prompt=None):
     spec = f"hf:{folder}"
     network = sources.build(spec, classes=lambda: classes, prompt=prompt)
-    names = classes or sources.own_class_names(spec, pretrained=False)
+    names = classes or sources.own_class_names(spec, weights=None)
     return Explainer(network, preprocess=sources.preprocess(spec), classes=names)
 
 

@@ -1,7 +1,9 @@
 """Models, weights, preprocesses and class names from the settings' texts."""
 
+import hashlib
 import json
 import sys
+import types
 
 import pytest
 import torch
@@ -130,10 +132,55 @@ def test_class_names_that_are_none(tmp_path, name, content, words):
 
 
 def test_published_class_names():
-    names = sources.own_class_names("torchvision:resnet18", pretrained=True)
+    names = sources.own_class_names("torchvision:resnet18", weights="pretrained")
     assert len(names) == 1000
     assert names[285] == "Egyptian cat"
-    assert sources.own_class_names("json:dumps", pretrained=True) is None
+    assert sources.own_class_names("json:dumps", weights="pretrained") is None
+
+
+def test_class_names_of_published_weights_by_name():
+    assert sources.class_names("torchvision:resnet18")[285] == "Egyptian cat"
+    names = sources.class_names("timm:resnet18")
+    assert (len(names), names[0]) == (1000, ["tench", "Tinca tinca"])
+    with pytest.raises(SettingsError, match="expected names"):
+        sources.class_names("timm:vit_base_patch14_dinov2")
+
+
+def test_a_file_of_published_weights_is_known_by_its_digest(monkeypatch, tmp_path):
+    """Other weights of the same model may need another preprocess, and other classes."""
+    file = tmp_path / "renamed.pth"
+    file.write_bytes(b"weights")
+    digest = hashlib.sha256(b"weights").hexdigest()
+    old, new = (
+        types.SimpleNamespace(**published("old", "00000000")),
+        types.SimpleNamespace(**published("new", digest[:8])),
+    )
+    monkeypatch.setattr(torchvision.models, "get_model_weights", lambda name: Entries(DEFAULT=old, OTHER=new))
+    spec = "torchvision:resnet18"
+    assert sources.own_class_names(spec, weights=str(file)) == ["class of new"]
+    assert sources.preprocess(spec, weights=str(file)) == "transforms of new"
+    file.write_bytes(b"trained further")
+    assert sources.own_class_names(spec, weights=str(file)) is None
+    assert sources.preprocess(spec, weights=str(file)) == "transforms of old"
+    assert sources.own_class_names(spec, weights=None) is None
+
+
+class Entries(dict):
+    """An enum of weights, as far as it is used: iterating gives the members."""
+
+    def __init__(self, **members):
+        super().__init__(members)
+
+    def __iter__(self):
+        return iter(self.values())
+
+
+def published(name, digits):
+    return {
+        "url": f"https://example.org/models/resnet18-{digits}.pth",
+        "meta": {"categories": [f"class of {name}"]},
+        "transforms": lambda: f"transforms of {name}",
+    }
 
 
 def test_each_xdist_worker_takes_its_share(monkeypatch):

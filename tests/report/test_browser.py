@@ -2,13 +2,13 @@
 
 import json
 from dataclasses import replace
-from importlib.resources import files
 
 import pytest
 
 from pytest_gradcam.evidence.record import Record
 from pytest_gradcam.report import Report, Run
 from pytest_gradcam.report.write import write
+from tests.accessibility import grave_problems, seen_as
 
 HOSTILE = "test_a.py::test_it[<img src=x onerror=alert(1)>]"
 #: As pytest may name a parameter: every sign that means something in a URL.
@@ -184,20 +184,10 @@ def test_light_and_dark_follow_the_readers_system(open_page):
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 1280), ("light", 320)])
 def test_nothing_serious_keeps_anyone_from_reading_it(open_page, scheme, width):
-    """As axe judges it, which knows what screen readers, keyboards and weak eyes need."""
-    pytest.importorskip("axe_core_python")
     browser = open_page(*CHECKS)
-    features = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", features)
-    browser.set_window_size(width, 1000)
-    browser.execute_script((files("axe_core_python") / "axe.min.js").read_text("utf-8"))
-    found = browser.execute_async_script("axe.run(document).then(found => arguments[0](found))")
-    browser.set_window_size(1280, 1000)
-    # What scrolls and cannot be reached by keyboard is serious to later versions of axe only.
-    grave = {"serious", "critical", "scrollable-region-focusable"}
-    problems = [each for each in found["violations"] if {each["impact"], each["id"]} & grave]
-    assert [(each["id"], each["nodes"][0]["html"]) for each in problems] == []
-    assert len(found["passes"]) > 15
+    seen_as(browser, scheme, width)
+    assert grave_problems(browser) == []
+    seen_as(browser, "light", 1280)
 
 
 def test_an_empty_report_opens(open_page):

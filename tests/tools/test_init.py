@@ -1,13 +1,16 @@
 """`pytest-gradcam init` on repositories as people have them: what it writes runs, and is green or red for true reasons."""
 
 import json
+import shutil
 import sys
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from pytest_gradcam.cli import main
+from pytest_gradcam.tools.kept_part import KeptPart, kept_part
 
 TORCHVISION = """
 import torch
@@ -163,6 +166,74 @@ def test_what_is_written_runs(repository, capsys, make, found, green):
     assert len(checks) >= 6
     assert all(check["check"] != "test" for check in checks)  # none ended before its verdict
     assert not green or set(outcomes) == {"passed"}
+
+
+def test_published_weights_bring_their_names(repository, capsys, monkeypatch):
+    """The samples are of ImageNet's classes; the file is known as published, so that nothing is assumed."""
+    import torch
+    import torchvision
+
+    torch.manual_seed(0)
+    torch.save(torchvision.models.shufflenet_v2_x0_5().state_dict(), "weights.pth")
+    assert main(["samples", "--json"]) == 0
+    written = json.loads(capsys.readouterr().out)["written"]
+    assert len(written) == 6
+    assert main(["samples"]) == 2
+    assert "replaces no file" in capsys.readouterr().err
+    command = ["init", "--model", "torchvision:shufflenet_v2_x0_5", "--yes", "--json"]
+    assert main(command) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["settings"]["gradcam_classes"] == found["settings"]["gradcam_preprocess"] == command[2]
+    assert sum("check that they are yours" in note for note in found["notes"]) == 2
+    assert found["found"]["images"] == "3 from photos, of espresso, missile, tripod"
+    assert found["found"]["masks"] == "3 of these images have one"
+    shutil.rmtree("tests")
+    (repository.path / "pytest.ini").unlink()
+    entries = torchvision.models.get_model_weights("shufflenet_v2_x0_5")
+    monkeypatch.setattr("pytest_gradcam.models.torchvision._published", lambda name, file: file and entries["DEFAULT"])
+    assert main(command) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert set(found["settings"]) == {"gradcam_model", "gradcam_weights"}
+    assert found["notes"] == []
+    assert found["written"] == ["tests/test_attention.py", "pytest.ini"]
+
+
+def test_published_weights_are_those_of_a_named_model(repository, capsys):
+    assert main(["init", "--weights", "pretrained", "--yes"]) == 2
+    assert "pass --model" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("transforms", "expected"),
+    [
+        ("Resize((32, 32))", KeptPart(1.0, 1.0)),
+        ("Resize((64, 64)), CenterCrop(48)", KeptPart(0.75, 0.75)),
+        ("Resize(64), CenterCrop(48)", KeptPart(0.75, 0.75, square=True)),
+        ("Lambda(lambda image: image.crop((0, 0, 100, 100)))", None),
+        ("Resize(64), RandomCrop(32)", None),
+    ],
+)
+def test_which_part_of_an_image_is_kept(warm, transforms, expected):
+    from torchvision.transforms import v2
+
+    pipeline = v2.Compose([*eval(f"[{transforms}]", vars(v2)), v2.ToImage(), v2.ToDtype(torch.float32, scale=True)])
+    found = kept_part(pipeline, torch.nn.Conv2d(3, 2, 1))
+    assert (found is None) == (expected is None)
+    if found is not None:
+        assert (found.across, found.down) == pytest.approx((expected.across, expected.down), abs=0.01)
+        assert (found.square, found.whole) == (expected.square, expected.across == 1)
+
+
+def test_a_frame_is_of_what_the_preprocess_keeps(repository, capsys):
+    """The frame of the image itself is cut off by most transforms for ImageNet, so that no test of it has a verdict."""
+    bare_torchvision(repository.path)
+    text = (repository.path / "train.py").read_text()
+    (repository.path / "train.py").write_text(text.replace("Resize(64),", "Resize(64), transforms.CenterCrop(48),"))
+    assert main(["init", str(repository.path), "--yes"]) == 0
+    result = repository.runpytest_inprocess("tests", "--gradcam-report=out", "-W", "ignore", "-k", "frame")
+    checks = json.loads((repository.path / "out/evidence.json").read_text("utf-8"))["runs"][0]["checks"]
+    assert [check["outcome"] for check in checks if check["check"] == "focus_avoids"] != []
+    assert all("kept" not in (check["reason"] or "") for check in checks), result.stdout.str()
 
 
 def test_settings_are_added_to_those_that_are_there(repository, capsys):

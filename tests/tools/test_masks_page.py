@@ -18,6 +18,7 @@ from pytest_gradcam.cli import main
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.tools import mask_proposals
 from pytest_gradcam.tools.mask_store import MaskStore, drawables
+from tests.accessibility import grave_problems, seen_as
 
 
 @pytest.fixture
@@ -206,6 +207,16 @@ def test_killed_three_times_while_drawing_nothing_is_lost(page, server):
     page.saved(7)
     assert len(server.content()["annotations"][-1]["segmentation"][0]) == 6
     assert not (server._folder / "annotations.json.draft").exists()
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 1280), ("light", 320)])
+def test_nothing_serious_keeps_anyone_from_drawing(page, scheme, width):
+    page.drag((20, 10), (50, 30))
+    page.saved(1)
+    page.browser.execute_script("document.querySelector('details').open = true")
+    seen_as(page.browser, scheme, width)
+    assert grave_problems(page.browser) == []
+    seen_as(page.browser, "light", 1280)
 
 
 def test_only_the_address_with_the_token_is_answered(server):
