@@ -53,6 +53,19 @@ def test_means_are_covered(name, monkeypatch):
     assert 0.92 <= share <= (1 if name == "all at a limit" else 0.98)
 
 
+@pytest.mark.parametrize("count", [15, 30, 60])
+@pytest.mark.parametrize(("share", "tie", "true"), [(0.9, 1.0, 0.95), (0.95, 0.0, 0.025)])
+def test_means_beside_a_tie_are_covered(count, share, tie, true, monkeypatch):
+    """Three values that differ say little of how far others lie."""
+    monkeypatch.setattr(statistics, "_RESAMPLES", 299)
+    rng = np.random.default_rng(3)
+
+    def draw():
+        return np.where(rng.random(count) < share, tie, rng.uniform(0, 1, count))
+
+    assert covered(500, draw, true, lambda values: statistics.mean(values, limits=(0, 1))) >= 0.93
+
+
 def test_mean_of_a_constant_is_not_certain():
     found = statistics.mean(np.full(20, 0.9), limits=(0, 1))
     assert found.value == pytest.approx(0.9)
@@ -241,7 +254,7 @@ def test_beside_a_tie_the_number_of_those_that_differ_is_uncertain():
     assert found.upper >= 1 - share.lower - 1e-9
     half = np.arange(30.0)  # no tie
     half[:12] = 0
-    assert statistics._beside_a_tie(half, 0.95, 5.0, 6.0) == (5.0, 6.0)
+    assert statistics._beside_a_tie(half, 0.95, (5.0, 6.0)) == (5.0, 6.0)
 
 
 @pytest.mark.parametrize(("passed", "count", "bound"), [(19, 20, 0.9), (95, 100, 0.9), (5, 10, 0.9), (1, 30, 0.1)])
