@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -135,12 +136,15 @@ def conftest(found: Found, root: Path, folder: Path, names: Sequence[str]) -> st
     if not fixtures:
         return ""
     text = "\n\n\n".join(fixtures)
-    needed = {line for line in _imports(found) if line.split()[-1].split(".")[0] in text}
+    code = re.sub(r"#.*", "", text)
+    needed = {line for line in _imports(found) if re.search(rf"\b{line.split()[-1].split('.')[0]}\b", code)}
     needed |= set(found.transform.imports) if found.transform is not None else set()
     up = len(folder.relative_to(root).parts)
     if "ROOT" in text:
         needed.add("from pathlib import Path")
         text = f"ROOT = Path(__file__).parents[{up}]\n\n\n{text}"
+    else:
+        text = f"\n{text}"  # two blank lines before a function
     head = '"""What the tests explain: written by `pytest-gradcam init` from what it found in this repository."""'
     return f"{head}\n\n{_sorted(needed | {'import pytest'}, root)}\n\n{text}\n"
 

@@ -236,6 +236,20 @@ def test_a_frame_is_of_what_the_preprocess_keeps(repository, capsys):
     assert all("kept" not in (check["reason"] or "") for check in checks), result.stdout.str()
 
 
+def test_the_fixtures_of_class_names_alone_import_nothing_else(repository, capsys):
+    timm_package(repository.path)
+    (repository.path / "classes.txt").unlink()
+    draw(repository.path, "images/other", 1)
+    shutil.move(repository.path / "images", repository.path / "all")
+    (repository.path / "all/red").mkdir()
+    for image in (repository.path / "all").glob("*.png"):
+        image.rename(repository.path / "all/red" / image.name)
+    assert main(["init", str(repository.path), "--yes"]) == 0
+    text = (repository.path / "tests/conftest.py").read_text()
+    assert "\n\nimport pytest\n\n\n@pytest.fixture" in text
+    assert "import torch" not in text
+
+
 def test_settings_are_added_to_those_that_are_there(repository, capsys):
     timm_package(repository.path)
     assert main(["init", str(repository.path), "--yes", "--json"]) == 0
