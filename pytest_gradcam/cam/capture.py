@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 import torch
@@ -19,9 +19,9 @@ from torch.utils.hooks import RemovableHandle
 from pytest_gradcam.cam import norms
 from pytest_gradcam.cam.containers import tensors
 from pytest_gradcam.cam.sites import Site
+from pytest_gradcam.cam.zeros import zeros_skipped
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.state.guard import forward
-from pytest_gradcam.state.undo import later, undoing
 
 #: Maps a sum of scores and the leaf to the gradient there, or to what a method uses instead of it.
 Differentiate = Callable[[Tensor, Tensor], Tensor | None]
@@ -92,95 +92,6 @@ class Captured:
 
     def _multiplication(self) -> AbstractContextManager[object]:
         return zeros_skipped(self.leaf) if self.site.prefix else nullcontext()
-
-
-def zeros_skipped(leaf: Tensor) -> AbstractContextManager[object]:
-    """A context that skips rows of zeros in matrix products, where a backward pass to the leaf may have many."""
-    faster = _rows_of_zeros_skipped() if leaf.device.type == "cpu" else None
-    return undoing(partial(_enter, faster())) if faster else nullcontext()
-
-
-@cache
-def _rows_of_zeros_skipped() -> Callable[[], AbstractContextManager[object]] | None:
-    """A context that skips rows of zeros in matrix products.
-
-    Where only the class token is read, the gradient of every other token is zero: nearly all of the gradient in a
-    transformer's last block. Ten classes of a ViT-B/16 take a fifth less time. PyTorch's dispatch mode is private:
-    None if it is missing or behaves differently, and then nothing is skipped.
-    """
-    try:
-        from torch.utils._python_dispatch import TorchDispatchMode
-
-        faster = {torch.ops.aten.mm.default: _product, torch.ops.aten.bmm.default: _products}
-
-        class Skipped(TorchDispatchMode):
-            def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-                found = faster[func](*args) if func in faster and not kwargs else None
-                return func(*args, **(kwargs or {})) if found is None else found
-
-        return Skipped if _is_right(Skipped) else None
-    except Exception:
-        return None
-
-
-def _enter(mode: Any) -> None:
-    """For `undoing`: the mode stays active until the end."""
-    from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
-
-    def leave() -> None:
-        if mode in _get_current_dispatch_mode_stack():
-            mode.__exit__(None, None, None)
-
-    later(leave)
-    mode.__enter__()
-
-
-def _is_right(multiplication: Callable[[], AbstractContextManager[object]]) -> bool:
-    """Whether each shortcut gives the same integer products as plain multiplication."""
-    rows, columns = torch.zeros(16, 6, device="cpu"), torch.ones(16, 6, device="cpu")
-    rows[0] = 3
-    columns[1:, :2] = 0
-    right = torch.arange(12.0, device="cpu").reshape(6, 2)
-    for one, other in ((rows, right), (columns, right), (columns.reshape(2, 8, 6), right.expand(2, 6, 2))):
-        with multiplication():
-            found = one @ other
-        if not torch.equal(found, one @ other):
-            return False
-    return True
-
-
-def _product(left: Tensor, right: Tensor) -> Tensor | None:
-    """left @ right if more than half of the rows of `left`, or of its leading columns, are zero; else None."""
-    rows = _rows(left)
-    if rows is not None:
-        return left.new_zeros(len(left), right.shape[1]).index_copy_(0, rows, left[rows] @ right)
-    # Leading columns that are zero in nearly all sampled rows: the queries, which come before keys and values.
-    some = left[:: len(left) // 8 + 1]
-    first = int((some.count_nonzero(0) > 2).to(torch.uint8).argmax())
-    if 4 * first < left.shape[1]:
-        return None
-    queries = left[:, :first]
-    rows = _rows(queries)
-    if rows is None:
-        return None
-    product: Tensor = left[:, first:] @ right[first:]
-    product[rows] += queries[rows] @ right[:first]
-    return product
-
-
-def _products(left: Tensor, right: Tensor) -> Tensor | None:
-    """left @ right for a batch, if `right` is the same matrix throughout; else None."""
-    if len(right) > 1 and right.stride(0) == 0:
-        rows = left.flatten(0, 1)
-        found = _product(rows, right[0])
-        return (rows @ right[0] if found is None else found).reshape(*left.shape[:2], -1)
-    return None
-
-
-def _rows(tensor: Tensor) -> Tensor | None:
-    """The indices of the rows that are not all zero, if they are fewer than half; else None."""
-    rows = tensor.flatten(1).any(1).nonzero()[:, 0]
-    return rows if 2 * len(rows) < len(tensor) else None
 
 
 def capture(model: nn.Module, inputs: Tensor, site: Site) -> Captured:

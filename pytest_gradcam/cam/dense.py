@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+import math
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from pytest_gradcam.cam import norms
-from pytest_gradcam.cam.capture import zeros_skipped
+from pytest_gradcam.cam.capture import replaced
+from pytest_gradcam.cam.containers import tensors
+from pytest_gradcam.cam.zeros import zeros_skipped
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.validation import nearest
 
@@ -48,26 +52,28 @@ class Dense:
 
 
 class Leaves:
-    """Leaves that replace what one module returns, a tensor or a mapping of tensors, so that scores can be differentiated.
+    """Leaves that replace the tensors (1, C, h, w) in what modules return, so that scores can be differentiated.
 
-    If the module is called several times, those of its last call. `name` is its dotted name.
+    If a module is called several times, those of its last call. `names` are their dotted names.
     """
 
-    def __init__(self, model: nn.Module, name: str) -> None:
+    def __init__(self, model: nn.Module, *names: str) -> None:
         self._model = model
-        names = [known for known, _ in model.named_modules() if known]
-        if name not in names:
-            raise HeatmapError(
-                f"the model has no layer {name!r}{nearest(name, names) or '; see model.named_modules()'}"
-            )
-        self.name = name
-        self._module = model.get_submodule(name)
+        known = [each for each, _ in model.named_modules() if each]
+        for name in names:
+            if name not in known:
+                raise HeatmapError(
+                    f"the model has no layer {name!r}{nearest(name, known) or '; see model.named_modules()'}"
+                )
+        self.names = names
         self._leaves: dict[str, Tensor] = {}
 
     @contextmanager
     def placed(self) -> Iterator[None]:
         """A `with` block in which a forward pass puts them in place."""
-        handles = [*norms.watch(self._model), self._module.register_forward_hook(self._put)]
+        handles = norms.watch(self._model)
+        for name in self.names:
+            handles.append(self._model.get_submodule(name).register_forward_hook(partial(self._put, name)))
         try:
             yield
         finally:
@@ -80,21 +86,22 @@ class Leaves:
         This is HiResCAM (Draelos and Carin, 2020). Raises HeatmapError if no tensor (1, C, h, w) has a gradient other
         than zero, and for NaN and infinite values.
         """
-        spatial = {key: leaf for key, leaf in self._leaves.items() if leaf.ndim == 4 and leaf.shape[0] == 1}
         gradients: tuple[Tensor | None, ...] = ()
-        if spatial and score.requires_grad:
+        if self._leaves and score.requires_grad:
             # One object of many: the rows of all others are zero.
             with zeros_skipped(score):
-                gradients = torch.autograd.grad(score, list(spatial.values()), retain_graph=True, allow_unused=True)
+                leaves = list(self._leaves.values())
+                gradients = torch.autograd.grad(score, leaves, retain_graph=True, allow_unused=True)
         maps = {
-            f"{self.name}[{key}]" if key else self.name: (wide(gradient) * wide(leaf.detach())).sum(1)[0]
-            for (key, leaf), gradient in zip(spatial.items(), gradients, strict=False)
+            key: (wide(gradient) * wide(leaf.detach())).sum(1)[0]
+            for (key, leaf), gradient in zip(self._leaves.items(), gradients, strict=False)
             if gradient is not None and gradient.any()
         }
         if not maps:
             raise HeatmapError(
-                f"the score, {float(score.detach()):.4g}, has no gradient at any (1, C, h, w) that {self.name} returns; "
-                "expected a differentiable path. Choose another layer, and look for no_grad, detach or .item() after it"
+                f"the score, {float(score.detach()):.4g}, has no gradient at any (1, C, h, w) that "
+                f"{' or '.join(self.names)} returns; expected a differentiable path. Choose another layer, and look for "
+                "no_grad, detach or .item() after it"
             )
         for name, values in maps.items():
             if not values.isfinite().all():
@@ -104,14 +111,37 @@ class Leaves:
                 )
         return maps
 
-    def _put(self, _module: nn.Module, _inputs: Any, output: Any) -> Any:
-        parts = dict(output) if isinstance(output, Mapping) else {"": output}
-        if not all(isinstance(part, Tensor) and part.is_floating_point() for part in parts.values()):
-            return None
-        self._leaves = {str(key): part.detach().clone().requires_grad_() for key, part in parts.items()}
-        # The next layer may work in place, which a leaf does not allow.
-        copies = {key: self._leaves[str(key)].clone() for key in parts}
-        return OrderedDict(copies) if isinstance(output, Mapping) else copies[""]
+    def _put(self, name: str, _module: nn.Module, _inputs: Any, output: Any) -> Any:
+        self._leaves = {key: leaf for key, leaf in self._leaves.items() if key.partition("[")[0] != name}
+        placed: dict[int, tuple[Tensor, Tensor]] = {}  # a tensor may be at several places
+        for path, tensor in list(tensors(output)):
+            if tensor.is_floating_point() and tensor.ndim == 4 and tensor.shape[0] == 1:
+                _, leaf = placed.get(id(tensor), (tensor, None))
+                if leaf is None:
+                    leaf = tensor.detach().clone().requires_grad_()
+                    placed[id(tensor)] = tensor, leaf
+                    self._leaves[f"{name}[{'.'.join(map(str, path))}]" if path else name] = leaf
+                # The next layer may work in place, which a leaf does not allow.
+                output = replaced(output, path, partial(_copy_of, leaf))
+        return output
+
+
+def _copy_of(leaf: Tensor, _: Tensor) -> Tensor:
+    return leaf.clone()
+
+
+def sum_levels(maps: Sequence[Tensor], filled: tuple[float, float]) -> Tensor:
+    """The maps (h, w) of several levels, resampled to the finest one's grid and summed, without the padding.
+
+    The image fills the shares `filled` (of the height, of the width) of each map, from the upper left corner.
+    """
+    finest = max(maps, key=Tensor.numel)
+    high, broad = filled
+    size = [max(1, math.ceil(cells * share - 1e-6)) for cells, share in zip(finest.shape, filled, strict=True)]
+    corner = finest.new_tensor([[[broad, 0, broad - 1], [0, high, high - 1]]])
+    places = F.affine_grid(corner, [1, 1, *size], align_corners=False)
+    parts = [F.grid_sample(one[None, None], places, padding_mode="border", align_corners=False) for one in maps]
+    return torch.cat(parts).sum(0)[0]
 
 
 def wide(tensor: Tensor) -> Tensor:

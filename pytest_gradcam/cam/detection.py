@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,10 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.nn import functional as F
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
-from pytest_gradcam.cam.dense import ClassToFind, Dense, Leaves, check_input, not_finite, wide
+from pytest_gradcam.cam.dense import ClassToFind, Dense, Leaves, check_input, not_finite, sum_levels, wide
 from pytest_gradcam.cam.objects import Found
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.state.guard import forward
@@ -43,13 +41,19 @@ def explain_boxes(
 ) -> list[Dense]:
     """The same for several objects of one image, from one forward pass."""
     check_input(image)
-    # torchvision's box operators lack half precision on a CPU
-    look = cache(lambda exact: detect(model, image.double() if exact else wide(image), layer))
-    return [_explained(look, target, wanted, exact=image.device.type != "mps") for target, wanted in asked]
+    look = cache(lambda exact: detect(model, image.double() if exact else image, layer))
+    return explain_found(look, asked, exact=image.device.type != "mps")
+
+
+def explain_found(
+    look: Callable[[bool], Pyramid], asked: Sequence[tuple[Box, ClassToFind]], *, exact: bool
+) -> list[Dense]:
+    """The same where `look` finds the objects, in float64 if its argument says so; `exact` says whether that is possible."""
+    return [_explained(look, target, wanted, exact=exact) for target, wanted in asked]
 
 
 def _explained(look: Callable[[bool], Pyramid], target: Box, wanted: ClassToFind, *, exact: bool) -> Dense:
-    """The evidence for one object; a saturated score is looked at again in float64, where the device has that."""
+    """The evidence for one object; a saturated score is looked at again in float64, where that is possible."""
     found = look(False)
     place = found.matching(target, wanted)
     if found.is_saturated(place) and exact:
@@ -63,20 +67,6 @@ def _explained(look: Callable[[bool], Pyramid], target: Box, wanted: ClassToFind
     maps = found.leaves.maps(found.scores_with_grad[place])
     grid = sum_levels(list(maps.values()), found.filled)
     return Dense(grid.float().cpu().numpy(), float(found.scores[place]), int(found.labels[place]), "+".join(maps))
-
-
-def sum_levels(maps: Sequence[Tensor], filled: tuple[float, float]) -> Tensor:
-    """The maps (h, w) of several levels, resampled to the finest one's grid and summed, without the padding.
-
-    The image fills the shares `filled` (of the height, of the width) of each map, from the upper left corner.
-    """
-    finest = max(maps, key=Tensor.numel)
-    high, broad = filled
-    size = [max(1, math.ceil(cells * share - 1e-6)) for cells, share in zip(finest.shape, filled, strict=True)]
-    corner = finest.new_tensor([[[broad, 0, broad - 1], [0, high, high - 1]]])
-    places = F.affine_grid(corner, [1, 1, *size], align_corners=False)
-    parts = [F.grid_sample(one[None, None], places, padding_mode="border", align_corners=False) for one in maps]
-    return torch.cat(parts).sum(0)[0]
 
 
 @dataclass(frozen=True)
@@ -104,7 +94,8 @@ def detect(model: nn.Module, image: Tensor, layer: str | None = None) -> Pyramid
     name, detector = named
     leaves = Leaves(model, layer or f"{name}.backbone".lstrip("."))
     with leaves.placed(), _watched(detector) as filled:
-        output = forward(_OneImage(model), image)
+        # torchvision's box operators lack half precision on a CPU
+        output = forward(_OneImage(model), wide(image))
     found = output[0] if isinstance(output, (list, tuple)) and len(output) == 1 else None
     if not isinstance(found, Mapping) or not {"boxes", "scores", "labels"} <= found.keys():
         raise HeatmapError(

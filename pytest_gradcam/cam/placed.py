@@ -115,4 +115,6 @@ def _in_image(boxes: NDArray[np.float64], one: Input) -> list[tuple[float, float
         # Coordinates of edges: the centre of the first pixel lies at a half.
         corners = (corners - 0.5) @ to_image[:, :2].T + to_image[:, 2] + 0.5
     low, high = corners.min(axis=1), corners.max(axis=1)
+    if one.size is not None:  # an object at the rim may be said to reach beyond it
+        low, high = (np.clip(each, 0, one.size[::-1]) for each in (low, high))
     return [(a, b, c, d) for (a, b), (c, d) in zip(low.tolist(), high.tolist(), strict=True)]

@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pytest_gradcam.cam.dense import ClassToFind, Dense, Leaves, check_input, not_finite
+from pytest_gradcam.cam.dense import ClassToFind, Dense, Leaves, check_input, not_finite, sum_levels
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.state.guard import forward
 from pytest_gradcam.targets import Region
 
 _THE_LOGIT = 0.95  # a map that correlates more than this with the class's logit adds nothing to it
 _LISTED = 5  # classes in an error
+_TRUNKS, _HEADS = ("backbone", "encoder"), ("classifier", "segmentation_head", "decode_head")
 
 
 def explain_region(
@@ -45,7 +46,8 @@ def explain_region(
     label = class_within(wanted.index, seen.logits)
     pixels = region_pixels(seen.logits, label, region, wanted)
     best = _read(seen, label, pixels)
-    for name in () if layer else _earlier(model, place):
+    # Earlier parts of a trunk whose levels are all read do not carry all evidence.
+    for name in () if layer or "+" in best.layer else _earlier(model, place):
         if best.likeness <= _THE_LOGIT:
             break
         with suppress(HeatmapError):  # layers that cannot be read are skipped
@@ -79,14 +81,19 @@ def _look(model: nn.Module, inputs: Tensor, name: str) -> _Seen:
 
 
 def _read(seen: _Seen, label: int, region: Tensor) -> _Reading:
-    """The map at the deepest leaf with a gradient."""
+    """The maps of all leaves with a gradient, summed: what skips a deeper one is evidence too."""
     logit = seen.logits[label].float()
     score = logit[region].sum()
-    layer, values = list(seen.leaves.maps(score).items())[-1]
+    maps = seen.leaves.maps(score)
+    values, *more = maps.values()
+    if more:
+        finest = max(map(Tensor.numel, maps.values()))
+        # A coarse cell's evidence is spread over the fine ones that it covers.
+        values = sum_levels([one * (one.numel() / finest) for one in maps.values()], (1.0, 1.0))
     known = torch.stack([logit.detach(), logit.detach() * region])
     height, width = values.shape
     likeness = max(_correlation(values, one) for one in F.adaptive_avg_pool2d(known, (height, width)))
-    return _Reading(values.float().cpu().numpy(), layer, float(score.detach()), likeness)
+    return _Reading(values.float().cpu().numpy(), "+".join(maps), float(score.detach()), likeness)
 
 
 def _correlation(values: Tensor, other: Tensor) -> float:
@@ -150,13 +157,17 @@ def class_within(index: int, logits: Tensor) -> int:
 
 
 def _backbone(model: nn.Module) -> str:
-    """The dotted name of the backbone beside a classifier of its features."""
+    """The dotted name of the part that makes the features, beside a head that classifies their places."""
     for name, module in model.named_modules():
-        if {"backbone", "classifier"} <= {child for child, _ in module.named_children()}:
-            return f"{name}.backbone".lstrip(".")
+        children = [child for child, _ in module.named_children()]
+        if any(head in children for head in _HEADS):
+            for trunk in (*_TRUNKS, getattr(module, "base_model_prefix", "")):  # the last of transformers
+                if trunk in children:
+                    return f"{name}.{trunk}".lstrip(".")
     raise HeatmapError(
-        f"{type(model).__name__} is not built like torchvision's segmenters; expected a backbone and a classifier. "
-        "Name a layer to read it at, or explain a classifier by its class and a detector by a Box"
+        f"{type(model).__name__} is not built like a segmenter of torchvision, segmentation_models_pytorch or transformers; "
+        f"expected a part {' or '.join(_TRUNKS)} beside one of {', '.join(_HEADS)}. Name a layer to read it at, or explain a "
+        "classifier by its class and a detector by a Box"
     )
 
 

@@ -1,4 +1,4 @@
-"""Image classifiers of Ultralytics. Its licence is AGPL-3.0, so it is imported only where a model of it is named."""
+"""Image classifiers and detectors of Ultralytics. Its licence is AGPL-3.0, so it is imported only where it is named."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
+import torch
 from torch import Tensor, nn
 
+from pytest_gradcam.cam.anchored_detection import HEADS, anchored_head
 from pytest_gradcam.errors import SettingsError
 from pytest_gradcam.models.kinds import Wanted, package, require_file
 
@@ -25,14 +28,21 @@ def look_up(name: str) -> None:
 
 
 def build(name: str, wanted: Wanted) -> nn.Module:
-    """The classifier in a .pt file of Ultralytics. Reading it runs code from the file. Raises SettingsError for other tasks."""
-    return Classifier(_model(name))
+    """The classifier or detector in a .pt file of Ultralytics. Reading it runs code from the file.
+
+    Raises SettingsError for other tasks.
+    """
+    model = _model(name)
+    return model if _is_detector(model) else Classifier(model)
 
 
 def preprocess(name: str, wanted: Wanted) -> Any:
     """The transforms that Ultralytics predicts with: those of the file where they are of its image size."""
     model = _model(name)
-    size = dict(getattr(model, "args", {})).get("imgsz", 224)
+    args = dict(getattr(model, "args", {}))
+    if _is_detector(model):
+        return Letterbox(args.get("imgsz", 640), int(model.stride.max()))
+    size = args.get("imgsz", 224)
     own = getattr(model, "transforms", None)
     found = getattr(own.transforms[0], "size", None) if own is not None else None
     if found in (size, [size, size], (size, size)):
@@ -58,6 +68,23 @@ class Classifier(nn.Module):
         return scores
 
 
+class Letterbox:
+    """A PIL image as Ultralytics gives it to a detector: scaled to fit `size` and padded with grey to multiples of a stride."""
+
+    def __init__(self, size: Any, stride: int) -> None:
+        stride = max(stride, 32)
+        checks, augment = (importlib.import_module(f"ultralytics.{name}") for name in ("utils.checks", "data.augment"))
+        self._fitted = augment.LetterBox(checks.check_imgsz(size, stride=stride, min_dim=2), auto=True, stride=stride)
+
+    def __call__(self, image: Any) -> Tensor:
+        pixels = np.atleast_3d(self._fitted(image=np.asarray(image)))
+        return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1))).float().div_(255)
+
+
+def _is_detector(model: Any) -> bool:
+    return anchored_head(model) is not None
+
+
 def _ultralytics() -> Any:
     with _quiet():
         return package("ultralytics", "an ultralytics: model (its licence is AGPL-3.0)", "ultralytics")
@@ -75,10 +102,13 @@ def _model(name: str) -> Any:
         raise SettingsError(
             f"{path} is not an Ultralytics model ({type(error).__name__}: {reason:.300}); check that the file is complete"
         ) from None
-    if yolo.task != "classify" or not isinstance(yolo.model, nn.Module):
+    head = type(getattr(yolo.model, "model", [None])[-1]).__name__
+    if not isinstance(yolo.model, nn.Module):
+        raise SettingsError(f"{path} holds no PyTorch model; expected the .pt file that Ultralytics trained")
+    if yolo.task != "classify" and (yolo.task != "detect" or head not in HEADS):
         raise SettingsError(
-            f"{path} is a model for the task {yolo.task!r}; expected a classifier (.pt). For others, write a "
-            "fixture gradcam_model"
+            f"{path} is a model for the task {yolo.task!r}, with a head {head}; expected a classifier, or a detector with "
+            f"a head {' or '.join(HEADS)} (.pt). For others, write a fixture gradcam_model"
         )
     return yolo.model.float().eval()
 

@@ -20,6 +20,7 @@ from pytest_gradcam.state.values import Groups, Values
 _SIZE = "check the size and the channels that the preprocess gives"
 _NAMED = "name its inputs (image_input= and inputs= of an Explainer), or wrap it in a module whose forward takes the batch alone"
 _NOT_SAVED = "_non_persistent_buffers_set"
+_INSTALLED = "_output_capturing_hooks_installed"  # by transformers, in the first forward pass: goes with the hooks
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
@@ -135,27 +136,35 @@ def _keep_values(parts: Parts) -> None:
     plain = _plain_tensors(parts.holders_of_own_code)
     later(Values(parts.buffer_groups).restore)
     if plain:
-        later(Values(Groups([tensor for _, _, tensor in plain])).restore)
+        later(Values(Groups([value for _, _, value in plain if isinstance(value, Tensor)])).restore)
 
     def restore() -> None:
-        for held, name, tensor in plain:
-            if held.get(name) is not tensor:
-                held[name] = tensor
+        for held, name, value in plain:
+            if held.get(name) is not value:
+                held[name] = value
 
     later(restore)
 
 
-def _plain_tensors(holders: list[dict[str, Any]]) -> list[tuple[dict[str, Any], str, Tensor]]:
+def _plain_tensors(holders: list[dict[str, Any]]) -> list[tuple[dict[str, Any], str, Any]]:
+    """The tensors, and beside them the tuples and None: the size, say, for which a tensor was made, or that there is none."""
     kinds = set(map(type, chain.from_iterable(held.values() for held in holders)))
     if not any(issubclass(kind, Tensor) for kind in kinds):  # as in nearly all models, and at a third of the time
         return []
-    return [(held, name, value) for held in holders for name, value in held.items() if isinstance(value, Tensor)]
+    holding = [held for held in holders if any(isinstance(value, Tensor) for value in held.values())]
+    return [
+        (held, name, value)
+        for held in holding
+        for name, value in held.items()
+        if value is None or isinstance(value, (Tensor, tuple))
+    ]
 
 
 def _keep_tables(parts: Parts) -> None:
     """Which parameters, buffers, modules and hooks there are, and under which names."""
     hooks = [table for held in parts.holders for name in _HOOKS if isinstance(table := held.get(name), dict)]
     hooked = [(table, dict(table)) for table in hooks if table]
+    installed = [(held, held.get(_INSTALLED)) for held in parts.holders]
     persistence = [(names, set(names)) for held in parts.holders if isinstance(names := held.get(_NOT_SAVED), set)]
 
     def restore() -> None:
@@ -164,6 +173,9 @@ def _keep_tables(parts: Parts) -> None:
             _put_back(table, before.get(id(table), {}))
         for table, kept in hooked:
             _put_back(table, kept)
+        for held, flag in installed:
+            if held.get(_INSTALLED) is not flag:
+                held[_INSTALLED] = flag
         if same(parts.entries, entries(parts.tables)):
             return
         for held in parts.holders:  # a plain attribute would hide what is put back

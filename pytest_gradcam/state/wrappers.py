@@ -12,7 +12,7 @@ from pytest_gradcam.state.forward_only import ForwardOnly
 
 
 def unwrap(model: object) -> nn.Module:
-    """The network without torch.compile, DataParallel and DistributedDataParallel around it.
+    """The network without torch.compile, DataParallel, DistributedDataParallel and Ultralytics' YOLO around it.
 
     A callable that is not a module becomes a network that is known by its scores alone. Raises HeatmapError for what is not a
     model, and for TorchScript and quantised models, and says what to do instead.
@@ -22,6 +22,8 @@ def unwrap(model: object) -> nn.Module:
     inner = getattr(model, "_orig_mod", None)  # torch.compile
     if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
         inner = model.module
+    if any(each.__module__ == "ultralytics.engine.model" for each in type(model).__mro__):  # YOLO(...)
+        inner = model.model
     if isinstance(inner, nn.Module):
         return unwrap(inner)
     _refuse(model)

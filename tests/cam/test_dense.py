@@ -12,8 +12,8 @@ from torch.nn import functional as F
 from torchvision.models import detection, segmentation
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 
-from pytest_gradcam.cam.dense import ClassToFind
-from pytest_gradcam.cam.detection import explain_box, sum_levels
+from pytest_gradcam.cam.dense import ClassToFind, sum_levels
+from pytest_gradcam.cam.detection import explain_box
 from pytest_gradcam.cam.output_kind import Asked, OutputReader
 from pytest_gradcam.cam.segmentation import explain_region
 from pytest_gradcam.errors import HeatmapError
@@ -237,7 +237,7 @@ def test_other_models_are_refused():
     model = nn.Conv2d(3, 2, 1)
     with pytest.raises(HeatmapError, match="Conv2d is not one of torchvision's detectors"):
         explained(model, picture(), (0, 0, 32, 32))
-    with pytest.raises(HeatmapError, match="Conv2d is not built like torchvision's segmenters"):
+    with pytest.raises(HeatmapError, match="Conv2d is not built like a segmenter of torchvision, seg"):
         region_of(model, picture(), 0)
 
 

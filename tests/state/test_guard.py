@@ -244,3 +244,27 @@ def test_a_lazy_model_without_weights_is_refused_and_left_lazy():
     assert isinstance(model[0], nn.LazyConv2d)
     model(torch.rand(1, 3, 8, 8))
     assert explainer(torch.rand(3, 8, 8), 0).grid.max() >= 0
+
+
+class Anchored(nn.Module):
+    """Keeps a table for the size of its last input, as detectors keep their anchors."""
+
+    def __init__(self):
+        super().__init__()
+        self.size, self.table = None, torch.zeros(0)
+
+    def forward(self, x):
+        if self.size != x.shape:
+            self.size, self.table = x.shape, torch.arange(float(x[0].numel()))
+        return x + self.table.reshape(x.shape[1:])
+
+
+@pytest.mark.parametrize("before", [None, (1, 1, 2, 2)])
+def test_a_table_and_the_size_that_it_is_for_are_put_back_together(before):
+    model, other = Anchored(), torch.zeros(1, 1, 3, 4)
+    if before:
+        model(torch.zeros(before))
+    with untouched(model):
+        model(other)
+    assert model.size == before
+    assert model(other).max() == 11
