@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from pytest_gradcam.cli import main
+from pytest_gradcam.tools import templates
 from pytest_gradcam.tools.kept_part import KeptPart, kept_part
 
 TORCHVISION = """
@@ -248,6 +249,20 @@ def test_the_fixtures_of_class_names_alone_import_nothing_else(repository, capsy
     text = (repository.path / "tests/conftest.py").read_text()
     assert "\n\nimport pytest\n\n\n@pytest.fixture" in text
     assert "import torch" not in text
+
+
+def test_a_long_pipeline_is_written_on_lines_of_its_own():
+    parts = [
+        "T.Resize(144)",
+        "T.CenterCrop(128)",
+        "T.ToTensor()",
+        "T.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))",
+    ]
+    lines = "".join(f"            {part},\n" for part in parts)
+    assert templates._on_lines(f"T.Compose([{', '.join(parts)}])") == f"T.Compose(\n        [\n{lines}        ]\n    )"
+    found = templates._on_lines(f"A.Compose([{', '.join(parts)}], p=1)")
+    assert found == f"A.Compose(\n        [\n{lines}        ],\n        p=1,\n    )"
+    assert templates._on_lines("T.Compose([T.ToTensor()])") == "T.Compose([T.ToTensor()])"
 
 
 def test_settings_are_added_to_those_that_are_there(repository, capsys):
