@@ -25,7 +25,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.shortcuts import hard, ladder, ladder_figures, pretrained, single, suspects, targets
+from benchmarks.shortcuts import hard, ladder, ladder_figures, ladder_picture, pretrained, single, suspects, targets
 from benchmarks.shortcuts.figures import by_kind, examine_pair, overall, thresholds
 from benchmarks.shortcuts.rules import RULES
 from benchmarks.shortcuts.zoo import Half, load, recipes, train_pair
@@ -80,11 +80,14 @@ def each_pair(
     print(census(directory, half), "", *table(said), sep="\n")
 
 
-def climb(directory: Path, half: Half, processes: int) -> None:
-    """Prints what is said about the models of the ladder."""
+def climb(directory: Path, half: Half, processes: int, picture: Path | None) -> None:
+    """Prints what is said about the models of the ladder, and draws it."""
     directory.mkdir(parents=True, exist_ok=True)
     answers = _each(partial(ladder_figures.ask, directory=directory), ladder.rungs(half), processes)
-    print(*ladder_figures.table([one for about in answers for one in about]), sep="\n")
+    asked = [one for about in answers for one in about]
+    print(*ladder_figures.table(asked), sep="\n")
+    if picture is not None:
+        picture.write_text(ladder_picture.picture(asked), "utf-8")
 
 
 def _each(work: Callable[[Any], Any], wanted: Iterable[Any], processes: int) -> Iterator[Any]:
@@ -111,6 +114,7 @@ def options(parser: argparse.ArgumentParser) -> None:
         help="for hard, single, ladder, suspects and targets",
     )
     parser.add_argument("--rules", nargs="+", choices=RULES, default=list(RULES), help="for tune and report")
+    parser.add_argument("--picture", type=Path, help="for ladder: the SVG to draw, as docs/ladder.svg")
     parser.add_argument("--processes", type=int, default=2, help="1: none besides this one")
 
 
@@ -121,7 +125,7 @@ def run(options: argparse.Namespace) -> None:
     elif options.task == "hard":
         each_pair(options.cache, Half(options.half), hard.say_pair, hard.table, options.processes)
     elif options.task == "ladder":
-        climb(options.cache, Half(options.half), options.processes)
+        climb(options.cache, Half(options.half), options.processes, options.picture)
     elif options.task == "targets":
         torch.set_num_threads(1)
         print(*targets.table(list(targets.verdicts(Half(options.half)))), sep="\n")

@@ -49,11 +49,15 @@ _ROUNDING = 64  # units in the last place
 
 @dataclass(frozen=True)
 class Activation:
-    """The softmax or sigmoid call whose result the model returns: its index among all such `calls` of a forward pass."""
+    """The softmax or sigmoid call whose result the model returns: its index among all such `calls` of a forward pass.
+
+    `of_linear`: its argument comes from a linear layer, so nothing limits it.
+    """
 
     kind: str
     number: int
     calls: int
+    of_linear: bool = False
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,7 @@ class Call:
     number: int
     result: Any
     writes: int | None  # an activation in place makes something else of it
+    of_linear: bool
 
 
 class Watched(TorchFunctionMode):
@@ -76,12 +81,14 @@ class Watched(TorchFunctionMode):
         self._linear: deque[tuple[Tensor, int | None]] = deque(maxlen=_KEPT)
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = func(*args, **(kwargs or {}))
         name = getattr(func, "__name__", "")
+        kind = _KINDS.get(name)
+        of_linear = kind is not None and self._made_of_linear(args)  # before it: it may write in place
+        result = func(*args, **(kwargs or {}))
         if name in _LINEAR or (name in _UNBOUNDED and self._made_of_linear(args)):
             self._linear.append((result, writes(result)))
-        if (kind := _KINDS.get(name)) is not None:
-            self._calls.append(Call(kind, self.count, result, writes(result)))
+        if kind is not None:
+            self._calls.append(Call(kind, self.count, result, writes(result), of_linear))
             self.count += 1
         return result
 
@@ -99,12 +106,15 @@ class Watched(TorchFunctionMode):
                 and writes(call.result) == call.writes
                 and _shares_memory(call.result, scores)
             ):
-                return Activation(call.kind, call.number, self.count)
+                return Activation(call.kind, call.number, self.count, call.of_linear)
         return None
 
     def linear(self, scores: Tensor) -> bool:
         """Whether a recent linear call returned these scores, or what they are averages or sums of."""
-        return any(_same(result, scores) and writes(result) == count for result, count in self._linear)
+        return any(
+            _same(result, scores) and writes(result) == count and _shares_memory(result, scores)
+            for result, count in self._linear
+        )
 
 
 def _shares_memory(result: Tensor, scores: Tensor) -> bool:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from pytest_gradcam.cam.activations import Activation, Watched, confirmed, inside, return_instead
 from pytest_gradcam.cam.containers import Key, Path, at, describe, parts, scores_at, shown
+from pytest_gradcam.cam.limits import limit
 from pytest_gradcam.cam.structure import anatomy
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.settings import OUTPUTS, TASKS
@@ -24,6 +25,7 @@ from pytest_gradcam.targets import ClassNames
 from pytest_gradcam.validation import nearest
 
 _LOUD = 1e3  # standard deviations of noise: a score that grows with its input leaves [0, 1]
+_DEAFENING = (0.0, 1e6, 1e7, 1e8)  # nothing, and such noise as is pressed against any limit
 _SATURATED = 1e-6  # this close to 1, a float32 probability has no logit; in half precision much earlier
 _ALIKE = 1e-4  # how far a sum or norm may be from 1
 _WAYS = "set gradcam_output (output= of an Explainer) to logits or probabilities, or let the model return logits"
@@ -206,7 +208,7 @@ class _Measured:
 
     def __init__(self, model: nn.Module, path: Path, image: Tensor, scores: Tensor, watched: Watched | None) -> None:
         self._model, self._path = model, path
-        self._noise = torch.randn(image.shape, generator=torch.Generator().manual_seed(0)).to(image)
+        self._image = image
         self._own = scores
         self._dtype = scores.dtype
         self._samples = [_wide(scores), *self._sampled(1.0)]
@@ -220,6 +222,8 @@ class _Measured:
         if self._found is not None and self._found.kind == "softmax":
             self._check_softmax()
         if self.activation is not None and not (asked == "probabilities" and not inside):
+            if not self.activation.of_linear:
+                self._refuse_activation_twice()
             return {"log_softmax": "softmax", "logsigmoid": "sigmoid"}.get(self.activation.kind, self.activation.kind)
         if asked == "probabilities":
             return self._probabilities(inside)
@@ -246,6 +250,26 @@ class _Measured:
                 f"no score is above 0, here from {self._least:.3g} to {self._most:.3g}: they may be logarithms of sigmoid "
                 f"probabilities, or logits; {_WAYS}"
             )
+        # Noise of its own for each, since a model that normalises its input gives the same for all scales.
+        noises = [self._noise_of(seed, scale) for seed, scale in enumerate(_DEAFENING, 1)]
+        extreme = limit([*self._samples, *self._scores_of(noises)])
+        if extreme is not None:
+            raise HeatmapError(
+                f"no score is beyond {extreme:.4g}, where very large inputs end: a tanh or a clip holds them there, and their "
+                "differences do not show what the model loses; expected logits. Let the model return them, or set "
+                "gradcam_output (output= of an Explainer) to logits if these are to be judged"
+            )
+
+    def _refuse_activation_twice(self) -> None:
+        """Raises HeatmapError if the last softmax or sigmoid is applied to what are probabilities already."""
+        with undoing(partial(return_instead, self._model, self._read, self.activation)):
+            logits = self._sampled(1.0, _LOUD, -_LOUD, path=())
+        if logits and all(map(_inside, logits)) and any(one.any() for one in logits):
+            raise HeatmapError(
+                "the model applies its last softmax or sigmoid to values in [0, 1], which are probabilities already: its scores "
+                "hardly show what it loses. Let it return what comes before the first of both, or set gradcam_output (output= of "
+                "an Explainer) to logits if these are to be judged"
+            )
 
     def _check_softmax(self) -> None:
         if not all(_sums_to_one(one, self._dtype) for one in self._samples):
@@ -266,7 +290,8 @@ class _Measured:
         """Raises HeatmapError for percentages and embeddings: all samples have the same sum or norm."""
         if len(self._samples) < 2 or self._own.shape[1] < 2 or torch.equal(*self._samples[:2]):
             return
-        sums, norms = (torch.cat([f(one).flatten() for one in self._samples]) for f in (_sums, _norms))
+        sums = torch.cat([one.sum(1).flatten() for one in self._samples])
+        norms = torch.cat([one.square().sum(1).sqrt().flatten() for one in self._samples])
         if all(bool((one >= 0).all()) for one in self._samples) and _constant(sums):
             raise HeatmapError(
                 f"the scores are never negative and add up to {float(sums[0]):.4g} for every input, like percentages; expected "
@@ -278,22 +303,31 @@ class _Measured:
                 "scores. Pass a callable as target, or set gradcam_output = logits if they are scores"
             )
 
-    def _sampled(self, *scales: float) -> list[Tensor]:
-        """The scores for noise of each of these scales, if the model accepts it and they are finite."""
+    def _noise_of(self, seed: int, scale: float) -> Tensor:
+        image = self._image
+        return scale * torch.randn(image.shape, generator=torch.Generator().manual_seed(seed)).to(image)
+
+    def _sampled(self, *scales: float, path: Path | None = None) -> list[Tensor]:
+        """The scores for noise of each of these scales."""
+        return self._scores_of([self._noise_of(0, scale) for scale in scales], path)
+
+    def _scores_of(self, inputs: list[Tensor], path: Path | None = None) -> list[Tensor]:
+        """The scores for these inputs, where the model accepts them and they are finite."""
         found = []
-        for scale in scales:
+        for each in inputs:
             with suppress(Exception), torch.no_grad():  # a model may reject noise with any exception
-                scores = _batched(at(forward(self._model, scale * self._noise), self._path), 1)
+                output = forward(self._model, each)
+                scores = _batched(at(output, self._path if path is None else path), 1)
                 if scores is not None and scores.isfinite().all() and scores.shape == self._own.shape:
                     found.append(_wide(scores))
         return found
 
     def _confirms(self, image: Tensor, activation: Activation) -> bool:
-        def read(output: Any, count: int) -> Any:
-            return _batched(at(output, self._path), count)
-
         with torch.no_grad():
-            return confirmed(self._model, image, activation, self._own, read)
+            return confirmed(self._model, image, activation, self._own, self._read)
+
+    def _read(self, output: Any, count: int) -> Any:
+        return _batched(at(output, self._path), count)
 
     @property
     def _least(self) -> float:
@@ -334,14 +368,6 @@ def _inside(scores: Tensor) -> bool:
 def _logs_of_some(scores: Tensor, dtype: torch.dtype) -> bool:
     """Whether these may be logarithms of probabilities that do not add up to 1; those that do are also logits."""
     return not bool((scores > 0).any()) and not _sums_to_one(scores.exp(), dtype)
-
-
-def _sums(scores: Tensor) -> Tensor:
-    return scores.sum(1)
-
-
-def _norms(scores: Tensor) -> Tensor:
-    return scores.square().sum(1).sqrt()
 
 
 def _constant(values: Tensor) -> bool:

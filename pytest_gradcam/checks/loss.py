@@ -26,7 +26,7 @@ IN_ONE = 0.20
 #: Weak reliance: so much of the decisions is lost and so much of the margin falls, at the lower bounds; or the margin alone.
 WEAK_LOSS, WEAK_FALL, FALL_ALONE = 0.02, 0.12, 0.20
 #: No reliance: the upper bounds of the loss, of the fall of the margin, and of the loss of each class stay below these. No
-#: control is subtracted for that: what it takes away may be the artefact's.
+#: control is subtracted for that, nor the yardstick where the scene shows through: what they take away may be the artefact's.
 NONE_LOSS, NONE_FALL, NONE_IN_ONE = 0.15, 0.35, 0.40
 #: A correlation across the mask's outline above which the scene shows through the mask.
 THROUGH = 0.25
@@ -204,12 +204,14 @@ def _open(found: Exchanged, net: Difference, fall: Difference) -> str:
     """Why it cannot be said that the model does not rely on the pixels; empty if it can."""
     z, gross, margin = normal(CONFIDENCE), found.main.flips, found.main.margin
     most, farthest = gross.upper(z), margin.upper(z)
-    if most < NONE_LOSS and farthest < NONE_FALL:
+    # Where the scene shows through, what donors of the own class change may be the artefact's as well.
+    every = gross.mean + gross.own if found.through else gross.mean
+    if most < NONE_LOSS and farthest < NONE_FALL and every < NONE_LOSS:
         return _unseen(found)
-    if found.through and (gross.mean >= NONE_LOSS or margin.mean >= NONE_FALL):
+    if found.through and (every >= NONE_LOSS or margin.mean >= NONE_FALL):
         return (
             "the scene shows through the masked pixels, so exchanging them exchanges parts of the object, which changes "
-            f"{percent(gross.mean)} of the decisions and takes {margin.mean:.2f} of the margin; pass the same scenes without the "
+            f"{percent(every)} of the decisions and takes {margin.mean:.2f} of the margin; pass the same scenes without the "
             "artefact as `pairs=`, other images `without=` it, or a mask of its pixels alone"
         )
     return (
@@ -227,7 +229,7 @@ def _more(found: Exchanged, net: Difference, fall: Difference) -> str:
         _needed(count, z * fall.error, NONE_FALL - fall.mean, FALL_ALONE - fall.mean),
     ]
     if max(needs) > 20 * count:
-        closer = "" if bool(found.main.paired.all()) else ", or pass the same scenes without the artefact as pairs="
+        closer = "" if bool(found.main.paired.any()) else ", or pass the same scenes without the artefact as pairs="
         return f"the loss is so close to the bounds that more images would hardly decide; look at the classes one by one{closer}"
     return f"about {math.ceil(max(needs))} images like these would decide"
 

@@ -19,7 +19,7 @@ from pytest_gradcam.data import coco
 from pytest_gradcam.data.case import Case, Cases, as_cases, is_path
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.targets import Target, Written
-from pytest_gradcam.validation import is_whole, nearest
+from pytest_gradcam.validation import flag, is_whole, nearest
 
 __all__ = ["from_coco", "from_csv", "from_dataset", "from_folder", "from_frame", "of"]
 
@@ -73,6 +73,7 @@ def from_coco(
     categories: Sequence[str] | None = None,
     invalid: Sequence[str] = (),
     target: str | Mapping[str, Any] | Target = None,
+    clip: bool = False,
     strict: bool = True,
 ) -> Cases:
     """One case for each image of a COCO file that has annotations of these categories.
@@ -80,10 +81,11 @@ def from_coco(
     The mask is the union of an image's annotations of the `categories` (by default all that are not `invalid`), the invalid
     pixels that of the `invalid` categories. `target="category"` takes the class from the category of the mask, a mapping
     from category to class as well; an image with several of them is then a bad row. The slice "category" names it.
-    Raises HeatmapError for a file that is not COCO's.
+    `clip=True` cuts off what reaches outside of an image. Raises HeatmapError for a file that is not COCO's.
     """
     document = coco.read(annotations, _folder(images, "images"))
-    chosen = coco.Choice(document.known(categories, "categories"), document.known(invalid, "invalid") or (), target)
+    named, unwanted = document.known(categories, "categories"), document.known(invalid, "invalid") or ()
+    chosen = coco.Choice(named, unwanted, target, clip=flag("clip", clip))
     return _finished(Cases(coco.cases(document, chosen), document.name), strict)
 
 

@@ -45,11 +45,14 @@ class Document:
 
 @dataclass(frozen=True)
 class Choice:
-    """Which categories make up the mask (None: all the others) and the invalid pixels, and what the target is."""
+    """Which categories make up the mask (None: all the others) and the invalid pixels, what the target is, and whether
+    what reaches outside of the image is cut off.
+    """
 
     categories: tuple[str, ...] | None
     invalid: tuple[str, ...]
     target: Any
+    clip: bool = False
 
     def kind(self, category: str) -> str:
         """'invalid', 'mask', or '' for a category that is left out."""
@@ -65,6 +68,7 @@ class Drawn:
     path: Path
     entries: tuple[Entry, ...]
     stated: tuple[int, int] | None
+    clip: bool
 
     def __call__(self) -> Any:
         shape = images.shape_of(self.path)
@@ -76,7 +80,7 @@ class Drawn:
             )
         union = np.zeros(shape, bool)
         for entry in self.entries:
-            union |= masks.from_coco(entry, shape)
+            union |= masks.from_coco(entry, shape, clip=self.clip)
         return union
 
 
@@ -141,7 +145,7 @@ def _case(document: Document, choice: Choice, entry: Entry, own: Sequence[Entry]
         by_kind[kind].append(annotation)
         names |= {category} if kind == "mask" else set()
     stated = _stated(entry)
-    drawn = {kind: Drawn(path, tuple(found), stated) if found else None for kind, found in by_kind.items()}
+    drawn = {kind: Drawn(path, tuple(found), stated, choice.clip) if found else None for kind, found in by_kind.items()}
     labels = " and ".join(sorted(names))
     case = Case(
         path,

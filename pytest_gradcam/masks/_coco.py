@@ -13,12 +13,15 @@ from pytest_gradcam.masks._runs import decompressed, unrolled
 from pytest_gradcam.masks._shapes import box, union_of_polygons
 from pytest_gradcam.validation import is_whole
 
+_XYWH = 1
+_FORMATS = {0: "xyxy", _XYWH: "xywh"}  # of Detectron2's dictionaries, which are COCO's but for this key
+
 
 def from_coco(annotation: Mapping[str, Any], shape: Sequence[int], *, clip: bool = False) -> Bools:
     """The object of one COCO annotation, bool (H, W): its segmentation if it has one, else its box.
 
     `segmentation` is a list of rings [x0, y0, x1, y1, ...] (their union; pixels whose centres lie inside) or a
-    run-length encoding, compressed or not; `bbox` is [x, y, width, height].
+    run-length encoding, compressed or not; `bbox` is [x, y, width, height], or as a `bbox_mode` of Detectron2 says.
     With `clip=True` the part of rings and boxes outside the image is cut off. Raises HeatmapError for an
     annotation with neither, rings or boxes that `polygon` or `box` refuses, and an encoding of another size or of a
     wrong length.
@@ -39,7 +42,12 @@ def _object(annotation: Mapping[str, Any], image: tuple[int, int], clip: bool) -
             raise HeatmapError(f"'segmentation' is {shown(segmentation)}; expected a list of rings or run lengths")
         return union_of_polygons(image, [_points(ring) for ring in segmentation], clip=clip)
     if not _missing(bbox):
-        return box(image, bbox, format="xywh", clip=clip)  # type: ignore[arg-type]
+        mode = annotation.get("bbox_mode", _XYWH)
+        if mode not in _FORMATS:
+            raise HeatmapError(
+                f"its bbox_mode is {shown(mode)}; expected 0 (xyxy) or 1 (xywh), in pixels, as Detectron2 counts them"
+            )
+        return box(image, bbox, format=_FORMATS[mode], clip=clip)  # type: ignore[arg-type]
     raise HeatmapError(
         f"there is neither 'segmentation' nor 'bbox', only {shown(sorted(map(str, annotation)))}; "
         "pass one entry of the 'annotations' list"

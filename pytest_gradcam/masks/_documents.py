@@ -87,7 +87,9 @@ class _Tree(ElementTree.TreeBuilder):
 
 
 def child(parent: Element, name: str) -> float:
-    """The finite number in the child of this name."""
+    """The finite number in the child of this name. Raises HeatmapError for several of them."""
+    if len(parent.findall(name)) > 1:
+        raise HeatmapError(f"<{parent.tag}> has several <{name}>; expected one; check the file")
     return _finite(parent.findtext(name), f"<{name}> of <{parent.tag}>")
 
 

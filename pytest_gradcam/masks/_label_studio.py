@@ -115,6 +115,11 @@ def _labels(result: Mapping[str, Any]) -> Sequence[object]:
 def _mask(result: Mapping[str, Any], image: Size) -> Bools:
     kind, value = _kind(result), _value(result)
     height, width = image
+    if result.get("image_rotation") not in (None, 0):
+        raise HeatmapError(
+            f"its image was turned by {shown(result['image_rotation'])} degrees for labelling, so its coordinates are not those "
+            "of the image; expected an image as it is; turn it back and label it again"
+        )
     if kind == "brush":
         return _brush(value, image)
     if value.get("rotation", 0) not in (0, 0.0, None):

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from pytest_gradcam.errors import HeatmapError
+from pytest_gradcam.masks import as_mask
 from pytest_gradcam.questions.protocols import Bools, HeatmapLike
 
 
@@ -17,16 +18,20 @@ class PaddingMask(np.ndarray):
 def in_view(mask: Any, heatmap: HeatmapLike) -> Bools | None:
     """A mask that is the heatmap's padding, or all but it, as bool (H, W) in the view; None for a mask of the image.
 
-    A copy is known by its content. Raises HeatmapError for another heatmap's padding, and for padding combined with
-    something else.
+    Raises HeatmapError for another heatmap's padding, for padding combined with something else, and for the same pixels in
+    another form: they may also be meant as a mask of the image.
     """
-    if not _may_be(mask, heatmap.values.shape):
-        return None
-    pixels, padding = np.asarray(mask), np.asarray(heatmap.padding)
-    if isinstance(mask, PaddingMask) or padding.any():
-        for own in (padding, ~padding):
-            if np.array_equal(pixels, own):
+    padding = np.asarray(heatmap.padding)
+    for own in (padding, ~padding):
+        if isinstance(mask, PaddingMask):
+            if np.array_equal(np.asarray(mask), own):
                 return own
+        elif padding.any() and _is(own, mask):
+            raise HeatmapError(
+                "the mask has just the pixels of this heatmap's padding, or all others, so it is unclear whether they are meant "
+                "in the view or in the image; pass heatmap.padding (or ~heatmap.padding) itself, or a mask of the image that "
+                "differs from it"
+            )
     refuse_padding(mask)
     return None
 
@@ -40,7 +45,8 @@ def refuse_padding(mask: Any) -> None:
         )
 
 
-def _may_be(mask: Any, shape: tuple[int, ...]) -> bool:
-    return isinstance(mask, PaddingMask) or (
-        isinstance(mask, np.ndarray) and mask.dtype == bool and mask.shape == shape
-    )
+def _is(own: Bools, mask: Any) -> bool:
+    try:
+        return np.array_equal(as_mask(mask, shape=own.shape), own)
+    except HeatmapError:  # of another size, for example: the image's
+        return False

@@ -70,7 +70,9 @@ def test_every_setting_is_asked_and_shown(monkeypatch, tmp_path, benchmark_run, 
     monkeypatch.setattr(ladder_figures, "COUNTS", (10, 20))
     monkeypatch.setattr(ladder_figures, "USUAL", 10)
     monkeypatch.setattr(ladder_figures, "_PAIRED", (10,))
-    out = benchmark_run("shortcuts", "ladder", "--cache", str(tmp_path), "--processes", "1")
+    svg = tmp_path / "ladder.svg"
+    out = benchmark_run("shortcuts", "ladder", "--cache", str(tmp_path), "--processes", "1", "--picture", str(svg))
+    assert svg.read_text("utf-8").startswith("<svg ")
     shown = {
         Case.TIES: "| 10, 0.00 to 0.03 | ",
         Case.ONE_CLASS: "| one class, 30 images of it and 40 others, up to 0.03 | ",

@@ -169,6 +169,38 @@ class TestUnits:
         np.testing.assert_allclose(model.predict([IMAGE]), explainer().predict([IMAGE]), rtol=1e-3, atol=1e-4)
         assert model(IMAGE).subject.task == "multi"
 
+    @pytest.mark.parametrize(
+        "last",
+        [
+            lambda z: 2 * z.softmax(1) - 1,
+            lambda z: z.softmax(1) - 1 / 3,
+            torch.tanh,
+            torch.atan,
+            F.softsign,
+            lambda z: 30 * torch.tanh(z / 30),
+            lambda z: z.clamp(-50, 50),
+            F.relu6,
+        ],
+    )
+    def test_scores_that_stop_growing_are_refused(self, last):
+        """Their differences stay where the evidence falls, so that what hides a loss would pass."""
+        with pytest.raises(HeatmapError, match="no score is beyond.*a tanh or a clip holds them there"):
+            explainer(last).assert_ignores(IMAGE, CORNER)
+        assert explainer(last, output="logits")(IMAGE).subject.classes == 3
+
+    @pytest.mark.parametrize(
+        "last", [F.relu, F.softplus, lambda z: z.relu().log1p(), lambda z: 5 * F.normalize(z), torch.sinh]
+    )
+    def test_scores_that_grow_are_taken(self, last):
+        assert explainer(last)(IMAGE).subject.predicted == "red"
+
+    @pytest.mark.parametrize(
+        "twice", [lambda z: z.softmax(1).softmax(1), lambda z: z.sigmoid().softmax(1), lambda z: z.sigmoid().sigmoid()]
+    )
+    def test_probabilities_of_probabilities_are_refused(self, twice):
+        with pytest.raises(HeatmapError, match="to values in .0, 1., which are probabilities already"):
+            explainer(twice)(IMAGE)
+
     @pytest.mark.parametrize("last", ["conv", "sum", "clamped", "in place"])
     def test_a_segmenter_that_ends_in_a_resized_convolution_returns_logits(self, last):
         conv = nn.Conv2d(3, 3, 1)

@@ -494,3 +494,14 @@ def test_at_most_five_classes_are_listed_and_the_worst_first():
     assert [label for label, _ in none.rows()] == ["loss"]
     worst = Loss("relies", 0.3, (0.2, 0.4), worst="images of 'a' lose 0.5", worst_lower=-0.1)
     assert dict(worst.rows())["worst"].startswith("images of 'a' lose 0.5: at least 0.00, corrected")
+
+
+def test_what_the_own_class_changes_may_be_the_artefacts_where_the_scene_shows_through():
+    """Donors of the own class may carry another artefact, so what they flip is no ground for a no."""
+    predicted, to, donor = pairs((25, 25))
+    main = Exchange(predicted, np.ones(50), to, donor, np.where(to % 5 == 0, 1.5, 0.0))
+    control = exchange((25, 25), every(1, 0.0))
+    found = estimated(Exchanged(main, control, name=NAMES.__getitem__, **THROUGH))
+    assert (found.claim, found.estimate) == ("undecided", 0.0)
+    assert "which changes 20 % of the decisions" in found.reason
+    assert estimated(Exchanged(main, name=NAMES.__getitem__)).claim == "does not rely"

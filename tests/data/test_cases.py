@@ -161,6 +161,15 @@ class TestCoco:
         with pytest.raises(HeatmapError, match=r"image 1 'a.png' \(cat\): target= names no class for 'cat'"):
             cases.from_coco(path, tmp_path, target={"dog": 1})
 
+    def test_what_reaches_outside_is_cut_off_where_that_is_asked(self, tmp_path):
+        path = coco(tmp_path, [box(bbox=(25, 5, 10, 10))])
+        with pytest.raises(HeatmapError, match="reaches outside the image"):
+            cases.from_coco(path, tmp_path)
+        (case,) = cases.from_coco(path, tmp_path, clip=True)
+        assert (case.read_mask("mask") == masks.box((20, 30), (25, 5, 30, 15))).all()
+        with pytest.raises(HeatmapError, match="clip"):
+            cases.from_coco(path, tmp_path, clip=1)
+
     def test_unknown_category(self, tmp_path):
         with pytest.raises(HeatmapError, match="has no category 'cta'; it has caption, cat.*cat"):
             cases.from_coco(coco(tmp_path, [box()]), tmp_path, categories=["cta"])

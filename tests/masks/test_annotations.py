@@ -189,6 +189,10 @@ class TestVoc:
                 [voc_object("car", 6, 4, 24, 7).replace("<xmin>6</xmin>", "")],
                 "<xmin> of <bndbox> is None; expected a number",
             ),
+            (
+                [voc_object("car", 6, 4, 14, 7).replace("<xmin>", "<xmin>1</xmin><xmin>")],
+                "<bndbox> has several <xmin>; expected one",
+            ),
         ],
     )
     def test_refused(self, tmp_path: Path, objects: list[str], message: str) -> None:

@@ -482,6 +482,10 @@ class TestFromCoco:
         expected = masks.box(SHAPE, (5, 3, 14, 7))
         assert (masks.from_coco({"bbox": [5, 3, 9, 4]}, SHAPE) == expected).all()
         assert (masks.from_coco({"bbox": [5, 3, 9, 4], "segmentation": []}, SHAPE) == expected).all()
+        assert (masks.from_coco({"bbox": [5, 3, 14, 7], "bbox_mode": 0}, SHAPE) == expected).all()
+        assert (masks.from_coco({"bbox": [5, 3, 9, 4], "bbox_mode": 1}, SHAPE) == expected).all()
+        with pytest.raises(HeatmapError, match="its bbox_mode is 4; expected 0 .xyxy. or 1 .xywh."):
+            masks.from_coco({"bbox": [5, 3, 9, 4], "bbox_mode": 4}, SHAPE)
 
     @given(st.integers(0, 2**32 - 1))
     def test_run_lengths_against_pycocotools(self, seed: int) -> None:

@@ -270,6 +270,7 @@ class TestLabelStudio:
                 [task(result("car", "rectangle", x=1, y=1, width=9, height=9, rotation=30))],
                 "'car': it is rotated by 30",
             ),
+            ([task({**ls_box("car", 1, 1, 2, 2), "image_rotation": 90})], "turned by 90 degrees for labelling"),
             ([task(result("car", "keypoint", x=1, y=1))], "Label Studio keypoint, which is not supported"),
             ([task(result("car", "brush", format="rle", rle=PERSON_RLE[:-2]))], "run lengths end too early"),
             ([task(result("car", "brush", format="rle", rle=[0] * 20))], "hold 0 words of 1 bits; expected 960 of 8"),

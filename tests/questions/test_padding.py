@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from torchvision.transforms import v2
 
@@ -56,3 +57,24 @@ def test_nor_for_another_heatmap(explainer, padding):
 def test_the_heatmap_takes_its_own(explainer, padding):
     heatmap = explainer(IMAGE, 0)
     assert heatmap.mass(padding) + heatmap.mass(~padding) == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        np.array,
+        lambda mask: np.uint8(255) * np.array(mask),
+        lambda mask: mask.tolist(),
+        lambda mask: torch.from_numpy(np.array(mask)),
+    ],
+    ids=["array", "uint8", "list", "tensor"],
+)
+def test_the_same_pixels_in_another_form_are_unclear(explainer, padding, form):
+    heatmap = explainer(IMAGE, 0)
+    for mask in (padding, ~padding):
+        with pytest.raises(HeatmapError, match="it is unclear whether they are meant in the view or in the image"):
+            heatmap.mass(form(np.asarray(mask)))
+
+
+def test_a_copy_is_the_padding(explainer, padding):
+    assert explainer(IMAGE, 0).mass(padding.copy()) == explainer(IMAGE, 0).mass(padding)
