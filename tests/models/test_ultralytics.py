@@ -49,7 +49,7 @@ def saved(request, tmp_path_factory):
 
 def explainer_of(path):
     spec = f"ultralytics:{path}"
-    names = sources.own_class_names(spec, pretrained=False)
+    names = sources.own_class_names(spec, weights=None)
     return Explainer(sources.build(spec), preprocess=sources.preprocess(spec), classes=names)
 
 
