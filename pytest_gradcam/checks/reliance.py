@@ -36,6 +36,7 @@ from pytest_gradcam.questions.explained_model import ExplainedModel
 from pytest_gradcam.questions.lead import has_margin
 from pytest_gradcam.replacement import control_regions, fills
 from pytest_gradcam.targets import Target
+from pytest_gradcam.validation import listed
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -76,8 +77,8 @@ def reliance(
     the fall in the images without the artefact is subtracted.
 
     `pairs` holds one image for each of `images`: the same scene without the artefact, or with another one. Then the exchange is
-    exact, and every decision that differs within a pair is lost: there is nothing to compare it with. An image and its pair may
-    differ nowhere but in the mask, up to two levels of 256. A 'no' needs images of two or more predicted classes.
+    exact, and decisions that differ within a pair are lost. An image and its pair may differ nowhere but in the mask, up to two
+    levels of 256. A 'no' needs images of two or more predicted classes.
 
     Targets that are not classes (a `Box`, `Region`, `Value` or other callable for each image) have scores of their own, in units
     that `rows()` name: a detection's own score, a region's mean margin, the spread of a value over the images, or the unit that
@@ -97,6 +98,10 @@ class Terms:
     without: Any = ()
     pairs: Any = ()
     bound: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("without", "pairs"):
+            object.__setattr__(self, name, listed(name, getattr(self, name)))
 
 
 def judged_masks(model: ExplainedModel, images: Any, masks: Any, terms: Terms) -> Reliance:
@@ -140,7 +145,9 @@ def _judged(
     else:
         if lacking or len(terms.pairs):
             raise HeatmapError(
-                "without= and pairs= take classes as targets, not a Box, a Region or a callable; leave them out"
+                "without= and pairs= take classes as targets, not a Box, a Region or a callable; leave them out. The score of "
+                "such a target in each image is its own yardstick; to compare with images that lack the artefact, ask about "
+                "these with reliance(images, ...) of their own, and look at both effects"
             )
         falls, draw = score_falls(model, passed, asked, terms.bound)
     return replace(judged(falls, terms.bound), draw=draw, mend=partial(better_masks, passed, falls.fault))
