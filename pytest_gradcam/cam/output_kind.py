@@ -19,7 +19,7 @@ from pytest_gradcam.cam.limits import limit
 from pytest_gradcam.cam.structure import anatomy
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.settings import OUTPUTS, TASKS
-from pytest_gradcam.state.guard import forward
+from pytest_gradcam.state.guard import first_forward, forward
 from pytest_gradcam.state.undo import undoing
 from pytest_gradcam.targets import ClassNames
 from pytest_gradcam.validation import nearest
@@ -172,7 +172,7 @@ def _established(model: nn.Module, image: Tensor, asked: Asked, dense: bool) -> 
     ):  # a cosine has bounds, and a bias of SigLIP no zero
         asked = replace(asked, output="logits")
     with inside(Watched()) as watched, torch.no_grad():
-        output = forward(model, image)
+        output = first_forward(model, image)
     if dense and {"class_queries_logits", "masks_queries_logits"} <= parts(output).keys():
         raise HeatmapError(
             f"{type(model).__name__} answers with queries, a class and a mask each, and not with a map of each class; expected "

@@ -11,6 +11,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pytest_gradcam import images, masks, metrics
 from pytest_gradcam.errors import HeatmapError
@@ -206,16 +207,25 @@ class PerturbedImages:
             return []
 
     def _require_response(self) -> None:
-        """Raises HeatmapError if the model scores noise, the negative and an empty image as it scores the image."""
+        """Raises HeatmapError if noise, the negative and an empty image are scored as the image is, all of them alike."""
         pixels = self._input.pixels
         low, high = pixels.min(), pixels.max()
         noise = np.random.default_rng(0).uniform(low, high, pixels.shape)
         others = [noise, low + high - pixels, np.full(pixels.shape, (low + high) / 2)]
         inputs = [self._input, *(self._input.with_pixels(other.astype(np.float32)) for other in others)]
-        if not np.ptp(self._engine.predict(inputs), axis=0).any():
+        if not np.ptp(self._scores(inputs), axis=0).any():
+            whose = "target" if callable(self._goal) else "model"
             raise HeatmapError(
-                "the model gives every image the same scores, so any change leaves them as they are; check the weights"
+                f"the {whose} gives every image the same scores, so any change leaves them as they are; check "
+                f"{'what it returns' if callable(self._goal) else 'the weights'}"
             )
+
+    def _scores(self, inputs: Sequence[ModelInput]) -> NDArray[np.float64]:
+        """Of all classes, or of a callable target (N, scores)."""
+        if not callable(self._goal):
+            return np.asarray(self._engine.predict(inputs), np.float64)
+        found = self._engine.heatmaps(inputs, [self._goal] * len(inputs), layer=None, method=NO_HEATMAP)
+        return np.array([[heatmap.subject.score] for heatmap in found], np.float64)
 
     def _perturbed(self, perturbation: Perturbation) -> ModelInput:
         return self._engine.read(perturbation(np.asarray(self._picture.pil))).variant_of(self._input)
