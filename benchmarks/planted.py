@@ -4,7 +4,8 @@ A small model of each kind, with random weights, learns within some dozen steps 
 one colour and texture, at a random place, from the same images without it. On new images the patch must decide: every
 score is positive with it and negative without it. Then it is counted how often the peak of the map at the layer chosen
 with no configuration lies in a cell of the grid that touches the patch, for plain Grad-CAM and for HiResCAM, beside
-what chance would give. A map that is positive nowhere has no peak. A model that has not learnt it within the step
+what chance would give. A map that is positive nowhere has no peak, and every check of it is refused: how many are so is
+told as well, and the peak then asked of the others. A model that has not learnt it within the step
 limit is reported as not decided by the patch, and not counted.
 """
 
@@ -16,6 +17,7 @@ import time
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
+from math import isnan
 from typing import Any
 
 import timm
@@ -57,15 +59,19 @@ class Scenes:
 
 @dataclass(frozen=True)
 class Peaks:
-    """The shares of the places where a map peaks on the patch, the share of the cells that touch it, and the layer."""
+    """The shares of the places where a map peaks on the patch, the share of the cells that touch it, and the layer.
+
+    `empty` is the share of Grad-CAM's maps that are positive nowhere; they are not among the others. NaN if all are.
+    """
 
     gradcam: float
+    empty: float
     hirescam: float
     chance: float
     layer: str
 
     def __str__(self) -> str:
-        return f"{self.gradcam:20.2f} {self.hirescam:9.2f} {self.chance:10.2f}  {self.layer}"
+        return f"{self.gradcam:20.2f} {self.empty:6.2f} {self.hirescam:9.2f} {self.chance:10.2f}  {self.layer}"
 
 
 @dataclass(frozen=True)
@@ -198,8 +204,12 @@ def peaks(model: nn.Module, images: Scenes) -> Peaks:
     grid = gradcam[0].grid.shape
     cells = torch.stack([touched(corner, images.plain.shape[2:], grid) for corner in images.corners])
     maps = torch.stack([torch.from_numpy(heatmap.grid) for heatmap in gradcam])
-    shares = [_on(cells, kind) for kind in (maps, torch.stack([hirescam(explainer, one) for one in images.patched]))]
-    return Peaks(shares[0], shares[1], float(cells.mean()), f"{explainer.layer} ({grid[0]} x {grid[1]})")
+    some = maps.flatten(1).amax(1) > 0
+    sharp = torch.stack([hirescam(explainer, one) for one in images.patched])
+    where = f"{explainer.layer} ({grid[0]} x {grid[1]})"
+    return Peaks(
+        _on(cells[some], maps[some]), 1 - float(some.float().mean()), _on(cells, sharp), float(cells.mean()), where
+    )
 
 
 def hirescam(explainer: Explainer, image: Tensor) -> Tensor:
@@ -218,13 +228,13 @@ def touched(corner: Size, size: Size, grid: Size) -> Tensor:
 
 
 def _on(cells: Tensor, heat: Tensor) -> float:
-    highest, peak = heat.flatten(1).max(1)
+    highest, peak = heat.flatten(1).max(1)  # the mean of none is NaN
     return float(((highest > 0) * cells.flatten(1)[torch.arange(len(cells)), peak]).mean())
 
 
 def survey(names: Iterable[str], limits: Limits) -> list[Peaks | None]:
     """Prints a line for each model. None stands for one whose score the patch does not decide."""
-    print(f"{'':32} steps  lowest with, highest without  gradcam  hirescam  by chance")
+    print(f"{'':32} steps  lowest with, highest without  gradcam  empty  hirescam  by chance")
     found: list[Peaks | None] = []
     for name in names:
         started = time.process_time()
@@ -244,7 +254,7 @@ def report(found: list[Peaks | None]) -> None:
     decided = [shown for shown in found if shown]
     print(f"\nThe patch decides in {len(decided)} of {len(found)} models. The map peaks on it")
     for method in ("gradcam", "hirescam", "chance"):
-        shares = torch.tensor([getattr(shown, method) for shown in decided])
+        shares = torch.tensor([share for shown in decided if not isnan(share := getattr(shown, method))])
         print(
             f"  {method:8} at every place in {int((shares == 1).sum())} models, in the mean at {shares.mean():.2f} of the places"
         )

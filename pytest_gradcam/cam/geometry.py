@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from math import isnan
 
 import numpy as np
@@ -25,14 +25,16 @@ from pytest_gradcam.evidence.messages import placed
 
 __all__ = ["Geometry", "examine", "refuse_second_look"]
 
-_STAGES = ((5, 0.85), (9, 0.8), (17, 0.7))  # cells, and the mean rank from which their own place is found
+#: Cells, and the mean rank from which their own place is found; by chance five cells reach 0.85 once in 500 times.
+_STAGES = ((5, 0.85), (9, 0.8), (17, 0.7))
+_FEW = 3  # cells are enough, and one more where there are other tokens, if each of them
+_SURE = 0.9  # has at least this rank: by chance three do once in 1000 times
 _FOUND = 0.85  # mean rank from which another order is
-_LEAST = 4  # cells that say something
+_LEAST = 4  # cells that say something of another order than the inferred one
 _TRIES = 3  # cells tried for each one wanted, since some are silent
 _FINE = 16  # positions; a coarser grid has too few places to tell orders apart
 _AGREE = 0.8  # share of the cells that agree on how many tokens lie before them
 _SHARED = 6  # cells that agree on another grid, where other tokens lie among them
-_CLEAR = 2.0  # how many times as strong an order must be to replace the inferred one
 _PLAIN = 8.0  # contrast from which no second witness is asked
 _CONFINED = 1.2  # times as much must a replaced part of the input show in its own cell; 1 is no place at all
 _MIXED = 5.0  # the same where all came through attention; at 4.5 maps peak on what decides in two of three images
@@ -81,9 +83,10 @@ def examine(output: Output, site: Site, start: Tensor, look: Look) -> tuple[Site
     """The site with the layout that its cells show, and what was measured.
 
     The inferred layout stays where it is confirmed. A `fault` says that the cells have no place of their own, or several. One
-    backward pass from the output to the input for each of five cells, and more only where these do not confirm the layout.
-    Where gradients do not decide, as on a grid of few cells, the operations on the way to the layer do, and where these tell
-    nothing, six forward passes. `start` is the input of the traced forward pass; `look` gives the activations at a site.
+    backward pass from the output to the input for each of three or four cells, and more only where these do not confirm the
+    layout. Where gradients do not decide, as on a grid of few cells, the operations on the way to the layer do, and where these
+    tell nothing, three to six forward passes. `start` is the input of the traced forward pass; `look` gives the activations at
+    a site.
     """
     known = way(output, site, start)
     if known is not None:
@@ -91,8 +94,8 @@ def examine(output: Output, site: Site, start: Tensor, look: Look) -> tuple[Site
     site, geometry = _by_gradients(output, site, start)
     mixed = known is None and is_mixed(output, start)
     if known is None and not geometry.fault and (mixed or not geometry.contrast >= _PLAIN):
-        shown = confinement(partial(look, site), start.detach())
-        geometry = _by_blocks(geometry, shown, _MIXED if mixed else _CONFINED)
+        least = _MIXED if mixed else _CONFINED
+        geometry = _by_blocks(geometry, confinement(partial(look, site), start.detach(), 2 * least), least)
     elif not geometry.cells and not geometry.fault:
         geometry = Geometry(f"{_OWN}, as the operations on the way to them say")
     if site.centres:
@@ -136,6 +139,10 @@ class _Examination:
     def verdict(self) -> tuple[Site, Geometry] | None:
         """None if too few cells have a gradient at the input."""
         inferred = orders.rows(self.site.grid, self.site.prefix)
+        few = _FEW + bool(self._extra)
+        self._measure(few)
+        if len(self.reach.energies) == few and min(self._ranks(self.site.grid, inferred), default=0) >= _SURE:
+            return self._confirmed(inferred)
         for wanted, least in _STAGES:
             self._measure(wanted)
             if len(self.reach.energies) < _LEAST:
@@ -152,18 +159,22 @@ class _Examination:
 
     def _measure(self, wanted: int) -> None:
         first = self.site.prefix
-        for position in islice(spread(self.site.grid), _TRIES * wanted):
+        # Where other tokens lie among the positions, the first and the last of them are not both where they are inferred.
+        # Not the corners, which some other orders leave where they are.
+        ends = (1, self.site.grid[0] * self.site.grid[1] - 3) if self._extra else ()
+        for position in islice(chain(ends, spread(self.site.grid)), _TRIES * wanted):
             if len(self.reach.energies) >= wanted:
                 return
             self.reach.measure(position + first)
 
     def _confirmed(self, inferred: Order) -> tuple[Site, Geometry]:
+        if any(
+            0 <= before <= self._extra and before != self.site.prefix
+            for before in self._before(self.site.grid).values()
+        ):
+            self._measure(_STAGES[-1][0])
+            return self._tokens() or (self.site, self._geometry(_OWN, inferred))
         own = self._strength(self.site.grid, inferred)
-        for first in range(self._extra + 1):
-            other = self._strength(self.site.grid, orders.rows(self.site.grid, first))
-            if first != self.site.prefix and other > _CLEAR * max(own, 0):
-                self._measure(_STAGES[-1][0])
-                return self._tokens() or (self.site, self._geometry(_OWN, inferred))
         for name, order in orders.flips(self.site.grid):
             flipped = order + self.site.prefix
             if self._strength(self.site.grid, flipped) > _SECOND * own and self._rank(self.site.grid, flipped) > _FOUND:
@@ -186,22 +197,40 @@ class _Examination:
         if not self._extra or not counts:
             return None
         needed = _AGREE * len(self.reach.energies)
-        if counts[0][1] >= needed:
-            return self._with(grid, orders.rows(grid, counts[0][0]))
-        if sum(count for _, count in counts) < needed:
+        if sum(count for _, count in counts) >= needed and len(counts) > 1:
+            first, later = sorted(value for value, _ in counts)
+            if at := self._parted(grid, first, later):
+                return self._with(grid, orders.split(grid, at, first, later))
+        if counts[0][1] < needed:
             return None
-        first, later = sorted(value for value, _ in counts)
-        low = max(cell for cell, b in before.items() if b == first)
-        high = min(cell for cell, b in before.items() if b == later)
-        if low > high:
-            return None
-        while high - low > 1:
-            middle = (low + high) // 2
+        return self._with(grid, orders.rows(grid, counts[0][0]))
+
+    def _parted(self, grid: Grid, first: int, later: int) -> int:
+        """From which place on `later` and not `first` other tokens lie before a cell; 0 if the cells do not say so.
+
+        One cell alone may look at its neighbour: two of each kind have to agree.
+        """
+        total = self.reach.count
+        for value in (first, later):
+            if len(cells := self._with_before(grid, value)) == 1:
+                for beside in (cells[0] - 1, cells[0] + 1):
+                    if 0 <= beside < total:
+                        self.reach.measure(beside)
+        low, high = self._with_before(grid, first), self._with_before(grid, later)
+        if min(len(low), len(high)) < 2 or low[-1] > high[0]:
+            return 0
+        below, above = low[-1], high[0]
+        while above - below > 1:
+            middle = (below + above) // 2
             if self.reach.measure(middle) and self._before(grid)[middle] == first:
-                low = middle
+                below = middle
             else:
-                high = middle
-        return self._with(grid, orders.split(grid, low + 1 - first, first, later))
+                above = middle
+        return below + 1 - first
+
+    def _with_before(self, grid: Grid, value: int) -> list[int]:
+        """The measured cells, in turn, before which so many tokens lie that are not positions."""
+        return sorted(cell for cell, before in self._before(grid).items() if before == value)
 
     def _rearranged(self) -> tuple[Site, Geometry] | None:
         """The site with its cells mirrored, turned or in blocks, as they show it."""
@@ -259,11 +288,13 @@ class _Examination:
         return ((i, place[cell]) for i, cell in enumerate(self.reach.energies) if cell in place)
 
     def _rank(self, grid: Grid, order: Order) -> float:
-        excess = self.reach.excess(grid)
-        ranks = [
-            float((excess[i] < excess[i, place]).sum()) / (excess.shape[1] - 1) for i, place in self._places(order)
-        ]
+        ranks = self._ranks(grid, order)
         return float(np.mean(ranks)) if ranks else 0.0
+
+    def _ranks(self, grid: Grid, order: Order) -> list[float]:
+        """The rank of each measured cell's place in the order, from 0 to 1, by how much more it looks there than the average."""
+        excess = self.reach.excess(grid)
+        return [float((excess[i] < excess[i, place]).sum()) / (excess.shape[1] - 1) for i, place in self._places(order)]
 
     def _strength(self, grid: Grid, order: Order) -> float:
         """The mean excess at the cells' places in an order, in units of each cell's largest."""

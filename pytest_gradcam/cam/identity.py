@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from hashlib import sha256
-from itertools import chain
-from operator import is_
+from operator import attrgetter, is_
 from typing import TypeVar
 
 import torch
@@ -16,9 +14,10 @@ from pytest_gradcam.evidence.record import Subject
 from pytest_gradcam.inputs.reader import Input
 from pytest_gradcam.state.forward_only import ForwardOnly
 from pytest_gradcam.state.parts import Parts, parts_of
-from pytest_gradcam.state.tensors import has_bytes, remembered_digest
+from pytest_gradcam.state.tensors import has_bytes
 
 _Subject = TypeVar("_Subject", bound=Subject)
+_VERSION_OF = attrgetter("_version")
 _OF_THE_MODEL = ("model", "model_class", "parameter_count", "weights", "device")
 
 
@@ -35,14 +34,7 @@ def weights_digest(model: nn.Module) -> str:
     """
     if isinstance(model, ForwardOnly):
         return model.digest
-    tensors = chain(model.named_parameters(remove_duplicate=False), model.named_buffers(remove_duplicate=False))
-    found = sha256()
-    for name, tensor in sorted(tensors, key=lambda pair: pair[0]):
-        digest = remembered_digest(tensor)
-        if digest is None:
-            return ""
-        found.update(f"{name} {digest}\n".encode())
-    return found.hexdigest()
+    return parts_of(model).weights.now()
 
 
 class Identity:
@@ -114,11 +106,11 @@ def _tensors(parts: Parts) -> list[Tensor]:
     return [*parts.parameters, *(buffer for _, _, buffer in parts.buffers)]
 
 
-def _counters(tensors: list[Tensor]) -> list[tuple[int, int]] | None:
-    """Each tensor's address and version counter; None if PyTorch lacks these for one of them."""
+def _counters(tensors: list[Tensor]) -> list[int] | None:
+    """The tensors' addresses and version counters; None if PyTorch lacks these for one of them."""
     if not all(has_bytes(tensor) and not tensor.is_inference() for tensor in tensors):
         return None
-    return [(tensor.data_ptr(), tensor._version) for tensor in tensors]
+    return [*map(Tensor.data_ptr, tensors), *map(_VERSION_OF, tensors)]
 
 
 def _phrase(model: nn.Module, count: int) -> str:

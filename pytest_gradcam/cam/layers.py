@@ -31,6 +31,7 @@ _FAINT = 1e-6  # of the largest gradient; less counts as zero
 _PASSED_BY = 1e-3  # of the largest gradient; a smaller difference counts as zero
 _FINE = 16  # positions; smaller grids are a last resort
 _LATER = 0.15  # of the forward pass: how much later a main output must lie to be preferred to a cut
+_MOST = 0.9  # of the gradient at a place: a class token's later reading that carries it stands for all
 _LOOKED_AT = 24  # places, before none is taken to keep its cells apart
 _LISTED = 8  # candidates in an error
 _NAMED = "named by the user"
@@ -204,9 +205,23 @@ class _Search:
         for group in (fine, coarse):
             for place in group:
                 if self._reached(place) >= 0.5:
+                    place = self._before_tokens(place, group)
                     self.notes[place.site] = f"chosen: deepest cut with {self.notes[place.site]}"
                     return place
         return None
+
+    def _before_tokens(self, found: _Place, cuts: list[_Place]) -> _Place:
+        """The cut right before tokens that are not positions joined the found one's, if they joined late; else the found one.
+
+        A class token that joins before the last layers, as in XCiT, has read the patches when the last of them begins: what
+        it knows by then lies at none of the found place's positions.
+        """
+        earliest = found.output.order - _LATER * self.traced.length
+        for place in cuts:
+            alone = not place.site.prefix and place.site.grid == found.site.grid
+            if found.site.prefix and alone and earliest < place.output.order < found.output.order:
+                return place if self._reached(place) >= 0.5 else found
+        return found
 
     def _later_main(self, found: _Place | None) -> _Place | None:
         """The last main output with a gradient everywhere, if it comes much later than the cut, as in two-stream models."""
@@ -226,7 +241,8 @@ class _Search:
 
         With class-token pooling this is the norm through which the last block reads the patches. Before a LayerNorm
         through which everything else reads, a position's gradient is orthogonal to its activation, and Grad-CAM is
-        blind to it. If class tokens read through several norms, as in CaiT, it is the deepest of these.
+        blind to it. If class tokens read through several norms, it is the deepest that carries nearly all of it, and if none
+        does, as in CaiT, the deepest of these.
         """
         whole = None if found is None else trace.gradient(self.score, found.output)
         if found is None or whole is None:
@@ -244,6 +260,8 @@ class _Search:
             if _equal(found.site.spatial(part), found.site.spatial(whole)):
                 return self._chosen_reader(place, found, "all")
             if place.site.prefix:
+                if _left(found.site.spatial(part), found.site.spatial(whole)) <= 1 - _MOST:
+                    return self._chosen_reader(place, found, "nearly all")
                 by_tokens.append(place)
                 together += part
                 if _equal(found.site.spatial(together), found.site.spatial(whole)):
@@ -294,6 +312,11 @@ class _Search:
 def _activations(model: nn.Module, site: Site, image: Tensor) -> Tensor:
     with torch.enable_grad():  # as in the traced pass: a re-entrant checkpoint warns of inputs without a gradient
         return capture(model, image.clone().requires_grad_().clone(), site).activations
+
+
+def _left(part: Tensor, whole: Tensor) -> float:
+    """How much of the whole is not in the part, as a share of its squared length."""
+    return float((whole - part).square().sum() / whole.square().sum())
 
 
 def _equal(part: Tensor, whole: Tensor) -> bool:

@@ -51,7 +51,7 @@ class Exchange:
     `predicted` (N,) are the classes of the unchanged images, `leads` (N,) their margins in the model's units; `to` and `donor`
     (M,) the image that was changed and the one whose pixels it received; `falls` (M,) how far its margin fell, in the same
     units: by all of its lead, and another class is predicted. Where both are the same image, the pixels are those of the same
-    scene in its pair: an exact exchange, which needs no yardstick.
+    scene in its pair.
     """
 
     predicted: Indices

@@ -39,8 +39,7 @@ class Exchanges:
     @classmethod
     def between(cls, images: Sequence[MaskedImage], predicted: Indices, others: Patches) -> Exchanges:
         """The exchanges that begin with these patches from other classes."""
-        own = arrange(images, predicted, lambda i, j: bool(predicted[i] == predicted[j]), share=1 / 3)
-        return cls(images, predicted, others, own, outline.continuity(images))
+        return cls(images, predicted, others, own_class(images, predicted), outline.continuity(images))
 
     @property
     def through(self) -> bool:
@@ -99,6 +98,11 @@ class Exchanges:
     def _exchange(self, pairs: Sequence[tuple[int, int]], leads: Floats, falls: Floats) -> Exchange:
         to, donors = np.array(pairs, np.intp).reshape(-1, 2).T
         return Exchange(self.predicted, leads, to, donors, falls)
+
+
+def own_class(images: Sequence[MaskedImage], predicted: Indices) -> Patches:
+    """Patches from images of the same predicted class: what they change is the price of any exchange."""
+    return arrange(images, predicted, lambda i, j: bool(predicted[i] == predicted[j]), share=1 / 3)
 
 
 def pasted(images: Sequence[MaskedImage], patches: Sequence[Patch]) -> list[Change]:

@@ -229,7 +229,7 @@ def _more(found: Exchanged, net: Difference, fall: Difference) -> str:
         _needed(count, z * fall.error, NONE_FALL - fall.mean, FALL_ALONE - fall.mean),
     ]
     if max(needs) > 20 * count:
-        closer = "" if bool(found.main.paired.all()) else ", or pass the same scenes without the artefact as pairs="
+        closer = "" if bool(found.main.paired.any()) else ", or pass the same scenes without the artefact as pairs="
         return f"the loss is so close to the bounds that more images would hardly decide; look at the classes one by one{closer}"
     return f"about {math.ceil(max(needs))} images like these would decide"
 

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
-from pytest_gradcam.checks import margins
+from pytest_gradcam.checks import margins, outline
 from pytest_gradcam.checks.asked import Asked, classes_of, means
 from pytest_gradcam.checks.doubts import Falls
 from pytest_gradcam.checks.exchange import Exchange
-from pytest_gradcam.checks.exchanges import Change
-from pytest_gradcam.checks.loss import Exchanged
+from pytest_gradcam.checks.exchanges import Change, own_class, pasted
+from pytest_gradcam.checks.loss import THROUGH, Exchanged
 from pytest_gradcam.checks.masked_image import MaskedImage, as_images, common_level, scores_of
 from pytest_gradcam.checks.samples import content, distinct
 from pytest_gradcam.errors import HeatmapError
@@ -34,7 +34,9 @@ def pair_falls(
     """The falls from each image to its pair, what was asked, and the pairs as changes of the images.
 
     An image that was passed several times, with several pairs, counts once, with the mean over its different pairs. The fall
-    of the margin decides unless it is `decisions` that are asked about. It costs two forward passes per image.
+    of the margin decides unless it is `decisions` that are asked about. Then pixels of images of the same class are the
+    yardstick, unless the scene shows through and they bring in objects: a model that is unsure of many images decides some
+    of them otherwise whatever is changed. It costs up to three forward passes per image.
     """
     others = _read(model.engine, passed, pairs)
     counted = distinct(passed, targets)
@@ -54,7 +56,19 @@ def pair_falls(
     predicted = before.argmax(axis=1)
     exchanged = None
     if decisions and not asked.alone and bool((asked.classes == predicted).all()):
-        exchanged = Exchanged(Exchange(predicted, lead / unit, to, to, falls), name=model.engine.names.name)
+        patches = [] if outline.continuity(own) > THROUGH else own_class(own, predicted).patches
+        yardstick = scores_of(model.engine, [changed for _, changed in pasted(own, patches)]) if patches else before[:0]
+        receivers = np.array([patch.to for patch in patches], np.intp)
+        exchanged = Exchanged(
+            Exchange(
+                predicted,
+                lead / unit,
+                np.concatenate([to, receivers]),
+                np.concatenate([to, np.array([patch.donors[0] for patch in patches], np.intp)]),
+                np.concatenate([falls, (lead[receivers] - asked.margins(yardstick, receivers)) / unit]),
+            ),
+            name=model.engine.names.name,
+        )
     measured = Falls(
         "pair",
         "nothing else differs between the two",

@@ -76,8 +76,8 @@ def reliance(
     the fall in the images without the artefact is subtracted.
 
     `pairs` holds one image for each of `images`: the same scene without the artefact, or with another one. Then the exchange is
-    exact, and every decision that differs within a pair is lost: there is nothing to compare it with. An image and its pair may
-    differ nowhere but in the mask, up to two levels of 256. A 'no' needs images of two or more predicted classes.
+    exact, and decisions that differ within a pair are lost. An image and its pair may differ nowhere but in the mask, up to two
+    levels of 256. A 'no' needs images of two or more predicted classes.
 
     Targets that are not classes (a `Box`, `Region`, `Value` or other callable for each image) have scores of their own, in units
     that `rows()` name: a detection's own score, a region's mean margin, the spread of a value over the images, or the unit that

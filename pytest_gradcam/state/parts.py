@@ -12,6 +12,7 @@ from weakref import WeakValueDictionary
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
+from pytest_gradcam.state.tensors import WeightsDigest
 from pytest_gradcam.state.values import Groups
 
 TABLES = ("_parameters", "_buffers", "_modules")
@@ -52,6 +53,13 @@ class Parts:
     @cached_property
     def buffer_groups(self) -> Groups:
         return Groups([buffer for _, _, buffer in self.buffers])
+
+    @cached_property
+    def weights(self) -> WeightsDigest:
+        """The digest of all parameters and buffers."""
+        model = self.modules[0]
+        named = chain(model.named_parameters(remove_duplicate=False), model.named_buffers(remove_duplicate=False))
+        return WeightsDigest(named)
 
     @cached_property
     def anatomy(self) -> Hashable:

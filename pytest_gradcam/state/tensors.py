@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from typing import Any
 
@@ -18,6 +19,7 @@ _known = WeakIdKeyDictionary()  # of tensors that are alive: (their checksum, th
 # Odd, so that no change of a single word cancels. Each 32-bit word is multiplied by a 64-bit factor, so that several
 # changes cancel once in 2**32 cases at most, whichever bits they flip.
 _BLOCK = 1024
+_LARGE = 2**16  # bytes: smaller tensors share a checksum, since most of the time it takes is for the call
 _FACTORS = np.random.default_rng(0).integers(2**63, size=_BLOCK, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
 
 
@@ -48,6 +50,40 @@ def remembered_digest(tensor: Tensor) -> str | None:
     return found
 
 
+class WeightsDigest:
+    """The digest of tensors by their names. All bytes are read each time, but hashed only if a checksum changed since."""
+
+    def __init__(self, named: Iterable[tuple[str, Tensor]]) -> None:
+        self._named = sorted(named, key=lambda pair: pair[0])
+        self._place: object = None
+        self._large: list[NDArray[np.uint8]] = []
+        self._small: list[NDArray[np.uint8]] = []
+        self._state: object = None
+        self._digest = ""
+
+    def now(self) -> str:
+        """A SHA-256 over the names and digests, in order of name; empty if a tensor has no bytes."""
+        tensors = [tensor for _, tensor in self._named]
+        if not all(map(has_bytes, tensors)):
+            return ""
+        state = (self._found(tensors), list(map(_checksum, self._large)), _checksum(_joined(self._small)))
+        if state != self._state:
+            found = sha256("".join(f"{name} {remembered_digest(tensor)}\n" for name, tensor in self._named).encode())
+            self._state, self._digest = state, found.hexdigest()
+        return self._digest
+
+    def _found(self, tensors: Sequence[Tensor]) -> object:
+        """Where the bytes lie, and of what they are; their arrays are kept as long as they share this memory."""
+        place = [*map(Tensor.data_ptr, tensors), *map(_form, tensors)]
+        if place != self._place:
+            arrays = list(map(_bytes, tensors))
+            shared = [array.ctypes.data for array in arrays] == place[: len(arrays)]
+            self._large = [array for array in arrays if len(array) >= _LARGE]
+            self._small = [array for array in arrays if len(array) < _LARGE]
+            self._place = place if shared else None
+        return place
+
+
 def writes(tensor: Tensor) -> int | None:
     """How often PyTorch counted a write into the tensor; None if it does not, as for tensors made in inference mode."""
     return None if tensor.is_inference() else getattr(tensor, _COUNTER, None)
@@ -67,9 +103,20 @@ def _digest(tensor: Tensor, data: NDArray[np.uint8]) -> str:
 
 def _bytes(tensor: Tensor) -> NDArray[np.uint8]:
     """The values, in order, as bytes in the memory of the CPU."""
+    if not tensor.numel():
+        return np.empty(0, np.uint8)
     dense = tensor.detach().resolve_conj().resolve_neg().contiguous()
     found: NDArray[Any] = dense.reshape(-1).view(torch.uint8).cpu().numpy()
     return found
+
+
+def _form(tensor: Tensor) -> tuple[Any, ...]:
+    """How the memory of a tensor is read."""
+    return tensor.dtype, tensor.shape, tensor.stride(), tensor.is_conj(), tensor.is_neg()
+
+
+def _joined(arrays: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    return np.concatenate(arrays) if arrays else np.empty(0, np.uint8)
 
 
 def _checksum(data: NDArray[np.uint8]) -> bytes:

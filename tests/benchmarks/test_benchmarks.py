@@ -169,6 +169,23 @@ def test_peaks_of_planted():
         features.weight[:] = torch.tensor([1.0, -0.5, -0.5])[None, :, None, None]
     model = torch.nn.Sequential(features, torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
     found = peaks(model.eval(), scenes(2, (224, 224), torch.Generator().manual_seed(0)))
-    assert found.gradcam == found.hirescam == 1
+    assert (found.gradcam, found.empty, found.hirescam) == (1, 0, 1)
     assert 0 < found.chance < 0.5
     assert found.layer.endswith("(7 x 7)")
+
+
+def test_an_empty_map_has_no_peak_in_planted():
+    pytest.importorskip("timm")
+    import math
+
+    import torch
+
+    from benchmarks.planted import peaks, scenes
+
+    model = torch.nn.Sequential(torch.nn.Conv2d(3, 1, 32, stride=32), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
+    with torch.no_grad():
+        model[0].weight[:] = -1e-3  # a score that stays below zero, and so does the map
+        model[0].bias[:] = -10
+    found = peaks(model.eval(), scenes(2, (224, 224), torch.Generator().manual_seed(0)))
+    assert math.isnan(found.gradcam)
+    assert found.empty == 1

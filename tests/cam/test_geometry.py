@@ -176,10 +176,18 @@ def test_the_order_of_the_tokens_is_found(name: str) -> None:
     assert geometry.rank > 0.95
 
 
+@pytest.mark.parametrize("at", [3, 20, 32, 45, 61])
+def test_one_token_amid_the_positions_is_found_wherever_it_lies(at: int) -> None:
+    model = Tokens(1, lambda others, x: torch.cat([x[:, :at], others, x[:, at:]], 1))
+    site, geometry = examined(model, "blocks")
+    assert geometry.note == "its 1 tokens that are not positions lie among the others"
+    assert places(model, site) == list(range(64))
+
+
 def test_a_confirmed_layout_stays_exactly_as_it_was_inferred() -> None:
     site, geometry = examined(Tokens(2, ARRANGED["before"][0]), "blocks")
     assert site == Site("blocks", 0, (), "BNC", (8, 8), 2)
-    assert geometry.cells == 5
+    assert geometry.cells == 4
     assert str(geometry).startswith("its cells look at their own places; ")
 
 

@@ -249,19 +249,19 @@ def test_grad_cam_at_the_chosen_place_is_not_blind_to_what_each_position_says_it
 
 def test_of_several_norms_through_which_class_tokens_read_all_the_deepest_is_taken() -> None:
     class Reader(nn.Module):
-        def __init__(self) -> None:
+        def __init__(self, strength: float) -> None:
             super().__init__()
-            self.norm, self.value = nn.LayerNorm(16), nn.Linear(16, 16)
+            self.norm, self.value, self.strength = nn.LayerNorm(16), nn.Linear(16, 16), strength
 
         def forward(self, token: Tensor, patches: Tensor) -> Tensor:
             seen = self.norm(torch.cat([token, patches], 1))
             weights = (seen[:, :1] @ seen.transpose(1, 2)).softmax(2)
-            return token + weights @ self.value(seen)
+            return token + self.strength * weights @ self.value(seen)
 
     class ClassAttention(Transformer):  # CaiT's
         def __init__(self) -> None:
             super().__init__(0)
-            self.token, self.readers = nn.Parameter(torch.randn(1, 1, 16)), nn.ModuleList([Reader(), Reader()])
+            self.token, self.readers = nn.Parameter(torch.randn(1, 1, 16)), nn.ModuleList([Reader(1.0), Reader(0.3)])
 
         def forward(self, x: Tensor) -> Any:
             patches, token = self.blocks(self.patches(x).flatten(2).transpose(1, 2)), self.token
@@ -274,6 +274,52 @@ def test_of_several_norms_through_which_class_tokens_read_all_the_deepest_is_tak
     assert choice.reason.startswith("chosen: reads the last part of blocks, with gradient at ")
     notes = {candidate.site.name: candidate.note for candidate in choice.candidates}
     assert notes["blocks"] == "read through readers.1.norm and others"
+
+
+class _Joined(nn.Module):
+    """A class token, the first of the tokens, reads the patches, which change a little as well, as in XCiT."""
+
+    def __init__(self, strength: float) -> None:
+        super().__init__()
+        self.norm, self.value, self.strength = nn.LayerNorm(16), nn.Linear(16, 16), strength
+
+    def forward(self, x: Tensor) -> Tensor:
+        seen = self.norm(x)
+        weights = (seen[:, :1] @ seen.transpose(1, 2)).softmax(2)
+        return torch.cat([x[:, :1] + self.strength * weights @ self.value(seen), x[:, 1:] + 0.01 * seen[:, 1:]], 1)
+
+
+class _LateToken(Transformer):
+    """A class token that joins after the blocks, or before them, and reads in two layers, with these strengths."""
+
+    def __init__(self, *strengths: float, late: bool = True) -> None:
+        super().__init__(0)
+        self.token, self.late = nn.Parameter(torch.randn(1, 1, 16)), late
+        self.blocks = nn.Sequential(*(Block() for _ in range(8)))
+        self.readers = nn.Sequential(*map(_Joined, strengths))
+
+    def forward(self, x: Tensor) -> Any:
+        x = self.patches(x).flatten(2).transpose(1, 2)
+        x = torch.cat([self.token, self.blocks(x)], 1) if self.late else self.blocks(torch.cat([self.token, x], 1))
+        return self.head(self.readers(x)[:, 0])
+
+
+def test_what_a_token_that_joined_late_has_read_first_is_in_the_map() -> None:
+    choice = find(_LateToken(1.0, 0.1), 32, 48)
+    assert choice.site == Site("readers.0.norm", 0, (), "BNC", (4, 6), 1)
+    assert choice.reason.startswith("chosen: reads nearly all of blocks, with gradient at 24 of 24")
+
+
+def test_what_a_token_that_joined_late_reads_last_is_read_there() -> None:
+    assert find(_LateToken(0.001, 1.0), 32, 48).site.name == "readers.1.norm"
+
+
+def test_where_it_reads_in_both_alike_the_place_before_it_joined_is_taken() -> None:
+    assert find(_LateToken(1.0, 1.0), 32, 48).site == Site("blocks", 0, (), "BNC", (4, 6), 0)
+
+
+def test_a_token_that_was_there_from_the_start_leaves_the_choice_late() -> None:
+    assert find(_LateToken(1.0, 1.0, late=False), 32, 48).site.name == "readers.1.norm"
 
 
 def test_a_norm_that_is_not_the_only_reader_is_passed_over() -> None:

@@ -68,6 +68,34 @@ def test_the_wrong_way_round_is_no_ground_for_a_no():
     assert "pass the images with the artefact as images and those without it as pairs=" in found.reason
 
 
+class Unsure(nn.Module):
+    """Two classes told by the disc, and by any noise in the corner: most images lie near the border between them."""
+
+    def __init__(self):
+        super().__init__()
+        self.probe = nn.Conv2d(3, 1, 1)
+        weight = torch.randn(3, 8, 8, generator=torch.Generator().manual_seed(0))
+        self.register_buffer("weight", weight - weight.mean())
+
+    def forward(self, x):
+        disc = (x[:, 0] - x[:, 1])[:, 8:20, 8:20].mean((1, 2))
+        said = 3 * disc + (x[:, :, 24:32, 24:32] * self.weight).sum((1, 2, 3))
+        return torch.stack([said, -said], dim=1)
+
+
+def test_what_any_other_content_of_the_mask_changes_is_subtracted():
+    """A model that is unsure decides otherwise whatever is changed: half of that is no more than the yardstick."""
+    images = [scene(i, i % 2, None) for i in range(60)]
+    others = [image.clone() for image in images]
+    for i, other in enumerate(others):
+        other[:, CORNER] = scene(100 + i, 0, None)[:, CORNER]
+    explainer = Explainer(Unsure())
+    before, after = (explainer.predict(each).argmax(axis=1) for each in (images, others))
+    found = explainer.reliance(images, CORNER, pairs=others)
+    assert found.loss < (before != after).mean() - 0.05
+    assert found.relies is not False
+
+
 def test_few_pairs_are_undecided():
     images, others = paired(4)
     found = Explainer(Reads(DISC)).reliance(images, CORNER, pairs=others)

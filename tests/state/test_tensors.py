@@ -114,3 +114,75 @@ def test_what_did_not_change_is_hashed_once(weights, monkeypatch):
     for _ in range(3):
         remembered_digest(weights[1])
     assert hashed == [1]
+
+
+@pytest.fixture
+def named():
+    """Small and large tensors by name, whose memory can be written to without PyTorch's knowledge."""
+    rng = np.random.default_rng(1)
+    arrays = {name: rng.standard_normal(shape).astype(np.float32) for name, shape in SHAPES.items()}
+    arrays["count"] = np.array(3)
+    return arrays, {name: torch.from_numpy(array) for name, array in arrays.items()}
+
+
+SHAPES = {"b.weight": (70, 500), "b.bias": (70,), "a.weight": (8, 3, 3, 3), "a.bias": (8,), "empty": (0,)}
+
+
+def plainly(tensors_by_name):
+    lines = (f"{name} {digest(tensor)}\n" for name, tensor in sorted(tensors_by_name.items()))
+    return sha256("".join(lines).encode()).hexdigest()
+
+
+def test_the_digest_of_weights_is_over_names_and_digests_in_order_of_name(named):
+    found = tensors.WeightsDigest(named[1].items())
+    assert found.now() == found.now() == plainly(named[1])
+
+
+@pytest.mark.parametrize("name", [*SHAPES, "count"])
+def test_the_digest_of_weights_is_that_of_now_whichever_tensor_is_written_to(named, name):
+    arrays, by_name = named
+    found = tensors.WeightsDigest(by_name.items())
+    before = found.now()
+    arrays[name] += 1  # in place
+    assert (found.now() != before) is (name != "empty")
+    assert found.now() == plainly(by_name)
+
+
+def test_small_tensors_that_exchange_their_values_are_not_the_same(named):
+    arrays, by_name = named
+    found = tensors.WeightsDigest(by_name.items())
+    before = found.now()
+    arrays["a.bias"][:], arrays["b.bias"][:8] = arrays["b.bias"][:8].copy(), arrays["a.bias"].copy()
+    assert before != found.now() == plainly(by_name)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda tensor: tensor.clone() + 1,
+        lambda tensor: tensor.view(torch.int32),
+        lambda tensor: tensor.t(),
+        lambda tensor: tensor.reshape(-1),
+    ],
+    ids=["other memory", "another type", "another order", "another shape"],
+)
+def test_a_tensor_that_is_pointed_elsewhere_has_another_digest(named, change):
+    by_name = {name: tensor.clone() for name, tensor in named[1].items()}
+    found = tensors.WeightsDigest(by_name.items())
+    before = found.now()
+    by_name["b.weight"].data = change(by_name["b.weight"])
+    assert before != found.now() == plainly(by_name)
+
+
+def test_weights_of_which_one_has_no_bytes_have_no_digest(named):
+    assert tensors.WeightsDigest({**named[1], "far": torch.empty(2, device="meta")}.items()).now() == ""
+
+
+def test_a_copy_is_made_anew_each_time(named):
+    """The bytes of a transposed tensor are not its memory."""
+    arrays, by_name = named
+    by_name["turned"] = by_name["b.weight"].t()
+    found = tensors.WeightsDigest(by_name.items())
+    before = found.now()
+    arrays["b.weight"][3, 4] = 9
+    assert before != found.now() == plainly(by_name)
