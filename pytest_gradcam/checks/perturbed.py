@@ -11,7 +11,6 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pytest_gradcam import images, masks, metrics
 from pytest_gradcam.errors import HeatmapError
@@ -25,6 +24,11 @@ from pytest_gradcam.settings import NO_HEATMAP
 from pytest_gradcam.targets import Box, Region
 
 _LATTICE = 56  # similarity is taken on every nth pixel, about this many per side: more cost time and show nothing new
+#: For a Region and for a Box.
+_WAY_OUT = (
+    "pass target=Value(lambda logits: logits[1][mask].mean()), same_class=False and score_within=, where nothing moves",
+    "look for the object in the changed image: gradcam.detections(perturbation(image)) (docs/perturbations.md shows it)",
+)
 _LEFT = 0.1  # share of the view that must be left after a movement, for a similarity to mean anything
 
 
@@ -152,8 +156,8 @@ class PerturbedImages:
         goal = question.target
         if isinstance(goal, (Box, Region)):
             raise HeatmapError(
-                f"a {type(goal).__name__} of a detector or segmenter cannot be followed through a perturbation; "
-                "expected the target of a classifier"
+                f"a {type(goal).__name__} of a detector or segmenter cannot be followed through a perturbation; expected the "
+                f"target of a classifier, or a callable; {_WAY_OUT[isinstance(goal, Box)]}"
             )
         self._engine, self._asked, self._question = model.engine, question, question
         self._picture, self._input = _read(model.engine, image)
@@ -207,25 +211,18 @@ class PerturbedImages:
             return []
 
     def _require_response(self) -> None:
-        """Raises HeatmapError if noise, the negative and an empty image are scored as the image is, all of them alike."""
+        """Raises HeatmapError if the model scores noise, the negative and an empty image as it scores the image."""
         pixels = self._input.pixels
         low, high = pixels.min(), pixels.max()
         noise = np.random.default_rng(0).uniform(low, high, pixels.shape)
         others = [noise, low + high - pixels, np.full(pixels.shape, (low + high) / 2)]
         inputs = [self._input, *(self._input.with_pixels(other.astype(np.float32)) for other in others)]
-        if not np.ptp(self._scores(inputs), axis=0).any():
-            whose = "target" if callable(self._goal) else "model"
+        scores = self._engine.scores(inputs, self._goal) if callable(self._goal) else self._engine.predict(inputs)
+        if not np.ptp(scores, axis=0).any():
+            whose, cause = ("target", "what it returns") if callable(self._goal) else ("model", "the weights")
             raise HeatmapError(
-                f"the {whose} gives every image the same scores, so any change leaves them as they are; check "
-                f"{'what it returns' if callable(self._goal) else 'the weights'}"
+                f"the {whose} gives every image the same scores, so any change leaves them as they are; check {cause}"
             )
-
-    def _scores(self, inputs: Sequence[ModelInput]) -> NDArray[np.float64]:
-        """Of all classes, or of a callable target (N, scores)."""
-        if not callable(self._goal):
-            return np.asarray(self._engine.predict(inputs), np.float64)
-        found = self._engine.heatmaps(inputs, [self._goal] * len(inputs), layer=None, method=NO_HEATMAP)
-        return np.array([[heatmap.subject.score] for heatmap in found], np.float64)
 
     def _perturbed(self, perturbation: Perturbation) -> ModelInput:
         return self._engine.read(perturbation(np.asarray(self._picture.pil))).variant_of(self._input)
