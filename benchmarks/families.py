@@ -1,8 +1,9 @@
-"""Whether the layer chosen in small models of vit-pytorch and Hugging Face, with random weights, is read in the right places.
+"""Whether the layer chosen in small models of three libraries, with random weights, is read in the right places.
 
 A model counts as right if a faint change at each of eight known places of the input shows most in the same or an adjacent
-cell of the grid, in at least six of them: by finite differences, independently of the gradients that the package takes. Needs
-vit-pytorch and transformers.
+cell of the grid, in at least six of them: by finite differences, independently of the gradients that the package takes. Of timm
+these are the ones whose order of tokens is not the rows of the image, or was not known; `layers` runs all the others. Needs
+vit-pytorch, transformers and timm.
 """
 
 from __future__ import annotations
@@ -137,6 +138,20 @@ TRANSFORMERS: tuple[tuple[str, dict[str, Any], int], ...] = (
     ("TextNet", {"image_size": [128, 128]}, 128),
 )
 
+_MVIT: dict[str, Any] = {"depths": (1, 1, 2, 1), "embed_dim": 16, "num_heads": 1}
+_NAFLEX: dict[str, Any] = {"embed_dim": 48, "depth": 3, "num_heads": 2, "patch_size": 8}
+_HIERA: dict[str, Any] = {"embed_dim": 16, "stages": (1, 1, 2, 1), "num_heads": 1, "img_size": (224, 224)}
+#: timm's name, settings and the side of the input; MViTv2 takes its settings as one object
+TIMM: tuple[tuple[str, dict[str, Any], int], ...] = (
+    ("mvitv2", _MVIT, 128),
+    ("mvitv2", {**_MVIT, "use_cls_token": True}, 128),
+    ("naflexvit_base_patch16_gap", _NAFLEX, 64),
+    ("naflexvit_base_patch16_par_gap", _NAFLEX, 64),
+    ("naflexvit_base_patch16_map", _NAFLEX, 64),
+    ("hiera_tiny_224", _HIERA, 224),
+    ("hiera_small_abswin_256", _HIERA, 224),
+)
+
 
 class Logits(nn.Module):
     """A model that returns its logits, whatever else it returns."""
@@ -169,6 +184,22 @@ def from_vit_pytorch() -> Iterator[Family]:
 def from_transformers() -> Iterator[Family]:
     for name, settings, side in TRANSFORMERS:
         yield Family(name, side, partial(_transformers, name, settings))
+
+
+def from_timm() -> Iterator[Family]:
+    for name, settings, side in TIMM:
+        yield Family(name, side, partial(_mvitv2 if name == "mvitv2" else partial(_timm, name), settings, side))
+
+
+def _timm(name: str, settings: dict[str, Any], _side: int) -> nn.Module:
+    model: nn.Module = import_module("timm").create_model(name, num_classes=10, **settings)
+    return model
+
+
+def _mvitv2(settings: dict[str, Any], side: int) -> nn.Module:
+    timm = import_module("timm.models.mvitv2")
+    model: nn.Module = timm.MultiScaleVit(timm.MultiScaleVitCfg(**settings), img_size=(side, side), num_classes=10)
+    return model
 
 
 def _vit_pytorch(module: str, kind: str, settings: dict[str, Any]) -> nn.Module:
@@ -240,7 +271,8 @@ def options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
-    for library, families in (("vit-pytorch", from_vit_pytorch()), ("transformers", from_transformers())):
+    libraries = (("vit-pytorch", from_vit_pytorch()), ("transformers", from_transformers()), ("timm", from_timm()))
+    for library, families in libraries:
         counts: Counter[str] = Counter()
         for family in families:
             if re.search(options.only, family.name):

@@ -8,11 +8,11 @@ from pytest_gradcam.settings import MARKER_KEYS, OPTIONS, Settings
 PAGE = Path(__file__).parent / "settings.md"
 HEAD = """# Settings
 
-Generated from the table of options by `python docs/render_settings.py`. The marker takes precedence over the command line, that
-over pytest's configuration (`pyproject.toml`, `pytest.ini`), and that over the default. Unknown names and bad values stop the run
-before its first test. Paths in the configuration begin at its folder.
+Generated from the table of options by `python docs/render_settings.py`. The marker `@pytest.mark.gradcam(...)` takes precedence
+over the command line, that over pytest's configuration (`pyproject.toml`, `pytest.ini`), and that over the default. Unknown names
+and bad values stop the run before its first test. Paths in the configuration begin at its folder.
 
-| configuration | command line | `@pytest.mark.gradcam(...)` | default | |
+| configuration | command line | marker | default | |
 | --- | --- | --- | --- | --- |
 """
 

@@ -173,7 +173,13 @@ OPTIONS = (
         "SPEC",
         path=True,
     ),
-    Option("weights", _text, "a .safetensors file or a state dict saved with torch.save", "FILE", path=True),
+    Option(
+        "weights",
+        _text,
+        "a .safetensors file or a state dict saved with torch.save; pretrained for the published ones, which may be downloaded",
+        "FILE",
+        path=True,
+    ),
     Option(
         "preprocess",
         _model,

@@ -479,7 +479,10 @@ class TestCurves:
         with pytest.raises(HeatmapError):
             figure(full, explained)
 
-    @pytest.mark.parametrize(("full", "explained"), [([0.5, 0.0], [0.1, 0.1]), ([-1.0], [0.5]), ([1.0], [-0.5])])
+    @pytest.mark.parametrize(
+        ("full", "explained"),
+        [([0.5, 0.0], [0.1, 0.1]), ([-1.0], [0.5]), ([1.0], [-0.5]), ([1.0, 1.0], [-0.5, 0.5])],
+    )
     def test_average_drop_needs_positive_scores(self, full: list[float], explained: list[float]) -> None:
         with pytest.raises(HeatmapError, match="pass probabilities, not logits"):
             metrics.average_drop(full, explained)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import islice
+from math import inf
 
 import torch
 from torch import Tensor
@@ -12,23 +13,26 @@ from pytest_gradcam.cam.reach import spread
 from pytest_gradcam.cam.sites import Grid
 
 _BLOCKS = 5  # the most places that are replaced, one after the other
+_FEWEST = 2
 
 
-def confinement(look: Callable[[Tensor], Tensor], image: Tensor) -> float:
+def confinement(look: Callable[[Tensor], Tensor], image: Tensor, enough: float = inf) -> float:
     """How many times as much replaced blocks change the cells at their places as the average of the others.
 
     `look` maps an image (1, C, H, W) to the activations (1, channels, h, w) of a layer. A block takes the pixels of other
     places of `image`, so that its values stay in the input's range. 1 means that the cells have no place of their own; NaN
-    that nothing shows anywhere.
+    that nothing shows anywhere. From `enough` on, two blocks are: more of them move it by a tenth.
     """
     with torch.no_grad():
         before = look(image).double()
         height, width = grid = (before.shape[2], before.shape[3])
         own = others = torch.zeros((), dtype=torch.double)
-        for place in islice(spread(grid), _BLOCKS):
+        for number, place in enumerate(islice(spread(grid), _BLOCKS), 1):
             change = (look(_replaced(image, grid, place)).double() - before).norm(dim=1)[0].flatten().cpu()
             own = own + change[place]
             others = others + (change.sum() - change[place]) / (height * width - 1)
+            if number >= _FEWEST and own >= enough * others > 0:
+                break
     return float(own / others)
 
 

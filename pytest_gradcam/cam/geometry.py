@@ -83,9 +83,10 @@ def examine(output: Output, site: Site, start: Tensor, look: Look) -> tuple[Site
     """The site with the layout that its cells show, and what was measured.
 
     The inferred layout stays where it is confirmed. A `fault` says that the cells have no place of their own, or several. One
-    backward pass from the output to the input for each of five cells, and more only where these do not confirm the layout.
-    Where gradients do not decide, as on a grid of few cells, the operations on the way to the layer do, and where these tell
-    nothing, six forward passes. `start` is the input of the traced forward pass; `look` gives the activations at a site.
+    backward pass from the output to the input for each of three or four cells, and more only where these do not confirm the
+    layout. Where gradients do not decide, as on a grid of few cells, the operations on the way to the layer do, and where these
+    tell nothing, three to six forward passes. `start` is the input of the traced forward pass; `look` gives the activations at
+    a site.
     """
     known = way(output, site, start)
     if known is not None:
@@ -93,8 +94,8 @@ def examine(output: Output, site: Site, start: Tensor, look: Look) -> tuple[Site
     site, geometry = _by_gradients(output, site, start)
     mixed = known is None and is_mixed(output, start)
     if known is None and not geometry.fault and (mixed or not geometry.contrast >= _PLAIN):
-        shown = confinement(partial(look, site), start.detach())
-        geometry = _by_blocks(geometry, shown, _MIXED if mixed else _CONFINED)
+        least = _MIXED if mixed else _CONFINED
+        geometry = _by_blocks(geometry, confinement(partial(look, site), start.detach(), 2 * least), least)
     elif not geometry.cells and not geometry.fault:
         geometry = Geometry(f"{_OWN}, as the operations on the way to them say")
     if site.centres:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import json
+import re
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,6 +14,7 @@ from pytest_gradcam.tools.kept_part import KeptPart
 from pytest_gradcam.tools.model_choice import Found
 
 _SEVERAL = 6  # images, from which on a set of them can be judged
+_WIDTH = 77  # of a line after its indentation and `return`, as ruff formats it
 _DOCSTRING = '''"""Where this model looks: first tests, written by `pytest-gradcam init`.
 
 The bounds are chance (a lift of 1). `pytest --gradcam-report=gradcam-report` and then `pytest-gradcam calibrate gradcam-report`
@@ -135,12 +138,15 @@ def conftest(found: Found, root: Path, folder: Path, names: Sequence[str]) -> st
     if not fixtures:
         return ""
     text = "\n\n\n".join(fixtures)
-    needed = {line for line in _imports(found) if line.split()[-1].split(".")[0] in text}
+    code = re.sub(r"#.*", "", text)
+    needed = {line for line in _imports(found) if re.search(rf"\b{line.split()[-1].split('.')[0]}\b", code)}
     needed |= set(found.transform.imports) if found.transform is not None else set()
     up = len(folder.relative_to(root).parts)
     if "ROOT" in text:
         needed.add("from pathlib import Path")
         text = f"ROOT = Path(__file__).parents[{up}]\n\n\n{text}"
+    else:
+        text = f"\n{text}"  # two blank lines before a function
     head = '"""What the tests explain: written by `pytest-gradcam init` from what it found in this repository."""'
     return f"{head}\n\n{_sorted(needed | {'import pytest'}, root)}\n\n{text}\n"
 
@@ -187,8 +193,23 @@ def _preprocess_fixture(found: Found) -> Iterator[str]:
         yield (
             '@pytest.fixture(scope="session")\ndef gradcam_preprocess() -> object:\n'
             f"    # {found.transform.label} of {found.transform.where}: keep the two the same\n"
-            f"    return {found.transform.text}"
+            f"    return {_on_lines(found.transform.text)}"
         )
+
+
+def _on_lines(pipeline: str) -> str:
+    """A pipeline that is too long for one line, with a line for each of its parts."""
+    call = ast.parse(pipeline, mode="eval").body
+    if (
+        len(pipeline) < _WIDTH
+        or not isinstance(call, ast.Call)
+        or not call.args
+        or not isinstance(call.args[0], ast.List)
+    ):
+        return pipeline
+    parts = "".join(f"            {ast.unparse(part)},\n" for part in call.args[0].elts)
+    rest = "".join(f"        {ast.unparse(more)},\n" for more in (*call.args[1:], *call.keywords))
+    return f"{ast.unparse(call.func)}(\n        [\n{parts}        ]{f',{chr(10)}{rest}' if rest else chr(10)}    )"
 
 
 def _class_fixture(names: Sequence[str]) -> Iterator[str]:

@@ -41,6 +41,18 @@ def test_a_layer_that_never_changes_has_none() -> None:
     assert isnan(confinement(lambda x: torch.ones(1, 3, 2, 3), IMAGE))
 
 
+@pytest.mark.parametrize(("share", "passes"), [(0.5, 3), (1.0, 6)])
+def test_two_blocks_are_enough_where_they_show_clearly(share: float, passes: int) -> None:
+    seen = []
+
+    def look(x: Tensor) -> Tensor:
+        seen.append(x)
+        return _shared(share, x)
+
+    confinement(look, IMAGE, 2.5)
+    assert len(seen) == passes  # with one of the image itself
+
+
 def test_the_image_is_left_alone() -> None:
     before = IMAGE.clone()
     confinement(lambda x: avg_pool2d(x, 6), IMAGE)

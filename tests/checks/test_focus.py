@@ -48,6 +48,21 @@ class TestVerdict:
         assert decided(check, float(breaks)).outcome == "failed"
 
     @pytest.mark.parametrize(
+        ("check", "words"),
+        [(FocusWithin(masks.lift(3)), "can never hold"), (FocusAvoids(masks.lift(3)), "holds for every heatmap")],
+    )
+    def test_a_lift_that_no_heatmap_or_every_one_has_on_this_mask(self, check, words):
+        """On 4 of 9 pixels no lift is above 2.25."""
+        record = check.checked(check.record(Subject()))
+        with pytest.raises(HeatmapError, match=words):
+            check.within_reach(record, CORNER)
+
+    def test_the_highest_lift_is_within_reach_and_so_is_any_share(self):
+        for bound, known in ((masks.lift(np.nextafter(2.25, 3)), 2.25), (0.5, 0.5)):
+            check = FocusWithin(bound)
+            assert check.within_reach(check.checked(check.record(Subject())), CORNER).bound == known
+
+    @pytest.mark.parametrize(
         ("check", "name", "measure", "direction", "figure"),
         [
             (FocusWithin(0.5), "focus_within", "relevance mass", "at_least", 24 / 36),

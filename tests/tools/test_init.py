@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from pytest_gradcam.cli import main
+from pytest_gradcam.tools import templates
 from pytest_gradcam.tools.kept_part import KeptPart, kept_part
 
 TORCHVISION = """
@@ -234,6 +235,34 @@ def test_a_frame_is_of_what_the_preprocess_keeps(repository, capsys):
     checks = json.loads((repository.path / "out/evidence.json").read_text("utf-8"))["runs"][0]["checks"]
     assert [check["outcome"] for check in checks if check["check"] == "focus_avoids"] != []
     assert all("kept" not in (check["reason"] or "") for check in checks), result.stdout.str()
+
+
+def test_the_fixtures_of_class_names_alone_import_nothing_else(repository, capsys):
+    timm_package(repository.path)
+    (repository.path / "classes.txt").unlink()
+    draw(repository.path, "images/other", 1)
+    shutil.move(repository.path / "images", repository.path / "all")
+    (repository.path / "all/red").mkdir()
+    for image in (repository.path / "all").glob("*.png"):
+        image.rename(repository.path / "all/red" / image.name)
+    assert main(["init", str(repository.path), "--yes"]) == 0
+    text = (repository.path / "tests/conftest.py").read_text()
+    assert "\n\nimport pytest\n\n\n@pytest.fixture" in text
+    assert "import torch" not in text
+
+
+def test_a_long_pipeline_is_written_on_lines_of_its_own():
+    parts = [
+        "T.Resize(144)",
+        "T.CenterCrop(128)",
+        "T.ToTensor()",
+        "T.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))",
+    ]
+    lines = "".join(f"            {part},\n" for part in parts)
+    assert templates._on_lines(f"T.Compose([{', '.join(parts)}])") == f"T.Compose(\n        [\n{lines}        ]\n    )"
+    found = templates._on_lines(f"A.Compose([{', '.join(parts)}], p=1)")
+    assert found == f"A.Compose(\n        [\n{lines}        ],\n        p=1,\n    )"
+    assert templates._on_lines("T.Compose([T.ToTensor()])") == "T.Compose([T.ToTensor()])"
 
 
 def test_settings_are_added_to_those_that_are_there(repository, capsys):
