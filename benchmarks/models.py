@@ -44,6 +44,31 @@ class Kind:
     dense: Callable[[Explainer, Tensor], Any] = lambda explainer, image: Region(0)
 
 
+def _yolo(name: str) -> nn.Module:
+    from ultralytics import YOLO
+
+    model = YOLO(name, verbose=False).model.eval()
+    with torch.no_grad():  # a random head finds nothing
+        for level in model.model[-1].cv3:
+            level[-1].weight.mul_(30)
+            level[-1].bias.fill_(1.0)
+    return model
+
+
+def _unet() -> nn.Module:
+    import segmentation_models_pytorch as smp
+
+    return smp.Unet("resnet18", encoder_weights=None, classes=2)
+
+
+def _segformer() -> nn.Module:
+    import transformers
+
+    size = {"hidden_sizes": [8, 16, 24, 32], "depths": [1] * 4, "num_attention_heads": [1, 1, 2, 2]}
+    config = transformers.SegformerConfig(**size, decoder_hidden_size=32, num_labels=2)
+    return transformers.SegformerForSemanticSegmentation(config)
+
+
 class _Segmenter(nn.Module):
     """Two classes at each pixel, from what lies around it."""
 
@@ -130,6 +155,10 @@ def _first_box(explainer: Explainer, image: Tensor) -> Any:
     )
 
 
+def _region(explainer: Explainer, image: Tensor) -> Any:
+    return Region(0, _MASK)
+
+
 KINDS = (
     Kind(
         "classifier, torchvision", "MobileNetV3 small", "torchvision", lambda folder: _torchvision("mobilenet_v3_small")
@@ -163,15 +192,41 @@ KINDS = (
         _first_box,
     ),
     Kind(
-        "segmenter (`Region`)",
-        "a small FCN",
-        "torch",
-        lambda folder: _Segmenter(),
-        lambda explainer, image: Region(0, _MASK),
-        lambda explainer, image: Region(0, _MASK),
+        "detector, Ultralytics (`Box`)",
+        "YOLOv8n",
+        "ultralytics",
+        lambda folder: _yolo("yolov8n.yaml"),
+        _first_box,
+        _first_box,
+    ),
+    *(
+        Kind(f"segmenter{whose} (`Region`)", ran, package, build_it, _region, _region)
+        for whose, ran, package, build_it in (
+            ("", "a small FCN", "torch", lambda folder: _Segmenter()),
+            (", smp", "U-Net, ResNet-18", "segmentation-models-pytorch", lambda folder: _unet()),
+            (", transformers", "SegFormer, small", "transformers", lambda folder: _segformer()),
+        )
     ),
 )
-QUESTIONS = ("heatmap", "focus checks", "interventions", "reliance", "stability", "Box, Region")
+QUESTIONS = ("heatmap", "RISE", "occlusion", "focus checks", "interventions", "reliance", "stability", "Box, Region")
+
+
+class _Passes:
+    """Counts the images that a network is given while it is asked something."""
+
+    def __init__(self, network: nn.Module) -> None:
+        self.images, self._counts = 0, False
+        network.register_forward_pre_hook(self._count)
+
+    def _count(self, _: nn.Module, inputs: Any) -> None:
+        self.images += len(inputs[0]) if self._counts else 0
+
+    def counted(self, ask: Callable[..., Any], *arguments: Any) -> None:
+        self._counts = True
+        try:
+            ask(*arguments)
+        finally:
+            self._counts = False
 
 
 class _Recording:
@@ -214,6 +269,7 @@ def row(kind: Kind, folder: Path) -> str:
     torch.manual_seed(0)
     built = kind.build(folder)
     explainer = Explainer(built, output="logits")
+    seen = _Passes(explainer._engine.network)
     generator = torch.Generator().manual_seed(0)
     images = [torch.rand(3, _SIDE, _SIDE, generator=generator) for _ in range(_IMAGES)]
     picture = np.asarray(255 * images[0].permute(1, 2, 0).numpy(), np.uint8)
@@ -230,15 +286,20 @@ def row(kind: Kind, folder: Path) -> str:
 
     asked: dict[str, Callable[[], Any]] = {
         "heatmap": lambda: explainer(images[0], target(images[0])),
+        "RISE": lambda: explainer(images[0], target(images[0]), method="rise"),
+        "occlusion": lambda: explainer(images[0], target(images[0]), method="occlusion"),
         "focus checks": lambda: explainer(images[0], target(images[0])).assert_focus_within(_MASK, at_least=0.01),
         "interventions": lambda: explainer.assert_ignores(
             images[0], _MASK, target=target(images[0]), others=images[1:]
         ),
-        "reliance": lambda: explainer.reliance(images, _MASK, [target(image) for image in images]),
+        "reliance": lambda: seen.counted(explainer.reliance, images, _MASK, targets),
         "stability": stable,
         "Box, Region": lambda: explainer(images[0], kind.dense(explainer, images[0])),
     }
+    targets = [target(image) for image in images]
     cells = [cell(asked[question]) for question in QUESTIONS]
+    if seen.images:
+        cells[QUESTIONS.index("reliance")] += f" ({seen.images / _IMAGES:.1f} passes)"
     version = importlib.metadata.version(kind.package)
     return f"| {kind.name} | {kind.ran}, {kind.package} {version} | " + " | ".join(cells) + " |"
 

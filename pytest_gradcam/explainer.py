@@ -33,7 +33,7 @@ from pytest_gradcam.state.called_with import Call
 from pytest_gradcam.state.undo import finished
 from pytest_gradcam.state.wrappers import move
 from pytest_gradcam.targets import Classes, Detection, Target
-from pytest_gradcam.validation import knows_its_keywords
+from pytest_gradcam.validation import knows_its_keywords, listed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -129,6 +129,7 @@ class Explainer:
         method: str | None = None,
     ) -> list[Heatmap]:
         """The heatmaps of several images, one target each, in few forward passes."""
+        images = listed("images", images)
         targets = [None] * len(images) if targets is None else _several(targets)
         return _made(self._source().heatmaps(images, targets, layer=layer, method=method))
 
@@ -146,7 +147,7 @@ class Explainer:
 
         Of probabilities it gives the logits that they were made from.
         """
-        scores: NDArray[np.float32] = self._engine.predict(images)
+        scores: NDArray[np.float32] = self._engine.predict(listed("images", images))
         return scores
 
     def detections(self, image: Any) -> list[Detection]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from pytest_gradcam.errors import HeatmapError
-from pytest_gradcam.validation import is_flag, is_whole, nearest, number
+from pytest_gradcam.validation import is_flag, is_whole, nearest, number, shown
 
 
 @dataclass(frozen=True)
@@ -25,11 +26,11 @@ class Box:
     def __post_init__(self) -> None:
         try:
             edges = tuple(float(edge) for edge in self.box)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, RuntimeError):  # the last of a tensor without values
             edges = ()
         if len(edges) != 4 or not all(map(math.isfinite, edges)) or edges[0] >= edges[2] or edges[1] >= edges[3]:
             raise HeatmapError(
-                f"box={self.box!r} is not a box; expected four numbers (x0, y0, x1, y1) with x0 < x1 and y0 < y1, "
+                f"box={shown(self.box)} is not a box; expected four numbers (x0, y0, x1, y1) with x0 < x1 and y0 < y1, "
                 "in pixels of the image that is passed"
             )
         object.__setattr__(self, "box", edges)
@@ -52,6 +53,10 @@ class Region:
 
     label: str | int
     mask: Any = None
+
+    def __post_init__(self) -> None:
+        if self.label is None:
+            raise HeatmapError("a Region without a label says nothing; expected the name or the index of a class")
 
 
 @dataclass(frozen=True)
@@ -181,7 +186,8 @@ class ClassNames:
 def _pairs(classes: Any) -> list[tuple[str, int]]:
     """(name, index) for every name, a class's last one the one that it is called by."""
     if hasattr(classes, "tolist"):  # an array
-        classes = classes.tolist()
+        with suppress(RuntimeError):  # of a tensor without values of its own, which is refused below
+            classes = classes.tolist()
     if classes is None:
         return []
     if isinstance(classes, (str, bytes)) or not isinstance(classes, (Sequence, Mapping)):
@@ -220,7 +226,7 @@ def _labels(entry: Any) -> list[str]:
     several = entry if isinstance(entry, (list, tuple)) and entry else [entry]
     for name in several:
         if not isinstance(name, (str, int, float)) or not str(name).strip():
-            raise HeatmapError(f"the class name {name!r} is blank or not text; expected a name for each score")
+            raise HeatmapError(f"the class name {shown(name)} is blank or not text; expected a name for each score")
     return [str(name) for name in several]
 
 
@@ -246,9 +252,10 @@ def class_index(target: Any, names: ClassNames) -> int:
     if isinstance(target, str):
         return names.written(target) if isinstance(target, Written) else names.index(target)
     if hasattr(target, "__index__") and not isinstance(target, bool):
-        return int(target.__index__())
+        with suppress(TypeError):  # of a tensor or an array that is no whole number
+            return int(target.__index__())
     raise HeatmapError(
-        f"target={target!r} is not a target; expected None, a class index, a class name, a Contrast or a callable"
+        f"target={shown(target)} is not a target; expected None, a class index, a class name, a Contrast or a callable"
     )
 
 

@@ -78,6 +78,23 @@ def flag(name: str, value: Any) -> bool:
     return bool(value)
 
 
+def name_or_none(argument: str, value: Any) -> str | None:
+    """The value if it is text. Raises HeatmapError for anything else but None."""
+    if value is not None and not isinstance(value, str):
+        raise HeatmapError(f"{argument}={shown(value)} cannot be used; expected a name, or None for the one in use")
+    return value
+
+
+def listed(argument: str, value: Any) -> list[Any]:
+    """The items as a list. Raises HeatmapError for text and for what has no items."""
+    try:
+        if not isinstance(value, (str, bytes)):
+            return list(value)
+    except (TypeError, RuntimeError):  # also a tensor without an axis
+        pass
+    raise HeatmapError(f"{argument}={shown(value)} cannot be used; expected a list")
+
+
 def shown(value: Any, text: Callable[[Any], str] = repr) -> str:
     """The value as `text` writes it, in one short line, for a message."""
     try:

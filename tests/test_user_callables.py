@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from pytest_gradcam import Explainer, masks, perturbations
+from pytest_gradcam import Box, Explainer, Region, masks, perturbations
 from pytest_gradcam.errors import HeatmapError
 
 MASK = masks.box((32, 32), (4, 4, 16, 16))
@@ -106,3 +106,49 @@ def _causes(error):
     while error is not None:
         yield error
         error = error.__cause__
+
+
+VALUES = RETURNED | {
+    "whole number": 3,
+    "object": object(),
+    "generator": lambda: (torch.ones(3) for _ in range(2)),
+    "nested": [[1.0], [2.0, 3.0]],
+    "set": {1, 2},
+    "module": nn.Linear(2, 2),
+    "NumPy scalar": np.float64(1.0),
+    "NumPy matrix": np.ones((2, 3)),
+    "sparse": torch.eye(3).to_sparse(),
+    "without values": torch.ones(3, device="meta"),
+}
+ARGUMENTS = {
+    "image": lambda each, value: each(value, 0),
+    "target": lambda each, value: each(_picture(), value),
+    "layer": lambda each, value: each(_picture(), 0, layer=value),
+    "method": lambda each, value: each(_picture(), 0, method=value),
+    "batch": lambda each, value: each.batch(value),
+    "targets": lambda each, value: each.batch([_picture()], value),
+    "compare": lambda each, value: each.compare(_picture(), value),
+    "predict": lambda each, value: each.predict(value),
+    "mask": lambda each, value: each.assert_ignores(_picture(), value, target=0),
+    "others": lambda each, value: each.assert_ignores(_picture(), MASK, target=0, others=value),
+    "images": lambda each, value: each.reliance(value, MASK),
+    "masks": lambda each, value: each.reliance([_picture()] * 2, value),
+    "targets of images": lambda each, value: each.reliance([_picture()] * 2, MASK, value),
+    "without": lambda each, value: each.reliance([_picture()] * 2, MASK, without=value),
+    "pairs": lambda each, value: each.reliance([_picture()] * 2, MASK, pairs=value),
+    "classes": lambda each, value: Explainer(Net(), preprocess=_plain, classes=value)(_picture(), 0),
+    "Region": lambda each, value: each(_picture(), Region(value)),
+    "Box": lambda each, value: each(_picture(), Box(value, value)),
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(("argument", "name"), list(itertools.product(ARGUMENTS, VALUES)))
+def test_a_value_of_another_kind_is_taken_or_refused(argument, name):
+    """No error of another library is what the user gets."""
+    value, said = VALUES[name], ""
+    try:
+        ARGUMENTS[argument](Explainer(Net(), preprocess=_plain), value() if name == "generator" else value)
+    except (HeatmapError, AssertionError) as error:
+        said = str(error).splitlines()[0]
+    assert len(said) < 700

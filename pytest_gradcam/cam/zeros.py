@@ -8,15 +8,32 @@ from functools import cache, partial
 from typing import Any
 
 import torch
+import torchvision.ops  # noqa: F401 - registers torch.ops.torchvision
 from torch import Tensor
 
 from pytest_gradcam.state.undo import later, undoing
 
+_MANY = 400  # operations of a backward pass
 
-def zeros_skipped(leaf: Tensor) -> AbstractContextManager[object]:
-    """A context that skips zeros, where a backward pass to the leaf may have many."""
-    faster = _zeros_skipped() if leaf.device.type == "cpu" else None
+
+def zeros_skipped(tensor: Tensor) -> AbstractContextManager[object]:
+    """A context that skips zeros, where a backward pass from or to the tensor may have many.
+
+    Nothing is skipped where the backward pass is one of many small operations, such as SSD's for each class: to look at each of
+    them takes longer.
+    """
+    faster = _zeros_skipped() if tensor.device.type == "cpu" and _is_short(tensor) else None
     return undoing(partial(_enter, faster())) if faster else nullcontext()
+
+
+def _is_short(score: Tensor) -> bool:
+    """Whether the backward pass from here has at most this many operations."""
+    seen, nodes = {score.grad_fn}, [score.grad_fn]
+    while nodes and len(seen) <= _MANY:
+        found = {node for node, _ in getattr(nodes.pop(), "next_functions", ()) if node is not None} - seen
+        seen |= found
+        nodes += found
+    return len(seen) <= _MANY
 
 
 @cache
@@ -35,12 +52,12 @@ def _zeros_skipped() -> Callable[[], AbstractContextManager[object]] | None:
             torch.ops.aten.mm.default: _product,
             torch.ops.aten.bmm.default: _products,
             torch.ops.aten.convolution_backward.default: _convolution_backward,
+            torch.ops.torchvision._roi_align_backward.default: _roi_align_backward,
         }
 
         class Skipped(TorchDispatchMode):
             def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-                skip = faster.get(func, _roi_align_backward if _is_roi_align_backward(func) else None)
-                found = skip(*args) if skip is not None and not kwargs else None
+                found = faster[func](*args) if func in faster and not kwargs else None
                 return func(*args, **(kwargs or {})) if found is None else found
 
         return Skipped if _is_right(Skipped) else None
@@ -157,10 +174,6 @@ def _overlap(first: int, count: int, size: int) -> tuple[slice, slice]:
     """Where `count` places from `first` on lie in an axis of this size, and which of them lie there at all."""
     start, stop = max(first, 0), min(first + count, size)
     return slice(start, stop), slice(start - first, stop - first)
-
-
-def _is_roi_align_backward(func: Any) -> bool:
-    return str(func) == "torchvision._roi_align_backward.default"
 
 
 def _roi_align_backward(grad: Tensor, regions: Tensor, *rest: Any) -> Tensor | None:

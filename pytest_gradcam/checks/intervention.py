@@ -25,6 +25,7 @@ from pytest_gradcam.questions.explained_model import ExplainedModel, Question
 from pytest_gradcam.questions.protocols import ModelInput
 from pytest_gradcam.replacement import control_regions, fills
 from pytest_gradcam.targets import Target
+from pytest_gradcam.validation import listed
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -222,7 +223,7 @@ def assert_ignores(
     is also the model's answer to the mean colour alone and no other image brings in another class's pixels, and for
     malformed images, masks and bounds (0 < at_most <= 1).
     """
-    check = Ignores(at_most, tuple(others))
+    check = Ignores(at_most, tuple(listed("others", others)))
     for question in model.questions(image, target):
         _judge(model, check, image, mask, question)
 
@@ -241,7 +242,7 @@ def assert_relies_on(
     Arguments, units, fills and controls are those of `assert_ignores`; 0 < at_least <= 1, and at 1 the lead is lost.
     Raises FocusError if the margin falls by less with every fill; HeatmapError if that cannot be decided.
     """
-    check = ReliesOn(at_least, tuple(others))
+    check = ReliesOn(at_least, tuple(listed("others", others)))
     for question in model.questions(image, target):
         _judge(model, check, image, mask, question)
 

@@ -24,6 +24,11 @@ from pytest_gradcam.settings import NO_HEATMAP
 from pytest_gradcam.targets import Box, Region
 
 _LATTICE = 56  # similarity is taken on every nth pixel, about this many per side: more cost time and show nothing new
+#: For a Region and for a Box.
+_WAY_OUT = (
+    "pass target=Value(lambda logits: logits[1][mask].mean()), same_class=False and score_within=, where nothing moves",
+    "look for the object in the changed image: gradcam.detections(perturbation(image)) (docs/perturbations.md shows it)",
+)
 _LEFT = 0.1  # share of the view that must be left after a movement, for a similarity to mean anything
 
 
@@ -151,8 +156,8 @@ class PerturbedImages:
         goal = question.target
         if isinstance(goal, (Box, Region)):
             raise HeatmapError(
-                f"a {type(goal).__name__} of a detector or segmenter cannot be followed through a perturbation; "
-                "expected the target of a classifier"
+                f"a {type(goal).__name__} of a detector or segmenter cannot be followed through a perturbation; expected the "
+                f"target of a classifier, or a callable; {_WAY_OUT[isinstance(goal, Box)]}"
             )
         self._engine, self._asked, self._question = model.engine, question, question
         self._picture, self._input = _read(model.engine, image)
@@ -212,9 +217,11 @@ class PerturbedImages:
         noise = np.random.default_rng(0).uniform(low, high, pixels.shape)
         others = [noise, low + high - pixels, np.full(pixels.shape, (low + high) / 2)]
         inputs = [self._input, *(self._input.with_pixels(other.astype(np.float32)) for other in others)]
-        if not np.ptp(self._engine.predict(inputs), axis=0).any():
+        scores = self._engine.scores(inputs, self._goal) if callable(self._goal) else self._engine.predict(inputs)
+        if not np.ptp(scores, axis=0).any():
+            whose, cause = ("target", "what it returns") if callable(self._goal) else ("model", "the weights")
             raise HeatmapError(
-                "the model gives every image the same scores, so any change leaves them as they are; check the weights"
+                f"the {whose} gives every image the same scores, so any change leaves them as they are; check {cause}"
             )
 
     def _perturbed(self, perturbation: Perturbation) -> ModelInput:

@@ -36,6 +36,7 @@ from pytest_gradcam.questions.explained_model import ExplainedModel
 from pytest_gradcam.questions.lead import has_margin
 from pytest_gradcam.replacement import control_regions, fills
 from pytest_gradcam.targets import Target
+from pytest_gradcam.validation import listed
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -98,6 +99,10 @@ class Terms:
     pairs: Any = ()
     bound: float | None = None
 
+    def __post_init__(self) -> None:
+        for name in ("without", "pairs"):
+            object.__setattr__(self, name, listed(name, getattr(self, name)))
+
 
 def judged_masks(model: ExplainedModel, images: Any, masks: Any, terms: Terms) -> Reliance:
     """The verdict on one mask, or on several by their names."""
@@ -140,7 +145,9 @@ def _judged(
     else:
         if lacking or len(terms.pairs):
             raise HeatmapError(
-                "without= and pairs= take classes as targets, not a Box, a Region or a callable; leave them out"
+                "without= and pairs= take classes as targets, not a Box, a Region or a callable; leave them out. The score of "
+                "such a target in each image is its own yardstick; to compare with images that lack the artefact, ask about "
+                "these with reliance(images, ...) of their own, and look at both effects"
             )
         falls, draw = score_falls(model, passed, asked, terms.bound)
     return replace(judged(falls, terms.bound), draw=draw, mend=partial(better_masks, passed, falls.fault))

@@ -55,9 +55,7 @@ def assert_stable(
     """
     call = _Call(image, perturbation, mask, Bounds(same_class, score_within, mass_at_least, similarity_at_least))
     for question in model.questions(image, target):
-        # Without a gradient, the score of a callable may be a constant, which survives everything.
-        heatmaps = call.bounds.of_heatmaps or callable(question.target)
-        perturbed = PerturbedImages(model, image, question, heatmaps=heatmaps)
+        perturbed = PerturbedImages(model, image, question, heatmaps=call.bounds.of_heatmaps)
         run = _Run(call, perturbed, question.target)
         judge(run.started(), run.judged, run.draw)
 

@@ -90,18 +90,21 @@ class _Run:
 
     def into(self, path: Path, label: str) -> None:
         """Make the rows that the file lacks."""
+        file = RowFile(path, self._head(label))
+        with file.alone():
+            self._append(file, label)
+
+    def _append(self, file: RowFile, label: str) -> None:
         from tqdm.auto import tqdm
 
-        file = RowFile(path, self._head(label))
         done = file.resume()
-        worker = Worker(self.model, self.plan)
         if done:
-            self._require_the_same(file, worker, done - 1)
+            self._require_the_same(file, done - 1)
         total = math.ceil(len(self.cases) / CHUNK)
         if done >= total:
             return
         with tqdm(total=len(self.cases), initial=done * CHUNK, unit="image", desc=label, disable=None) as bar:
-            for made in worker.rows(chunks(self.cases, done)):
+            for made in Worker(self.model, self.plan).rows(chunks(self.cases, done)):
                 file.append(made)
                 bar.update(len({row["place"] for row in made}))
 
@@ -122,9 +125,9 @@ class _Run:
             "cases": digest.hexdigest(),
         }
 
-    def _require_the_same(self, file: RowFile, worker: Worker, number: int) -> None:
+    def _require_the_same(self, file: RowFile, number: int) -> None:
         """Raises HeatmapError unless this chunk of cases still gives the rows that the file has."""
-        again = next(worker.rows(_one(chunks(self.cases, number))))
+        again = next(Worker(self.model, self.plan).rows(_one(chunks(self.cases, number))))
         if not _alike(file.last(), again, exact=self.model.engine.exact):
             raise HeatmapError(
                 f"the rows in {file.path} come out differently now, for the same files and weights: the preprocess, a setting "

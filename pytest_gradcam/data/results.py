@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -106,23 +106,22 @@ class Results:
         self._model = model
 
     @classmethod
-    def load(cls, path: str | Path) -> Self:
-        """The audit whose rows are in this file, without its model: rates and comparisons, but nothing that asks the model.
+    def load(cls, path: str | Path, *more: str | Path) -> Self:
+        """The audit whose rows are in this file, without its model: all but what asks the model.
 
-        Raises HeatmapError for a file that holds no rows.
+        `more` are files of other parts of the same data set, audited elsewhere in the same way: copies count once over all parts.
+        Raises HeatmapError for a file that holds no rows, and for parts that were audited in another way, naming what differs.
         """
         head, _ = row_files.read(Path(path))
-        return cls(str(head.get("name", "")), Path(path), None, None)
+        found = cls(str(head.get("name", "")), Path(path), None, None)
+        if more:
+            found.rows = _interned(row_files.joined([Path(path), *map(Path, more)]))
+        return found
 
     @cached_property
     def rows(self) -> list[Row]:
         """A dict for each case and check, in the order of the cases."""
-        found = []
-        for row in row_files.read(self.path)[1]:
-            for name in ("check", "outcome", "direction", "target", "predicted"):
-                row[name] = sys.intern(row[name]) if isinstance(row[name], str) else row[name]
-            found.append(row)
-        return found
+        return _interned(row_files.read(self.path)[1])
 
     @cached_property
     def images(self) -> int:
@@ -260,6 +259,16 @@ class Results:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self.name}: {self.images} images, {', '.join(self.checks)}>"
+
+
+def _interned(rows: Iterable[Row]) -> list[Row]:
+    """The rows, in which texts that are the same share their memory."""
+    found = []
+    for row in rows:
+        for name in ("check", "outcome", "direction", "target", "predicted"):
+            row[name] = sys.intern(row[name]) if isinstance(row[name], str) else row[name]
+        found.append(row)
+    return found
 
 
 def group_of(row: Row, by: str) -> str:

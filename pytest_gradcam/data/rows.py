@@ -7,16 +7,22 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock
 
 from pytest_gradcam.data.plan import Row
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.evidence import files
 
 VERSION = 1
+_OF_A_PART = ("name", "images", "cases")  # what parts of a data set may differ in
 
 
 @dataclass(frozen=True)
@@ -25,6 +31,11 @@ class RowFile:
 
     path: Path
     head: Mapping[str, Any]
+
+    def alone(self) -> AbstractContextManager[object]:
+        """Inside, no other process of this machine writes the file: one that wants to waits, and then finds the rows."""
+        name = sha256(str(self.path.resolve()).encode(errors="replace")).hexdigest()[:16]
+        return FileLock(Path(tempfile.gettempdir()) / f"gradcam-{name}.lock")
 
     def resume(self) -> int:
         """How many chunks are there, whole; what is left of another one is taken off. The file is made where it is missing.
@@ -103,6 +114,20 @@ def read(path: Path) -> tuple[dict[str, Any], Iterator[Row]]:
         ) from None
     whole = content[: _whole(content)[0]]
     return head, (line for line in _parsed(whole.split(b"\n")[1:-1]) if "chunk" not in line)
+
+
+def joined(paths: Sequence[Path]) -> Iterator[Row]:
+    """The rows of several parts of a data set, in turn. Raises HeatmapError unless all were audited in one way."""
+    first, places = read(paths[0])[0], 0
+    for path in paths:
+        head, found = read(path)
+        if differing := [name for name in first if name not in _OF_A_PART and head.get(name) != first[name]]:
+            raise HeatmapError(
+                f"{path} holds the rows of another audit than {paths[0]}: another {', '.join(sorted(differing))}; pass parts "
+                "that were audited with one model and the same checks"
+            )
+        yield from ({**row, "place": row["place"] + places} for row in found)
+        places += head["images"]
 
 
 def _whole(content: bytes) -> tuple[int, int]:

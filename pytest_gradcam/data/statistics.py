@@ -62,7 +62,7 @@ def mean(
     else:
         low, high = _studentised(values, tail, seed)
     lower, upper = centre - high * error, centre + low * error
-    lower, upper = _beside_a_tie(values, confidence, lower, upper)
+    lower, upper = _beside_a_tie(values, confidence, (lower, upper), limits)
     if limits is not None:
         lower, upper = max(lower, limits[0]), min(upper, limits[1])
     return Interval(centre, lower, upper, count)
@@ -159,19 +159,25 @@ def _of_constant(centre: float, count: int, confidence: float, limits: tuple[flo
     return Interval(centre, reach[0], reach[1], count)
 
 
-def _beside_a_tie(values: Floats, confidence: float, lower: float, upper: float) -> tuple[float, float]:
-    """The interval, widened where all but a few values are the same: how many differ is then what is uncertain.
+def _beside_a_tie(
+    values: Floats, confidence: float, ends: tuple[float, float], limits: tuple[float, float] | None = None
+) -> tuple[float, float]:
+    """The interval, widened where all but a few values are the same: how many differ, and how far, is then what is uncertain.
 
-    Resampling a handful of differing values understates how many there may be.
+    Resampling a handful of differing values understates how many there may be, and that others may lie nearer to a limit.
     """
     found, times = np.unique(values, return_counts=True)
     most = found[times.argmax()]
     apart = values[values != most]
     if len(apart) > min(_FEW, len(values) // 2):
-        return lower, upper
-    share = rate(len(apart), len(values), confidence)
-    ends = [float(most + bound * (apart.mean() - most)) for bound in (share.lower, share.upper)]
-    return min(lower, *ends), max(upper, *ends)
+        return ends
+    share, centre = rate(len(apart), len(values), confidence), apart.mean()
+    wider = [*ends, *(float(most + bound * (centre - most)) for bound in (share.lower, share.upper))]
+    if limits is not None:
+        unseen = 1 - ((1 - confidence) / 2) ** (1 / len(apart))
+        far = centre + unseen * (limits[int(centre > most)] - centre)
+        wider.append(float(most + share.value * (far - most)))
+    return min(wider), max(wider)
 
 
 def _studentised(values: Floats, tail: float, seed: int) -> tuple[float, float]:

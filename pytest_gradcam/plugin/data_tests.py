@@ -32,8 +32,13 @@ def folder(request: pytest.FixtureRequest) -> Folder:
 
 
 @pytest.fixture(scope="module")
-def audit(gradcam: Explainer, folder: Folder) -> Audit:
+def audit(
+    gradcam: Explainer, folder: Folder, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Audit:
     rows = None if folder.rows is None else folder.path / folder.rows
+    if rows is None and hasattr(request.config, "workerinput"):
+        # The workers of pytest-xdist share the folder above their own: the first makes the rows, the others read them.
+        rows = tmp_path_factory.getbasetemp().parent / f"{folder.path.name}.rows.jsonl"
     return gradcam.audit(folder.found, folder.checks, rows=rows, name=folder.path.name)
 
 

@@ -21,6 +21,7 @@ from pytest_gradcam.questions import mispredicted
 from pytest_gradcam.questions.lead import Lead, lead_of
 from pytest_gradcam.questions.protocols import Engine, HeatmapLike, ModelInput
 from pytest_gradcam.targets import Target
+from pytest_gradcam.validation import name_or_none
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ class ExplainedModel:
 
     def question(self, target: Target = None, layer: str | None = None, method: str | None = None) -> Question:
         policy = self._policy()
+        layer, method = name_or_none("layer", layer), name_or_none("method", method)
         return Question(policy.target if target is None else target, layer or policy.layer, method or policy.method)
 
     def questions(
@@ -132,7 +134,8 @@ class ExplainedModel:
         """The target of each of `count` images, None for the predicted class. Raises HeatmapError for another number."""
         if targets is None:
             return [None] * count
-        given = 1 if isinstance(targets, str) or not hasattr(targets, "__len__") else len(targets)
+        alone = isinstance(targets, str) or not hasattr(targets, "__len__") or getattr(targets, "ndim", 1) == 0
+        given = 1 if alone else len(targets)
         if isinstance(targets, str) or given != count:
             raise HeatmapError(f"there are {given} targets for {count} images; expected one per image, in a list")
         return list(targets)

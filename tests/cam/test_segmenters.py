@@ -14,7 +14,7 @@ from tests.ultralytics_models import SIDE, scene
 
 transformers = pytest.importorskip("transformers")
 
-_STEPS = 140
+_STEPS = 300
 SIZE = (32, 48)
 SQUARE, MARK = masks.box(SIZE, (8, 8, 20, 20)), masks.box(SIZE, (36, 20, 44, 28))
 IMAGE = torch.zeros(3, *SIZE)

@@ -28,7 +28,8 @@ from pytest_gradcam.perturbations import (
     shift,
     zoom,
 )
-from pytest_gradcam.targets import Box
+from pytest_gradcam.targets import Box, Region, Value
+from tests.cam.test_dense import RED, colour_detector
 from tests.sanity_models import explained_by
 from tests.states import same, state_of
 
@@ -602,3 +603,53 @@ def test_a_model_that_scores_every_image_alike_survives_nothing(bounds):
     image = np.random.default_rng(0).integers(0, 255, (32, 32, 3), np.uint8)
     with pytest.raises(HeatmapError, match="the model gives every image the same scores"):
         explainer.assert_stable(image, brightness(0.3), target=1, **bounds)
+
+
+@pytest.mark.parametrize("target", [lambda row: row[1] * 0 + 3, lambda row: torch.tensor(3.0)])
+def test_a_callable_that_scores_every_image_alike_survives_nothing(explainer, target):
+    with pytest.raises(HeatmapError, match="the target gives every image the same scores"):
+        explainer.assert_stable(IMAGE, brightness(0.3), target=target, same_class=False, score_within=1.0)
+
+
+def test_a_callable_needs_no_heatmap_for_its_score(explainer, recording):
+    """Its score may have no gradient at all."""
+    explainer.assert_stable(
+        IMAGE, brightness(0.1), target=lambda row: row.detach()[0], same_class=False, score_within=1e3
+    )
+    with pytest.raises(FocusError, match="the score of .* changes by"):
+        explainer.assert_stable(
+            IMAGE, brightness(0.5), target=lambda row: row.detach()[0], same_class=False, score_within=1e-3
+        )
+    assert [record.outcome for record in recording.records] == ["passed", "failed"]
+
+
+def test_the_ways_out_for_detectors_and_segmenters():
+    """What the refusal of a Box and a Region names, and docs/perturbations.md shows."""
+    explainer = Explainer(
+        colour_detector(), preprocess=lambda pil: torch.from_numpy(np.array(pil)).permute(2, 0, 1) / 255
+    )
+    image = np.zeros((96, 160, 3), np.uint8)
+    image[16:48, 16:48, RED] = 255
+    target = explainer.detections(image)[0]
+
+    def still_found(perturbation):
+        place = perturbation.mask(masks.box((96, 160), target.box))
+        found = [each for each in explainer.detections(perturbation(image)) if each.label == target.label]
+        there = [masks.box((96, 160), each.box, clip=True) for each in found]
+        return any((place & mask).sum() >= 0.5 * (place | mask).sum() for mask in there)
+
+    for perturbation, kept in ((brightness(0.05), True), (flip(1), True), (brightness(0.9, down=True), False)):
+        assert still_found(perturbation) is kept
+    with pytest.raises(HeatmapError, match=r"look for the object in the changed image: gradcam.detections"):
+        explainer.assert_stable(image, flip(1), target=target)
+    torch.manual_seed(0)
+    layers = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 2, 1))
+    segmenter = Explainer(layers, preprocess=lambda pil: torch.from_numpy(np.array(pil)).permute(2, 0, 1) / 255)
+    region = torch.zeros(96, 160, dtype=torch.bool)
+    region[16:48, 16:48] = True
+    with pytest.raises(HeatmapError, match=r"pass target=Value\(lambda logits: logits\[1\]\[mask\].mean\(\)\)"):
+        segmenter.assert_stable(image, brightness(0.1), target=Region(1, region.numpy()))
+    value = Value(lambda logits: logits[1][region].mean())
+    segmenter.assert_stable(image, brightness(0.01), target=value, same_class=False, score_within=1.0)
+    with pytest.raises(FocusError):
+        segmenter.assert_stable(image, brightness(0.5, down=True), target=value, same_class=False, score_within=1e-4)

@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pandas
@@ -183,6 +184,20 @@ def test_killed_and_resumed(explainer, tmp_path, own_lock):
     assert path.read_bytes() == whole.read_bytes()
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_two_processes_make_the_rows_once(explainer, tmp_path, own_lock):
+    cases = [Case(blob(n % 3 > 0, n), mask=LEFT, target="red", id=str(n)) for n in range(200)]
+    whole, path = tmp_path / "whole.jsonl", tmp_path / "rows.jsonl"
+    explainer.audit(cases, rows=whole)
+    if not (process := os.fork()):
+        explainer.audit(cases, rows=path)
+        os._exit(0)
+    explainer.audit(cases, rows=path)
+    assert os.waitpid(process, 0)[1] == 0
+    assert path.read_bytes() == whole.read_bytes()
+
+
 def test_tables(explainer, dataset, tmp_path):
     audit = explainer.audit(dataset, rows=tmp_path / "rows.jsonl")
     frame = audit.frame()
@@ -215,6 +230,21 @@ def test_compare_pairs_by_image(explainer, dataset):
         strict.rate("overlap")
     with pytest.raises(HeatmapError, match="by='sit' is not a slice"):
         strict.rates("focus_within", by="sit")
+
+
+def test_parts_are_one_data_set(explainer, dataset, tmp_path):
+    """Audited in two jobs, one of which has some of the other's images as well: these count once."""
+    whole = explainer.audit(dataset)
+    explainer.audit(dataset[:35], rows=tmp_path / "1.jsonl")
+    explainer.audit(dataset[30:], rows=tmp_path / "2.jsonl")
+    found = data.Audit.load(tmp_path / "1.jsonl", tmp_path / "2.jsonl")
+    assert found.rate("focus_within") == replace(whole.rate("focus_within"), copies=5)
+    assert found.rates("focus_within", by="site")["a"].count == 30
+    assert found.images == 65
+    found.assert_rate("focus_within", at_least=0.5)
+    explainer.audit(dataset[35:], {"focus_within": 0.9}, rows=tmp_path / "3.jsonl")
+    with pytest.raises(HeatmapError, match=r"3\.jsonl holds the rows of another audit than .*1\.jsonl: another checks"):
+        data.Audit.load(tmp_path / "1.jsonl", tmp_path / "3.jsonl")
 
 
 def test_a_file_without_rows(tmp_path):

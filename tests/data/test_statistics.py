@@ -53,6 +53,19 @@ def test_means_are_covered(name, monkeypatch):
     assert 0.92 <= share <= (1 if name == "all at a limit" else 0.98)
 
 
+@pytest.mark.parametrize("count", [15, 30, 60])
+@pytest.mark.parametrize(("share", "tie", "true"), [(0.9, 1.0, 0.95), (0.95, 0.0, 0.025)])
+def test_means_beside_a_tie_are_covered(count, share, tie, true, monkeypatch):
+    """Three values that differ say little of how far others lie."""
+    monkeypatch.setattr(statistics, "_RESAMPLES", 299)
+    rng = np.random.default_rng(3)
+
+    def draw():
+        return np.where(rng.random(count) < share, tie, rng.uniform(0, 1, count))
+
+    assert covered(500, draw, true, lambda values: statistics.mean(values, limits=(0, 1))) >= 0.93
+
+
 def test_mean_of_a_constant_is_not_certain():
     found = statistics.mean(np.full(20, 0.9), limits=(0, 1))
     assert found.value == pytest.approx(0.9)
@@ -241,7 +254,7 @@ def test_beside_a_tie_the_number_of_those_that_differ_is_uncertain():
     assert found.upper >= 1 - share.lower - 1e-9
     half = np.arange(30.0)  # no tie
     half[:12] = 0
-    assert statistics._beside_a_tie(half, 0.95, 5.0, 6.0) == (5.0, 6.0)
+    assert statistics._beside_a_tie(half, 0.95, (5.0, 6.0)) == (5.0, 6.0)
 
 
 @pytest.mark.parametrize(("passed", "count", "bound"), [(19, 20, 0.9), (95, 100, 0.9), (5, 10, 0.9), (1, 30, 0.1)])
@@ -269,6 +282,46 @@ def test_power_to_fail():
     assert undecided == pytest.approx(1 - fails, abs=1e-6)
     assert statistics.power(0.0, 0.5, 20) == pytest.approx((0, 1, 0))
     assert statistics.power(1.0, 0.5, 20) == pytest.approx((1, 0, 0))
+
+
+@pytest.mark.parametrize("count", [5, 20, 60, 200])
+@pytest.mark.parametrize("confidence", [0.9, 0.95])
+def test_rates_are_covered_at_least_as_often_as_stated(count, confidence):
+    """Exactly, over all outcomes: at no true rate is the share of intervals that contain it below the confidence."""
+    found = [statistics.rate(passed, count, confidence) for passed in range(count + 1)]
+    for true in np.linspace(0, 1, 101):
+        chances = stats.binom.pmf(np.arange(count + 1), count, true)
+        contain = [each.lower <= true <= each.upper for each in found]
+        assert chances[contain].sum() >= confidence - 1e-9
+
+
+def test_mcnemar_raises_no_more_false_alarms_than_stated():
+    for changed in (1, 5, 20, 60):
+        chances = stats.binom.pmf(np.arange(changed + 1), changed, 0.5)
+        alarms = [statistics.p_mcnemar(better, changed - better) <= 0.05 for better in range(changed + 1)]
+        assert chances[alarms].sum() <= 0.05
+
+
+@pytest.mark.parametrize(
+    ("n", "m", "p", "q"), [(30, 30, 0.9, 0.9), (50, 200, 0.8, 0.9), (60, 60, 0.5, 0.3), (40, 40, 1, 0.9)]
+)
+def test_differences_are_covered(n, m, p, q):
+    """Exactly, over all pairs of outcomes that are not next to impossible."""
+    first, second = (stats.binom.pmf(np.arange(size + 1), size, rate) for size, rate in ((n, p), (m, q)))
+    covered = sum(
+        first[a] * second[b]
+        for a in np.flatnonzero(first > 1e-6)
+        for b in np.flatnonzero(second > 1e-6)
+        if (found := statistics.difference((int(a), n), (int(b), m))).lower <= p - q <= found.upper
+    )
+    assert 0.93 <= covered <= (1 if p == 1 else 0.98)
+
+
+@pytest.mark.parametrize(("n", "up", "down"), [(30, 0.1, 0.1), (100, 0.05, 0.1), (50, 0.2, 0.05)])
+def test_changes_of_a_rate_are_covered(n, up, down):
+    drawn = np.random.default_rng(0).multinomial(n, [up, down, 1 - up - down], 2000)
+    found = [statistics.paired(int(better), int(worse), n) for better, worse, _ in drawn]
+    assert 0.93 <= np.mean([each.lower <= up - down <= each.upper for each in found]) <= 0.98
 
 
 def test_nothing_counts_as_no_image():

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from pytest_gradcam import Case, FocusError
 from pytest_gradcam.data import statistics, verdicts
-from pytest_gradcam.data.results import Results
+from pytest_gradcam.data.results import Rate, Results
 from pytest_gradcam.data.verdicts import Gap, RateAtLeast, SlicesEqual
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.evidence.record import Subject
@@ -338,3 +339,36 @@ def test_without_a_margin_slices_may_differ_by_one_in_ten():
     verdicts.assert_slices_equal(sites(a="p" * 35, b="p" * 35), "focus_within", by="site")
     with pytest.raises(HeatmapError, match="reaches beyond the margin of 10"):
         verdicts.assert_slices_equal(sites(a="p" * 34, b="p" * 34), "focus_within", by="site")
+
+
+@pytest.mark.parametrize("rates", [(0.9, 0.9, 0.9), (0.9, 0.8, 0.9), (0.95, 0.85), (1.0, 0.9)])
+def test_slices_raise_no_more_false_alarms_than_stated(rates):
+    """The differences lie within the margin, or at it: some group is accused in at most 5 % of 400 data sets."""
+    rng, accused = np.random.default_rng(0), 0
+    for _ in range(400):
+        drawn = [int(rng.binomial(40, rate)) for rate in rates]
+        groups = [Rate("c", str(n), passed, 40 - passed, 0, 0, 0.95) for n, passed in enumerate(drawn)]
+        gaps = [Gap.of(group, groups, 0.1, 0.95) for group in groups]
+        accused += min(statistics.holm([gap.p_value for gap in gaps])) <= 0.05
+    assert accused <= 400 * 0.05 + 3 * math.sqrt(400 * 0.05 * 0.95)
+
+
+def test_slices_pass_no_more_often_than_stated_where_they_differ_by_the_margin():
+    rng, passed = np.random.default_rng(0), 0
+    for _ in range(400):
+        drawn = [int(rng.binomial(300, rate)) for rate in (0.9, 0.8)]
+        groups = [Rate("c", str(n), good, 300 - good, 0, 0, 0.95) for n, good in enumerate(drawn)]
+        gaps = [Gap.of(group, groups, 0.1, 0.95) for group in groups]
+        passed += all(gap.lower >= -0.1 and gap.upper <= 0.1 for gap in gaps)
+    assert passed <= 400 * 0.05
+
+
+@pytest.mark.parametrize("true", [0.85, 0.9, 0.95])
+def test_rate_passes_and_fails_wrongly_no_more_often_than_stated(true):
+    """By the whole verdict, over 300 data sets of 80 images: beyond the bound on the other side in at most 2.5 % of them."""
+    rng, outcomes = np.random.default_rng(0), []
+    for _ in range(300):
+        good = int(rng.binomial(80, true))
+        outcomes.append(judged(RateAtLeast(0.9, 0.95), results(rows_of("p" * good + "f" * (80 - good)))).outcome)
+    wrong = outcomes.count("passed") * (true <= 0.9) + outcomes.count("failed") * (true >= 0.9)
+    assert wrong <= 300 * (0.025 + 0.025 * (true == 0.9)) + 3 * math.sqrt(300 * 0.05 * 0.95)

@@ -147,3 +147,12 @@ def test_a_folder_without_anything_to_check(colour_project, photos):
     result.stdout.fnmatch_lines(["*there is neither a folder masks*"])
     result = colour_project.runpytest("--gradcam-data=none")
     result.stderr.fnmatch_lines(["*file or directory not found*none*"])
+
+
+def test_workers_share_the_audit(colour_project, photos):
+    """Under pytest-xdist one worker makes the rows, and the other reads them."""
+    pytest.importorskip("xdist")
+    result = colour_project.runpytest("--gradcam-data=photos", "-n2", "--basetemp=base")
+    result.assert_outcomes(passed=14)
+    (rows,) = (colour_project.path / "base").rglob("*.rows.jsonl")
+    assert len(rows.read_bytes().splitlines()) == 1 + 2 * 12 + 1  # a head, two checks, and the end of the chunk
