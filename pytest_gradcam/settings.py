@@ -1,7 +1,6 @@
 """The options: one table, one place that resolves them, one frozen object that holds them."""
 
-from __future__ import annotations
-
+# Without annotations as text: to read them back as types takes NamedTuple longer than all else that this file does.
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping

@@ -19,13 +19,13 @@ from pytest_gradcam.cam.limits import limit
 from pytest_gradcam.cam.structure import anatomy
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.settings import OUTPUTS, TASKS
-from pytest_gradcam.state.guard import forward
+from pytest_gradcam.state.guard import first_forward, forward
 from pytest_gradcam.state.undo import undoing
 from pytest_gradcam.targets import ClassNames
 from pytest_gradcam.validation import nearest
 
 _LOUD = 1e3  # standard deviations of noise: a score that grows with its input leaves [0, 1]
-_DEAFENING = (0.0, 1e6, 1e7, 1e8)  # nothing, and such noise as is pressed against any limit
+_DEAFENING = (1e6, 1e7, 1e8)  # such noise is pressed against any limit
 _SATURATED = 1e-6  # this close to 1, a float32 probability has no logit; in half precision much earlier
 _ALIKE = 1e-4  # how far a sum or norm may be from 1
 _WAYS = "set gradcam_output (output= of an Explainer) to logits or probabilities, or let the model return logits"
@@ -172,7 +172,7 @@ def _established(model: nn.Module, image: Tensor, asked: Asked, dense: bool) -> 
     ):  # a cosine has bounds, and a bias of SigLIP no zero
         asked = replace(asked, output="logits")
     with inside(Watched()) as watched, torch.no_grad():
-        output = forward(model, image)
+        output = first_forward(model, image)
     if dense and {"class_queries_logits", "masks_queries_logits"} <= parts(output).keys():
         raise HeatmapError(
             f"{type(model).__name__} answers with queries, a class and a mask each, and not with a map of each class; expected "
@@ -251,8 +251,9 @@ class _Measured:
                 f"probabilities, or logits; {_WAYS}"
             )
         # Noise of its own for each, since a model that normalises its input gives the same for all scales.
-        noises = [self._noise_of(seed, scale) for seed, scale in enumerate(_DEAFENING, 1)]
-        extreme = limit([*self._samples, *self._scores_of(noises)])
+        loud = self._scores_of([self._noise_of(seed, scale) for seed, scale in enumerate(_DEAFENING, 1)])
+        blank = [one for one in self._scores_of([0 * self._image]) if not torch.equal(_wide(self._own), one)]
+        extreme = limit([*self._samples, *blank, *loud])
         if extreme is not None:
             raise HeatmapError(
                 f"no score is beyond {extreme:.4g}, where very large inputs end: a tanh or a clip holds them there, and their "

@@ -219,8 +219,9 @@ class PerturbedImages:
         inputs = [self._input, *(self._input.with_pixels(other.astype(np.float32)) for other in others)]
         scores = self._engine.scores(inputs, self._goal) if callable(self._goal) else self._engine.predict(inputs)
         if not np.ptp(scores, axis=0).any():
+            whose, cause = ("target", "what it returns") if callable(self._goal) else ("model", "the weights")
             raise HeatmapError(
-                "the model gives every image the same scores, so any change leaves them as they are; check the weights"
+                f"the {whose} gives every image the same scores, so any change leaves them as they are; check {cause}"
             )
 
     def _perturbed(self, perturbation: Perturbation) -> ModelInput:

@@ -160,6 +160,12 @@ class Models:
         from pytest_gradcam.questions.explained_model import ExplainedModel
 
         engine = Engine.from_settings(self._settings, objects.model, objects.preprocess, objects.classes, self._cache)
+        if self._settings.gate == "on" and (reason := engine.without_heatmaps(None)):
+            warnings.warn(
+                f"gradcam_gate = on tries nothing here: {reason}. Checks without heatmaps are judged as they are",
+                GradcamWarning,
+                stacklevel=2,
+            )
         return ExplainedModel(engine, self.policy, Gatekeeper(engine))
 
 

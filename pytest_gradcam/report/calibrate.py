@@ -180,9 +180,14 @@ def _proposal(test: str, check: str, group: Sequence[Record]) -> Proposal:
     default = _default(first)
     if default is not None and _is_looser(first, bound, default) and not _is_looser(first, worst, default):
         bound, kept = default, "the check's default, which the figures meet by less than the margin"
-    usable = _can_fail(group, bound)
+    alone = len(figures) == 1 and not kept
+    usable = _can_fail(group, bound) and not alone
     notes = [kept] if kept else []
-    if not usable:
+    if alone:
+        notes = [
+            "one figure does not show how far figures differ, so no bound can rest on it: run the check on several images"
+        ]
+    elif not usable:
         notes = ["the figures are too near the end of the scale, or too far apart, for a bound that can fail"]
     elif default is not None and _is_looser(first, bound, default):
         notes = [f"looser than the default, {default:g}: keep that, unless the figures are meant to be like this"]
@@ -239,7 +244,7 @@ def _is_looser(first: Record, bound: float, default: float) -> bool:
 
 
 def _notes(group: Sequence[Record], figures: Sequence[float], bound: float) -> Iterator[str]:
-    if len(figures) < FEW:
+    if 1 < len(figures) < FEW:
         yield f"few: the worst of {len(figures)} says little about the next run; take {FEW} images or more"
     areas = [record.mask_area for record in group if record.measure == bounds.RELEVANCE_MASS and record.mask_area]
     below = sum(area >= bound for area in areas)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from pytest_gradcam.errors import HeatmapError, raised
 from pytest_gradcam.state.parts import TABLES, Parts, entries, is_lazy, parts_of, same
 from pytest_gradcam.state.surroundings import keep_random_states, run_eagerly, take_gradients
-from pytest_gradcam.state.tensors import writes
+from pytest_gradcam.state.tensors import has_bytes, writes
 from pytest_gradcam.state.undo import later, undoing
 from pytest_gradcam.state.values import Groups, Values
 
@@ -21,6 +21,7 @@ _SIZE = "check the size and the channels that the preprocess gives"
 _NAMED = "name its inputs (image_input= and inputs= of an Explainer), or wrap it in a module whose forward takes the batch alone"
 _NOT_SAVED = "_non_persistent_buffers_set"
 _INSTALLED = "_output_capturing_hooks_installed"  # by transformers, in the first forward pass: goes with the hooks
+_OF_TORCH = frozenset(vars(nn.Module()))
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
@@ -37,6 +38,7 @@ def untouched(model: nn.Module) -> undoing[Parts]:
 def _begin(model: nn.Module) -> Parts:
     parts = parts_of(model)
     _check_initialised(parts)
+    later(partial(torch.set_default_dtype, torch.get_default_dtype()))
     take_gradients()  # undone last: until then nothing depends on the caller's modes
     keep_random_states()
     for keep in (_keep_tables, _keep_values, _keep_parameters, _keep_flags):
@@ -52,6 +54,18 @@ def _begin(model: nn.Module) -> Parts:
             parameter.requires_grad_(False)
     run_eagerly()
     return parts
+
+
+def first_forward(model: nn.Module, inputs: torch.Tensor) -> Any:
+    """As `forward`. Raises HeatmapError as well for a model that changes its parameters where PyTorch does not count it."""
+    parts = parts_of(model)
+    memories = [parameter.detach() for parameter in parts.parameters]  # another memory is put back
+    before = list(map(_sums, memories))
+    output = forward(model, inputs)
+    for parameter, memory, sums in zip(parts.parameters, memories, before, strict=True):
+        if not torch.equal(_sums(memory), sums):
+            raise HeatmapError(_written(parts, parameter))
+    return output
 
 
 def forward(model: nn.Module, inputs: torch.Tensor) -> Any:
@@ -79,6 +93,13 @@ def _way_out(model: nn.Module, usual: str) -> str:
             "this one in a module whose forward makes them of a batch (N, C, H, W)"
         )
     return usual
+
+
+def _sums(values: Tensor) -> Tensor:
+    """Two sums that a change of values changes; none of what is no plain tensor."""
+    if not has_bytes(values) or not values.is_floating_point():
+        return torch.zeros(2)
+    return torch.stack([values.sum(), values.abs().sum()]).nan_to_num()
 
 
 def _check_initialised(parts: Parts) -> None:
@@ -132,18 +153,36 @@ def _written(parts: Parts, parameter: nn.Parameter) -> str:
 
 
 def _keep_values(parts: Parts) -> None:
-    """The values of the buffers, and of tensors that the user's own modules hold as plain attributes."""
-    plain = _plain_tensors(parts.holders_of_own_code)
+    """The values of the buffers, and of tensors that the user's own modules hold as plain attributes, lists and dicts."""
+    plain, collections = _plain_tensors(parts.holders_of_own_code), _collections(parts.holders_of_own_code)
     later(Values(parts.buffer_groups).restore)
-    if plain:
-        later(Values(Groups([value for _, _, value in plain if isinstance(value, Tensor)])).restore)
+    held_tensors = [value for _, _, value in plain] + [each for _, kept in collections for each in kept.values()]
+    if tensors := [each for each in held_tensors if isinstance(each, Tensor)]:
+        later(Values(Groups(tensors)).restore)
 
     def restore() -> None:
         for held, name, value in plain:
             if held.get(name) is not value:
                 held[name] = value
+        for collection, kept in collections:
+            if isinstance(collection, dict):
+                _put_back(collection, kept)
+            elif not same(collection, list(kept.values())):
+                collection[:] = kept.values()
 
     later(restore)
+
+
+def _collections(holders: list[dict[str, Any]]) -> list[tuple[Any, dict[Any, Any]]]:
+    """The lists and dicts that hold tensors, or nothing yet, with what is in them."""
+    found = (
+        each for held in holders for name, each in held.items() if type(each) in (list, dict) and name not in _OF_TORCH
+    )
+    return [
+        (each, dict(each) if isinstance(each, dict) else dict(enumerate(each)))
+        for each in found
+        if all(isinstance(value, Tensor) for value in (each.values() if isinstance(each, dict) else each))
+    ]
 
 
 def _plain_tensors(holders: list[dict[str, Any]]) -> list[tuple[dict[str, Any], str, Any]]:

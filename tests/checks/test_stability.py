@@ -605,6 +605,24 @@ def test_a_model_that_scores_every_image_alike_survives_nothing(bounds):
         explainer.assert_stable(image, brightness(0.3), target=1, **bounds)
 
 
+@pytest.mark.parametrize("target", [lambda row: row[1] * 0 + 3, lambda row: torch.tensor(3.0)])
+def test_a_callable_that_scores_every_image_alike_survives_nothing(explainer, target):
+    with pytest.raises(HeatmapError, match="the target gives every image the same scores"):
+        explainer.assert_stable(IMAGE, brightness(0.3), target=target, same_class=False, score_within=1.0)
+
+
+def test_a_callable_needs_no_heatmap_for_its_score(explainer, recording):
+    """Its score may have no gradient at all."""
+    explainer.assert_stable(
+        IMAGE, brightness(0.1), target=lambda row: row.detach()[0], same_class=False, score_within=1e3
+    )
+    with pytest.raises(FocusError, match="the score of .* changes by"):
+        explainer.assert_stable(
+            IMAGE, brightness(0.5), target=lambda row: row.detach()[0], same_class=False, score_within=1e-3
+        )
+    assert [record.outcome for record in recording.records] == ["passed", "failed"]
+
+
 def test_the_ways_out_for_detectors_and_segmenters():
     """What the refusal of a Box and a Region names, and docs/perturbations.md shows."""
     explainer = Explainer(

@@ -145,3 +145,27 @@ def test_a_check_without_a_verdict_leaves_the_gate_shut_until_another_image_deci
 
 def test_a_wrong_value_is_a_usage_error(project):
     assert project.runpytest_inprocess("--gradcam-gate=yes").ret == pytest.ExitCode.USAGE_ERROR
+
+
+def test_a_model_without_heatmaps_has_no_gate_and_that_is_said(project):
+    project.makeconftest(
+        """
+        import numpy as np, pytest, torch
+        @pytest.fixture(scope="session")
+        def gradcam_model():
+            return lambda batch: batch.mean((2, 3))[:, :2]
+        @pytest.fixture(scope="session")
+        def gradcam_preprocess():
+            return lambda image: torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1).float() / 255
+        """
+    )
+    project.makepyfile(
+        """
+        from pytest_gradcam.perturbations import brightness
+        def test_it(gradcam):
+            gradcam.assert_stable("blocks.png", brightness(0.01), same_class=False, score_within=1)
+        """
+    )
+    result = project.runpytest("--gradcam-gate=on", "-W", "default")
+    result.assert_outcomes(passed=1, warnings=1)
+    result.stdout.fnmatch_lines(["*gradcam_gate = on tries nothing here: *"])

@@ -77,7 +77,8 @@ def test_one_for_each_check_of_each_function():
     ]
     text = "\n".join(calibrate.lines(proposals))
     assert "test_a.py::test_x\n  focus_within       at_least=0.72            12 figures 0.8, margin 0.08\n" in text
-    assert "few: the worst of 1 says little about the next run; take 10 images or more" in text
+    assert "no bound                 1 figures 0.5" in text
+    assert "one figure does not show how far figures differ, so no bound can rest on it" in text
     assert text.endswith("and 0.01 (distances: 1 px)")
 
 
@@ -145,7 +146,7 @@ def test_a_run_without_figures_is_refused(run):
 )
 def test_what_survives_a_perturbation_has_an_argument_of_its_own(kind, figure, text):
     """The argument is one that assert_stable takes, and the bound one that it can break."""
-    proposal = propose(record(figure, check="stable", measure=kind.measure, direction=kind.direction))
+    proposal = propose(*[record(figure, check="stable", measure=kind.measure, direction=kind.direction)] * 2)
     assert proposal.text == text
     name, _, value = text.partition("=")
     arguments = dict.fromkeys(["score_within", "mass_at_least", "similarity_at_least"])
@@ -172,11 +173,11 @@ def test_every_bound_is_one_that_the_check_takes(figure, direction, measure):
 def test_no_lift_is_proposed_that_every_heatmap_keeps():
     run = [record(1.9, measure=LIFT, direction="at_most", mask_area=area) for area in (0.1, 0.5)]
     assert propose(*run).bound is None
-    assert propose(run[0]).bound == 2.1
+    assert propose(run[0], run[0]).bound == 2.1
 
 
 def test_a_bound_that_is_looser_than_the_default_says_so():
-    assert any("looser than the default, 0.5" in note for note in propose(record(0.4, outcome="passed")).notes)
+    assert any("looser than the default, 0.5" in note for note in propose(*[record(0.4, outcome="passed")] * 2).notes)
     assert not any("looser" in note for note in propose(record(0.9)).notes)
 
 

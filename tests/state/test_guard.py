@@ -125,6 +125,7 @@ class Writes(nn.Module):
         self.register_buffer("none", None)
         self.register_buffer("nan", torch.full((2,), torch.nan), persistent=False)
         self.plain = torch.zeros(8)
+        self.bank, self.seen, self.sizes = {"bank": torch.zeros(8)}, [], {}
         self.how = how
 
     def forward(self, x):
@@ -179,6 +180,20 @@ class Writes(nn.Module):
         self.plain = means
         return x
 
+    def in_a_dict(self, x, means):
+        self.bank["bank"].data.add_(means)
+        self.bank["more"] = means
+        return x
+
+    def in_a_list(self, x, means):
+        self.seen.append(means)
+        self.sizes[x.shape] = means
+        return x
+
+    def default_dtype(self, x, _means):
+        torch.set_default_dtype(torch.float64)
+        return x
+
     def parameter_replaced(self, x, means):
         self.head.weight = nn.Parameter(self.head.weight + means)
         return x
@@ -212,6 +227,8 @@ def test_what_a_forward_pass_writes_is_given_back(how):
     assert same(before, now)
     assert same(weights, {**model.state_dict(), "plain": model.plain})
     assert model.plain is plain
+    assert torch.get_default_dtype() == torch.float32
+    assert (list(model.bank), bool(model.bank["bank"].any()), model.seen, model.sizes) == (["bank"], False, [], {})
     assert [*model._buffers] == names
     assert model._non_persistent_buffers_set == unsaved
 
@@ -268,3 +285,22 @@ def test_a_table_and_the_size_that_it_is_for_are_put_back_together(before):
         model(other)
     assert model.size == before
     assert model(other).max() == 11
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda weight: weight.data.mul_(1.5),
+        lambda weight: weight.detach().numpy().__imul__(1.5),
+        lambda weight: weight.data.copy_(torch.nn.functional.normalize(weight.data)),
+    ],
+)
+def test_parameters_written_where_pytorch_does_not_count_it(write):
+    class Net(nn.Sequential):
+        def forward(self, x):
+            write(self[-1].weight)
+            return super().forward(x)
+
+    model = Net(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 3)).eval()
+    with pytest.raises(HeatmapError, match="the model writes to its parameter 4.weight in a forward pass"):
+        Explainer(model)(torch.rand(3, 16, 16), 0)

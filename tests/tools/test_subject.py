@@ -1,8 +1,10 @@
 """The model of a command is explained as pytest explains it under the same settings."""
 
 import numpy as np
+import pytest
 
 from pytest_gradcam import Explainer
+from pytest_gradcam.cli import main
 from pytest_gradcam.settings import Settings
 from pytest_gradcam.tools.subject import ModelParts
 from tests.cam.test_engine import picture, small
@@ -26,3 +28,21 @@ def test_without_the_class_names_targets_are_indices():
     engine = ModelParts(Settings(layer="1"), small(), None, ["a", "b"], "").engine(with_classes=False)
     heatmap = engine.heatmaps([picture()], [3])[0]
     assert (heatmap.target, heatmap.layer) == ("3", "1")
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        ("needs_another:build", "raised ModuleNotFoundError: No module named 'not_installed_here'"),
+        ("no_python:build", "raised SyntaxError"),
+        ("..:build", "names a module relative to nothing"),
+    ],
+)
+def test_a_module_that_cannot_be_imported_is_one_line(tmp_path, monkeypatch, capsys, spec, words):
+    (tmp_path / "needs_another.py").write_text("import not_installed_here\n")
+    (tmp_path / "no_python.py").write_text("def (:\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert main(["inspect", spec]) == 2
+    err = capsys.readouterr().err
+    assert words in err
+    assert err.count("\n") == 1
