@@ -83,7 +83,6 @@ def cached(image):
         {"a": {1: Slotted(partial(closure()))}},
         (each.random() for each in [HELD]),
     ],
-    ids=str,
 )
 def test_they_are_found(holder):
     assert len(held_by(holder)) == 1
