@@ -38,6 +38,9 @@ _KINDS = {
 _LINEAR = ("linear", "matmul", "__matmul__", "addmm", "conv1d", "conv2d", "conv3d")
 #: Of values that have no bounds these have none either: averages, also the weighted ones of resizing, and sums.
 _UNBOUNDED = ("interpolate", "adaptive_avg_pool2d", "avg_pool2d", "mean", "add", "__add__", "flatten", "squeeze")
+#: A number or a parameter as the other operand, a temperature, sets no bounds either.
+_SCALED = ("mul", "__mul__", "__rmul__", "div", "__truediv__")
+_FIXED = (int, float, nn.Parameter)
 _FORMULAS: dict[str, Callable[[Tensor], Tensor]] = {
     "softmax": lambda logits: logits.softmax(1),
     "sigmoid": torch.sigmoid,
@@ -85,7 +88,8 @@ class Watched(TorchFunctionMode):
         kind = _KINDS.get(name)
         of_linear = kind is not None and self._made_of_linear(args)  # before it: it may write in place
         result = func(*args, **(kwargs or {}))
-        if name in _LINEAR or (name in _UNBOUNDED and self._made_of_linear(args)):
+        unbounded = name in _UNBOUNDED or (name in _SCALED and any(isinstance(each, _FIXED) for each in args))
+        if name in _LINEAR or (unbounded and self._made_of_linear(args)):
             self._linear.append((result, writes(result)))
         if kind is not None:
             self._calls.append(Call(kind, self.count, result, writes(result), of_linear))
@@ -93,7 +97,7 @@ class Watched(TorchFunctionMode):
         return result
 
     def _made_of_linear(self, args: Any) -> bool:
-        tensors = [each for each in args if isinstance(each, Tensor)]
+        tensors = [each for each in args if isinstance(each, Tensor) and not isinstance(each, nn.Parameter)]
         return bool(tensors) and all(
             any(each is result and writes(each) == count for result, count in self._linear) for each in tensors
         )

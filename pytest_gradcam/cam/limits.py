@@ -19,6 +19,7 @@ def limit(samples: Sequence[Tensor]) -> float | None:
     scores = torch.cat([sample.flatten(2).amax(2) if sample.ndim > 2 else sample for sample in samples]).double()
     if scores.shape[1] == 1:
         scores = torch.cat([-scores, scores], 1)
+    scores = scores.unique(dim=1)  # classes that always have the same score meet anywhere
     greatest = float(scores.max())
     near = _NEAR * abs(greatest)
     varied = scores.amax(0) - scores.amin(0) > near

@@ -193,14 +193,16 @@ def patch():
 @pytest.mark.parametrize("cache", [None, "run", "disk"])
 def test_every_change_of_weights_and_structure_is_seen(net, change, cache, tmp_path):
     kept = {None: None, "run": HeatmapCache(), "disk": HeatmapCache(store=Store(tmp_path))}[cache]
-    explainer = Explainer(net, "features", cache=kept)
+    explainer = Explainer(net, "features", output="logits", cache=kept)
     before = explained(explainer)
     change(net)
     after = explained(explainer)
     assert not same(after, before)
-    assert same(after, explained(Explainer(net, "features")))
+    assert same(after, explained(Explainer(net, "features", output="logits")))
     if cache == "disk":  # as a later run finds it
-        assert same(after, explained(Explainer(net, "features", cache=HeatmapCache(store=Store(tmp_path)))))
+        assert same(
+            after, explained(Explainer(net, "features", output="logits", cache=HeatmapCache(store=Store(tmp_path))))
+        )
 
 
 @pytest.mark.parametrize("change", UNSEEN.values(), ids=UNSEEN)

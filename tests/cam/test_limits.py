@@ -28,6 +28,8 @@ INPUTS = [
         (lambda z: torch.tanh(z)[..., None, None].expand(1, 4, 2, 3), 1),
         (lambda z: z[..., None, None].expand(1, 4, 2, 3), None),
         (lambda z: z[:, :1], None),
+        (lambda z: z[:, [0, 1, 2, 3, 0, 1, 2, 3]], None),  # classes that share their weights
+        (lambda z: torch.tanh(z)[:, [0, 1, 2, 3, 0]], 1),
     ],
 )
 def test_where_scores_end(last, expected):

@@ -237,6 +237,22 @@ class TestUnits:
             assert ((net(plain_of(IMAGE)) > 0) & (net(plain_of(IMAGE)) < 1)).all()
         assert explainer(net=net)(IMAGE, "red").subject.output == ""
 
+    @pytest.mark.parametrize(
+        "last",
+        [lambda z: 0.5 * z, lambda z: z / 2, lambda z: z * nn.Parameter(torch.tensor(2.0)) + 1],
+        ids=["*", "/", "parameter"],
+    )
+    def test_a_temperature_sets_no_bounds(self, last):
+        net = Net(gain=1e-6, bias=(-5, -6, -7)).eval()
+        net.pack = last
+        assert explainer(net=net)(IMAGE, "red").subject.output == ""
+
+    def test_what_depends_on_the_image_may_set_bounds(self):
+        net = Net(gain=1e-6, bias=(-5, -6, -7)).eval()
+        net.pack = lambda z: z * (z / z.detach())
+        with pytest.raises(HeatmapError, match="no score is above 0"):
+            explainer(net=net)(IMAGE)
+
     def test_saturated_probabilities_without_an_activation_are_refused(self):
         model = explainer(lambda z: by_hand_softmax(1e3 * z))
         with pytest.raises(HeatmapError, match="the probabilities are saturated.*let the model return its logits"):
