@@ -294,6 +294,12 @@ class _Measured:
         sums = torch.cat([one.sum(1).flatten() for one in self._samples])
         norms = torch.cat([one.square().sum(1).sqrt().flatten() for one in self._samples])
         if all(bool((one >= 0).all()) for one in self._samples) and _constant(sums):
+            first = self._samples[0]
+            if all((one - first).abs().max() < _ALIKE * first.abs().max() for one in self._samples):
+                raise HeatmapError(
+                    "the model gives the same scores for the image and for noise; expected scores that depend on the input. Look "
+                    "at the weights (a collapsed training?), or set gradcam_output = logits"
+                )
             raise HeatmapError(
                 f"the scores are never negative and add up to {float(sums[0]):.4g} for every input, like percentages; expected "
                 "logits, or probabilities that add up to 1. Let the model return one of these, or set gradcam_output = logits"

@@ -35,7 +35,10 @@ class Planned:
 
 @dataclass(frozen=True)
 class Plan:
-    """The checks of an audit. Those of the default are made where a case has their mask, others on every case."""
+    """The checks of an audit. Those of the default are made where a case has their mask, others on every case.
+
+    A case without any mask counts against every check of the mask, so that all rates are over the same cases.
+    """
 
     checks: tuple[Planned, ...]
     by_default: bool
@@ -43,7 +46,8 @@ class Plan:
     def of(self, case: Case) -> tuple[Planned, ...]:
         if not self.by_default:
             return self.checks
-        return tuple(each for each in self.checks if getattr(case, each.kind) is not None) or self.checks[:1]
+        made = tuple(each for each in self.checks if getattr(case, each.kind) is not None)
+        return made or tuple(each for each in self.checks if each.kind == "mask")
 
     def plain(self) -> dict[str, float | str]:
         """The names and bounds, as the head of a file of rows has them."""

@@ -262,6 +262,7 @@ class TestUnits:
         ("last", "words"),
         [
             (lambda z: 100 * z.softmax(1), "add up to 100 for every input, like percentages"),
+            (lambda z: 1e-6 * z.tanh() + torch.tensor([[0.2, 0.3, 0.1]]), "same scores for the image and for noise"),
             (lambda z: F.normalize(z), "a vector of norm 1 with 3 values for every input: an embedding"),
             (lambda z: 0 * z - F.softplus(-z), "no score is above 0"),
             (nn.Softmax(0), "ends in a softmax, but its scores .* do not add up to 1"),

@@ -93,6 +93,13 @@ def test_a_bad_case_is_a_row(explainer, dataset, folder):
     assert rate.upper > rate.interval.upper
 
 
+def test_by_default_a_case_without_masks_counts_against_every_check_of_the_mask(explainer, dataset):
+    dataset[6] = Case(dataset[6].image, target="red")
+    audit = explainer.audit(dataset)
+    assert [row["check"] for row in audit.rows if row["place"] == 6] == ["focus_within", "peak_within"]
+    assert audit.rate("focus_within").count == audit.rate("peak_within").count == 60
+
+
 def test_copies_count_once(explainer, folder):
     cases = [Case(blob(True, 0), mask=LEFT, target="red", id=f"copy {n}") for n in range(20)]
     cases.append(Case(blob(False, 1), mask=LEFT, target="red"))
