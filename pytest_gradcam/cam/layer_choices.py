@@ -1,4 +1,4 @@
-"""Which layer a question is answered at: chosen once for each structure of the model and size of its input."""
+"""The layers that were chosen, remembered for each structure of the model and size of its input."""
 
 from __future__ import annotations
 

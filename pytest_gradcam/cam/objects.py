@@ -1,4 +1,4 @@
-"""What a detector found in one image, whatever its architecture, and which of it a Box names."""
+"""What a detector found in one image, and which of it a Box means: the detection that it overlaps most (IoU)."""
 
 from __future__ import annotations
 

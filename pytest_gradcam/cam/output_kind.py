@@ -167,10 +167,8 @@ def _established(model: nn.Module, image: Tensor, asked: Asked, dense: bool) -> 
         raise HeatmapError(
             "the model has no classifier (its num_classes is 0), so it returns an embedding instead of scores"
         )
-    if asked.output == "auto" and getattr(
-        model, "gives_logits", False
-    ):  # a cosine has bounds, and a bias of SigLIP no zero
-        asked = replace(asked, output="logits")
+    if asked.output == "auto" and getattr(model, "gives_logits", False):
+        asked = replace(asked, output="logits")  # a cosine has bounds, and a bias of SigLIP no zero
     with inside(Watched()) as watched, torch.no_grad():
         output = first_forward(model, image)
     if dense and {"class_queries_logits", "masks_queries_logits"} <= parts(output).keys():
@@ -294,8 +292,7 @@ class _Measured:
         sums = torch.cat([one.sum(1).flatten() for one in self._samples])
         norms = torch.cat([one.square().sum(1).sqrt().flatten() for one in self._samples])
         if all(bool((one >= 0).all()) for one in self._samples) and _constant(sums):
-            first = self._samples[0]
-            if all((one - first).abs().max() < _ALIKE * first.abs().max() for one in self._samples):
+            if all(_constant(each) for each in torch.cat([one.flatten(1) for one in self._samples]).T):
                 raise HeatmapError(
                     "the model gives the same scores for the image and for noise; expected scores that depend on the input. Look "
                     "at the weights (a collapsed training?), or set gradcam_output = logits"
@@ -311,8 +308,7 @@ class _Measured:
             )
 
     def _noise_of(self, seed: int, scale: float) -> Tensor:
-        image = self._image
-        return scale * torch.randn(image.shape, generator=torch.Generator().manual_seed(seed)).to(image)
+        return scale * torch.randn(self._image.shape, generator=torch.Generator().manual_seed(seed)).to(self._image)
 
     def _sampled(self, *scales: float, path: Path | None = None) -> list[Tensor]:
         """The scores for noise of each of these scales."""

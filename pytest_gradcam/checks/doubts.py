@@ -1,4 +1,4 @@
-"""What the fall of the margin showed, and every reason why it allows no verdict."""
+"""What the fall of the margin showed, and every reason why it allows no verdict on reliance."""
 
 from __future__ import annotations
 
