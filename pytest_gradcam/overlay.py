@@ -215,7 +215,7 @@ def _font(size: int, *, mono: bool = False) -> FreeTypeFont | ImageFont:
     try:
         assert package is not None
         assert package.origin is not None
-        return ImageFont.truetype(Path(package.origin).parent / "mpl-data" / "fonts" / "ttf" / name, size)
+        return ImageFont.truetype(str(Path(package.origin).parent / "mpl-data" / "fonts" / "ttf" / name), size)
     except (AssertionError, OSError):
         return ImageFont.load_default(size)
 

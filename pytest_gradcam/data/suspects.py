@@ -34,6 +34,7 @@ _LEVEL = 0.05
 _ON = 0.5  # share of a place on the objects from which on it is the object, unless the rest of it decides
 _ROOT = 0.25  # chosen on models of known truth, as is the next
 _SAME = 0.6  # share of the smaller of two places from which on they are one
+_STEADY = 0.9  # share of the images in which a window lies in one place, from which on it is that place
 _FEWEST, _ENOUGH = 10, 20  # images to scan; other images, on which the rule of reliance is then asked
 _JUDGED = 40  # images that the rule of reliance is asked on
 
@@ -227,12 +228,24 @@ def _chosen(found: Scan, followed: Sequence[Moving], shape: tuple[int, int], mos
         _Place(spread(region, shape), shape, found.effect(region), p_value, int(region.sum()))
         for region, p_value in found.regions(most)
     ]
-    every += [_Place(one.window, shape, one.effect, one.p_value, one.cells) for one in followed if one.effect > 0]
+    every += [
+        _Place(_settled(one.window, shape), shape, one.effect, one.p_value, one.cells)
+        for one in followed
+        if one.effect > 0
+    ]
     chosen: list[_Place] = []
     for place in sorted(every, key=lambda each: (each.p_value <= _LEVEL, each.weight), reverse=True):
         if len(chosen) < most and not any(place.overlaps(other) for other in chosen):
             chosen.append(place)
     return chosen
+
+
+def _settled(window: Window, shape: tuple[int, int]) -> Bools | Window:
+    """The mask (H, W) of a window that lies in one place in nearly all images; another window as it is."""
+    starts, times = np.unique(window.starts, axis=0, return_counts=True)
+    if times.max() < _STEADY * len(window.starts):
+        return window
+    return np.asarray(Window(starts[[times.argmax()]], window.pixels).masks(shape)[0])
 
 
 def _sample(audit: Results, most: int, seed: int) -> list[_Shown]:

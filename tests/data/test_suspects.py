@@ -156,6 +156,16 @@ def test_a_mark_elsewhere_in_each_image_is_followed():
         _ = first.mask
 
 
+def test_a_window_that_lies_in_one_place_is_that_place():
+    starts = np.tile([4, 8], (20, 1))
+    starts[:2] = 0
+    place = suspects._settled(moving.Window(starts, np.ones((3, 5), bool)), (16, 16))
+    np.testing.assert_array_equal(place, masks.box((16, 16), (8, 4, 13, 7)))
+    starts[:3] = 0
+    window = moving.Window(starts, np.ones((3, 5), bool))
+    assert suspects._settled(window, (16, 16)) is window
+
+
 def test_no_object_is_touched():
     """A model that looks at the object alone loses nothing, wherever the place lies."""
     audit = audit_of("object")
