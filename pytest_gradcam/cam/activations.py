@@ -82,6 +82,7 @@ class Watched(TorchFunctionMode):
         self.count = 0
         self._calls: deque[Call] = deque(maxlen=_KEPT)
         self._linear: deque[tuple[Tensor, int | None]] = deque(maxlen=_KEPT)
+        self._of_activations: deque[Tensor] = deque(maxlen=_KEPT)
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = getattr(func, "__name__", "")
@@ -91,6 +92,8 @@ class Watched(TorchFunctionMode):
         unbounded = name in _UNBOUNDED or (name in _SCALED and any(isinstance(each, _FIXED) for each in args))
         if name in _LINEAR or (unbounded and self._made_of_linear(args)):
             self._linear.append((result, writes(result)))
+            if any(call.result is each for call in self._calls for each in args) and not self._made_of_linear(args[1:]):
+                self._of_activations.append(result)
         if kind is not None:
             self._calls.append(Call(kind, self.count, result, writes(result), of_linear))
             self.count += 1
@@ -119,6 +122,10 @@ class Watched(TorchFunctionMode):
             _same(result, scores) and writes(result) == count and _shares_memory(result, scores)
             for result, count in self._linear
         )
+
+    def mixes(self, scores: Tensor) -> bool:
+        """Whether a recent linear call made these scores of what a softmax or sigmoid returned, as groups of classes are."""
+        return any(_same(result, scores) and _shares_memory(result, scores) for result in self._of_activations)
 
 
 def _shares_memory(result: Tensor, scores: Tensor) -> bool:

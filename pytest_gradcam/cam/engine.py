@@ -137,6 +137,11 @@ class Engine:
         """The name of the method of calls that name none."""
         return self._method.name
 
+    @in_turn
+    def heatmaps_by(self, layer: str | None, method: str | None) -> dict[str, str | None]:
+        """What heatmaps come from: the digest of the weights, the layer if one is named, and the method."""
+        return {"weights": self._identity.read(), "layer": layer or self._layer, "method": method or self.method}
+
     @property
     def names(self) -> ClassNames:
         """The names of the model's classes."""

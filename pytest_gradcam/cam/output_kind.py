@@ -206,10 +206,9 @@ class _Measured:
 
     def __init__(self, model: nn.Module, path: Path, image: Tensor, scores: Tensor, watched: Watched | None) -> None:
         self._model, self._path = model, path
-        self._image = image
-        self._own = scores
-        self._dtype = scores.dtype
+        self._image, self._own, self._dtype = image, scores, scores.dtype
         self._samples = [_wide(scores), *self._sampled(1.0)]
+        self._mixes = watched is not None and watched.mixes(scores)
         self._linear = watched is not None and watched.linear(scores)
         self._found = None if watched is None else watched.returned(scores)
         self.activation = self._found if self._found is not None and self._confirms(image, self._found) else None
@@ -235,13 +234,13 @@ class _Measured:
 
     def _refuse_bounded(self, inside: bool) -> None:
         """Raises HeatmapError for scores that stay in the range of probabilities, or of their logarithms, for any input."""
-        if self._linear:
-            return
-        if inside and all(map(_inside, self._sampled(_LOUD, -_LOUD))):
+        if inside and (self._mixes or not self._linear) and all(map(_inside, self._sampled(_LOUD, -_LOUD))):
             raise HeatmapError(
                 f"all scores lie in [0, 1], here from {self._least:.3g} to {self._most:.3g}, and do not add up to 1: they may be "
                 f"sigmoid probabilities, or small logits; {_WAYS}"
             )
+        if self._linear:
+            return
         below = all(_logs_of_some(one, self._dtype) for one in self._samples)
         if below and all(_logs_of_some(one, self._dtype) for one in self._sampled(_LOUD, -_LOUD)):
             raise HeatmapError(

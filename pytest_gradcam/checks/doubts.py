@@ -7,9 +7,12 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from pytest_gradcam.checks import margins
-from pytest_gradcam.checks.loss import Exchanged
+from pytest_gradcam.checks.loss import Exchanged, percent
 from pytest_gradcam.checks.margins import MARGIN, Estimate, Floats, Intervention, Wording
 from pytest_gradcam.checks.outline import Fault
+
+#: Pairs have to change this share of what tells the classes apart in the mask, in squares: half of it.
+_EXCHANGED = 0.25
 
 
 @dataclass(frozen=True)
@@ -23,7 +26,9 @@ class Falls:
     `removed` and `core`. `worth` is the number of independent images that the main falls amount to; `copies` how many
     more images were passed that are copies, since each content counts once; `alive` whether the model's scores depend on
     its input at all; `fallback` the share of the images whose class is also the model's answer to the mean colour alone;
-    `alike` whether all images are of one class; `exchanged` what became of the decisions, where images of several
+    `alike` whether all images are of one class; `pairs_differ`
+    the mean square by which the masked pixels differ within a pair, `classes_differ` how much larger it is between images of
+    different predicted classes than within one; `exchanged` what became of the decisions, where images of several
     predicted classes exchange pixels; `fault` what is wrong with the masks, as far as can be seen; `wording` how to speak
     of the falls, which are moves of a score where the targets are not classes.
     """
@@ -40,6 +45,8 @@ class Falls:
     alive: bool = True
     fallback: float = 0.0
     alike: bool = False
+    pairs_differ: float = 0.0
+    classes_differ: float = 0.0
     mean_heat: float | None = None
     exchanged: Exchanged | None = None
     fault: Fault | None = None
@@ -84,6 +91,12 @@ def unpaired(falls: Falls, bound: float) -> str:
         return (
             "all images are predicted as one class, and nothing shows what the masked pixels do to images of another; pass pairs "
             "of several classes"
+        )
+    if falls.pairs_differ < _EXCHANGED * falls.classes_differ:
+        share = (falls.pairs_differ / falls.classes_differ) ** 0.5
+        return (
+            f"the images of a pair differ in the mask by only {percent(share)} of what tells the predicted classes apart there, "
+            "so both may show the same artefact; pass pairs without it, or with that of another class"
         )
     either = margins.estimate(np.abs(falls.main), bound)
     if either.upper >= bound:

@@ -135,7 +135,8 @@ def unit(scores: NDArray[np.floating], own: Floats | None = None) -> float:
     if scores.shape[1] < 2:
         raise HeatmapError(f"the model gives {scores.shape[1]} scores; expected at least two classes to choose between")
     lead = float(margins(scores, scores.argmax(axis=1)).mean())
-    if not lead > 1e-6 * float(np.abs(scores).max()):
+    best = np.partition(scores, -2, axis=1)[:, -2:]  # a class that is forbidden by a huge negative score sets no scale
+    if not lead > 1e-6 * float(np.abs(best).max()):
         raise HeatmapError(
             "the model scores its best two classes the same on every image, so there is no prediction that pixels "
             "could change; check the weights"

@@ -34,8 +34,8 @@ def assert_no_reliance(
     masks: Any,
     targets: Sequence[Target] | None = None,
     *,
-    without: Sequence[Any] = (),
-    pairs: Sequence[Any] = (),
+    without: Sequence[Any] | None = None,
+    pairs: Sequence[Any] | None = None,
     at_most: float | None = None,
     weak: str = "fail",
 ) -> None:

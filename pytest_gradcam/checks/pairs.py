@@ -12,9 +12,10 @@ from scipy import ndimage
 
 from pytest_gradcam.checks import margins, outline
 from pytest_gradcam.checks.asked import Asked, classes_of, means
+from pytest_gradcam.checks.donors import arrange
 from pytest_gradcam.checks.doubts import Falls
 from pytest_gradcam.checks.exchange import Exchange
-from pytest_gradcam.checks.exchanges import Change, own_class, pasted
+from pytest_gradcam.checks.exchanges import Change, firsts, own_class, pasted
 from pytest_gradcam.checks.loss import THROUGH, Exchanged
 from pytest_gradcam.checks.masked_image import MaskedImage, as_images, common_level, scores_of
 from pytest_gradcam.checks.samples import content, distinct
@@ -54,6 +55,10 @@ def pair_falls(
     unit = margins.unit(before, lead if asked.alone else None)
     falls = (lead[to] - asked.margins(after, to)) / unit
     predicted = before.argmax(axis=1)
+    others_to, others_own = (
+        _difference(own, pasted(own, firsts(arrange(own, predicted, fits).patches)))
+        for fits in (lambda i, j: predicted[i] != predicted[j], lambda i, j: predicted[i] == predicted[j])
+    )
     exchanged = None
     if decisions and not asked.alone and bool((asked.classes == predicted).all()):
         patches = [] if outline.continuity(own) > THROUGH else own_class(own, predicted).patches
@@ -76,10 +81,18 @@ def pair_falls(
         alive=bool(np.ptp(scores, axis=0).any()),
         fallback=float((asked.margins(scores[[-1] * len(own)], everyone) > margins.LEVEL * unit).mean()),
         alike=asked.alike,
+        pairs_differ=_difference(own, changes),
+        classes_differ=others_to - others_own,
         copies=len(passed) - len(own),
         exchanged=exchanged,
     )
     return measured, asked, changes
+
+
+def _difference(images: Sequence[MaskedImage], changes: Sequence[Change]) -> float:
+    """The mean square by which the changes change the masked pixels, the same for each; 0 without any."""
+    squares = [np.square(other.pixels - images[to].pixels)[:, images[to].mask].mean() for to, other in changes]
+    return float(np.mean(squares)) if squares else 0.0
 
 
 def _read(engine: Engine, images: Sequence[MaskedImage], pairs: Any) -> list[MaskedImage]:

@@ -52,8 +52,8 @@ def reliance(
     masks: Any,
     targets: Sequence[Target] | None = None,
     *,
-    without: Sequence[Any] = (),
-    pairs: Sequence[Any] = (),
+    without: Sequence[Any] | None = None,
+    pairs: Sequence[Any] | None = None,
 ) -> Reliance:
     """Whether the model relies on the masked pixels of these images: yes, weakly, no, or undecided.
 
@@ -95,13 +95,19 @@ class Terms:
     """
 
     targets: Sequence[Target] | None = None
-    without: Any = ()
-    pairs: Any = ()
+    without: Any = None
+    pairs: Any = None
     bound: float | None = None
 
     def __post_init__(self) -> None:
         for name in ("without", "pairs"):
-            object.__setattr__(self, name, listed(name, getattr(self, name)))
+            given = getattr(self, name)
+            found = [] if given is None else listed(name, given)
+            if given is not None and not found:
+                raise HeatmapError(
+                    f"{name}= is empty; expected images, or leave it out. If they come from a search for files, it found none"
+                )
+            object.__setattr__(self, name, found)
 
 
 def judged_masks(model: ExplainedModel, images: Any, masks: Any, terms: Terms) -> Reliance:

@@ -117,9 +117,7 @@ class _Run:
         return {
             "name": label,
             "model": about.model,
-            "weights": about.weights,
-            "layer": question.layer,
-            "method": question.method,
+            **self.model.engine.heatmaps_by(question.layer, question.method),
             "checks": self.plan.plain(),
             "images": len(self.cases),
             "cases": digest.hexdigest(),

@@ -110,12 +110,12 @@ class Results:
         """The audit whose rows are in this file, without its model: all but what asks the model.
 
         `more` are files of other parts of the same data set, audited elsewhere in the same way: copies count once over all parts.
-        Raises HeatmapError for a file that holds no rows, and for parts that were audited in another way, naming what differs.
+        Raises HeatmapError for a file that holds no rows, or not those of all cases, and for parts that were audited in another
+        way, naming what differs.
         """
         head, _ = row_files.read(Path(path))
         found = cls(str(head.get("name", "")), Path(path), None, None)
-        if more:
-            found.rows = _interned(row_files.joined([Path(path), *map(Path, more)]))
+        found.rows = _interned(row_files.joined([Path(path), *map(Path, more)]))
         return found
 
     @cached_property

@@ -117,7 +117,7 @@ def read(path: Path) -> tuple[dict[str, Any], Iterator[Row]]:
 
 
 def joined(paths: Sequence[Path]) -> Iterator[Row]:
-    """The rows of several parts of a data set, in turn. Raises HeatmapError unless all were audited in one way."""
+    """The rows of the parts of a data set, in turn. Raises HeatmapError unless all were audited in one way and to their end."""
     first, places = read(paths[0])[0], 0
     for path in paths:
         head, found = read(path)
@@ -126,7 +126,15 @@ def joined(paths: Sequence[Path]) -> Iterator[Row]:
                 f"{path} holds the rows of another audit than {paths[0]}: another {', '.join(sorted(differing))}; pass parts "
                 "that were audited with one model and the same checks"
             )
-        yield from ({**row, "place": row["place"] + places} for row in found)
+        seen = set()
+        for row in found:
+            seen.add(row["place"])
+            yield {**row, "place": row["place"] + places}
+        if len(seen) != head["images"]:
+            raise HeatmapError(
+                f"{path} has rows of {len(seen)} of its {head['images']} cases, so the audit did not end; run it again with the "
+                "same rows=, which goes on where it stopped"
+            )
         places += head["images"]
 
 

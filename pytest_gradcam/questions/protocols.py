@@ -141,6 +141,9 @@ class Engine(Protocol):
     def exact(self) -> bool:
         """Whether the same computation gives the same bits each time, as on a CPU."""
 
+    def heatmaps_by(self, layer: str | None, method: str | None) -> dict[str, str | None]:
+        """What heatmaps come from: the digest of the weights, the layer if one is named, and the method."""
+
     def read(self, image: Any) -> ModelInput:
         """The input for the model; a `ModelInput` comes back as it is."""
 

@@ -247,6 +247,10 @@ class TestUnits:
         net.pack = last
         assert explainer(net=net)(IMAGE, "red").subject.output == ""
 
+    def test_hidden_units_that_are_sigmoids_set_no_bounds(self):
+        weight = torch.tensor([[2.0, -1], [0.5, 3], [-2, 1]])
+        assert explainer(lambda z: F.linear(z[:, :2].sigmoid(), weight))(IMAGE, "red").subject.output == ""
+
     def test_what_depends_on_the_image_may_set_bounds(self):
         net = Net(gain=1e-6, bias=(-5, -6, -7)).eval()
         net.pack = lambda z: z * (z / z.detach())
@@ -265,6 +269,7 @@ class TestUnits:
             (lambda z: 1e-6 * z.tanh() + torch.tensor([[0.2, 0.3, 0.1]]), "same scores for the image and for noise"),
             (lambda z: F.normalize(z), "a vector of norm 1 with 3 values for every input: an embedding"),
             (lambda z: 0 * z - F.softplus(-z), "no score is above 0"),
+            (lambda z: z.softmax(1) @ torch.tensor([[1.0, 1], [1, 0], [0, 0]]), r"all scores lie in \[0, 1\]"),
             (nn.Softmax(0), "ends in a softmax, but its scores .* do not add up to 1"),
         ],
     )

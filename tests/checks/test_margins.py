@@ -25,6 +25,10 @@ def test_a_model_without_a_lead_has_no_unit(scores):
         margins.unit(scores)
 
 
+def test_a_forbidden_class_sets_no_scale():
+    assert margins.unit(np.array([[3.0, 1.0, -1e9], [0.0, 5.0, -1e9]])) == pytest.approx(3.5)
+
+
 def test_one_score_is_no_choice():
     with pytest.raises(HeatmapError, match="gives 1 scores; expected at least two"):
         margins.unit(np.ones((3, 1)))

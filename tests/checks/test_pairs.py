@@ -44,6 +44,29 @@ def test_with_a_bound_the_fall_of_the_margin_decides():
         Explainer(Reads(CORNER)).assert_no_reliance(images, CORNER, pairs=others, at_most=0.3)
 
 
+@pytest.mark.parametrize("part", [slice(None), slice(None, 4)], ids=["another of the same class", "a few pixels"])
+def test_pairs_that_show_the_same_are_no_ground_for_a_no(part):
+    """The model reads the corner, and its pairs show what says the same there, or differ hardly at all."""
+    images, others = paired(20)
+    rows, columns = (found[part] for found in np.nonzero(CORNER))
+    pairs = []
+    for i, (image, other) in enumerate(zip(images, others, strict=True)):
+        pair = image.clone()
+        pair[:, rows, columns] = (other if len(rows) == 4 else scene(i + 40, 0, i % 2))[:, rows, columns]
+        pairs.append(pair)
+    found = Explainer(Reads(CORNER)).reliance(images, CORNER, pairs=pairs)
+    assert found.relies is None
+    assert "of what tells the predicted classes apart there, so both may show the same artefact" in found.reason
+
+
+@pytest.mark.parametrize("argument", ["pairs", "without"])
+def test_an_empty_list_is_refused(argument):
+    images, _ = paired()
+    for empty in ([], iter(())):
+        with pytest.raises(HeatmapError, match=f"{argument}= is empty; expected images, or leave it out"):
+            Explainer(Reads(CORNER)).reliance(images, CORNER, **{argument: empty})
+
+
 def test_images_of_one_class_are_no_ground_for_a_no():
     images, others = paired(40)
     reds, pairs = images[::2], others[::2]

@@ -12,6 +12,7 @@ from dataclasses import replace
 import numpy as np
 import pandas
 import pytest
+import torch
 from PIL import Image
 from tqdm import tqdm
 
@@ -98,6 +99,36 @@ def test_by_default_a_case_without_masks_counts_against_every_check_of_the_mask(
     audit = explainer.audit(dataset)
     assert [row["check"] for row in audit.rows if row["place"] == 6] == ["focus_within", "peak_within"]
     assert audit.rate("focus_within").count == audit.rate("peak_within").count == 60
+
+
+def test_an_audit_that_did_not_end_is_not_loaded(explainer, dataset, tmp_path):
+    whole = tmp_path / "rows.jsonl"
+    explainer.audit(dataset, rows=whole)
+    assert data.Audit.load(whole).images == 60
+    lines = whole.read_bytes().splitlines(keepends=True)
+    for kept in (1, next(n for n, line in enumerate(lines) if line.startswith(b'{"chunk"')) + 1):
+        whole.write_bytes(b"".join(lines[:kept]))
+        with pytest.raises(
+            HeatmapError, match=r"rows of (0|32) of its 60 cases, so the audit did not end; run it again"
+        ):
+            data.Audit.load(whole)
+
+
+@pytest.mark.parametrize(
+    ("other", "what"),
+    [({"layer": "features"}, "layer"), ({"method": "hirescam"}, "method"), ({"weights": 1}, "weights")],
+)
+def test_parts_by_other_means_do_not_join(dataset, tmp_path, other, what):
+    """Wherever layer and method were set, and outside of a test as well."""
+    for name, how in (("a", {}), ("b", other)):
+        model = Colour().eval()
+        if how.get("weights"):
+            with torch.no_grad():
+                next(model.parameters()).mul_(1.5)
+        how = {key: value for key, value in how.items() if key != "weights"}
+        Explainer(model, **how, preprocess=to_tensor, classes=["red", "green"]).audit(dataset[:4], rows=tmp_path / name)
+    with pytest.raises(HeatmapError, match=f"another {what}; pass parts"):
+        data.Audit.load(tmp_path / "a", tmp_path / "b")
 
 
 def test_copies_count_once(explainer, folder):
