@@ -132,10 +132,10 @@ def _said(
     one: Climbed,
     images: Sequence[object],
     masks: Sequence[Mask],
-    pairs: Sequence[object] = (),
+    pairs: Sequence[object] | None = None,
 ) -> Asked:
     try:
-        found: Reliance = Explainer(one.model, batch_size=64).reliance(list(images), list(masks), pairs=list(pairs))
+        found: Reliance = Explainer(one.model, batch_size=64).reliance(list(images), list(masks), pairs=pairs)
     except HeatmapError:
         return Asked(setting, fall, "undecided")
     return Asked(setting, fall, found.claim, found.loss, found.loss_interval or (0.0, 1.0), found.fault)
