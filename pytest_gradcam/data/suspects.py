@@ -253,14 +253,14 @@ def _sample(audit: Results, most: int, seed: int) -> list[_Shown]:
     rows = [row for row in audit.distinct(audit.checks[0]) if row["digest"]]
     seen: set[bytes] = set()
     own: list[_Shown] = []
-    cases = audit.cases
+    model, cases = audit.model, audit.cases
     assert cases is not None
     for place in np.random.default_rng(seed).permutation(len(rows)):
         if len(own) == most:
             break
         case = cases[rows[place]["place"]]
         try:
-            image_input = audit.model.engine.read(case.read_image())
+            image_input = model.engine.read(case.read_image())
         except HeatmapError:
             continue
         content = image_input.pixels.tobytes()

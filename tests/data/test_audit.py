@@ -104,7 +104,10 @@ def test_by_default_a_case_without_masks_counts_against_every_check_of_the_mask(
 def test_an_audit_that_did_not_end_is_not_loaded(explainer, dataset, tmp_path):
     whole = tmp_path / "rows.jsonl"
     explainer.audit(dataset, rows=whole)
-    assert data.Audit.load(whole).images == 60
+    loaded = data.Audit.load(whole)
+    assert loaded.images == 60
+    with pytest.raises(HeatmapError, match="was loaded from its rows, without a model to ask"):
+        loaded.suspects()
     lines = whole.read_bytes().splitlines(keepends=True)
     for kept in (1, next(n for n, line in enumerate(lines) if line.startswith(b'{"chunk"')) + 1):
         whole.write_bytes(b"".join(lines[:kept]))
