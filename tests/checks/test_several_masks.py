@@ -109,10 +109,10 @@ def test_the_assertion_names_the_mask():
 @pytest.mark.parametrize(
     ("several", "without", "reason"),
     [
-        ({}, (), "masks is empty; expected masks by their names"),
+        ({}, None, "masks is empty; expected masks by their names"),
         ({"corner": CORNER, "disc": DISC}, scenes(2), "without= and pairs= take one mask at a time"),
-        ({"corner": CORNER, "rest": ~CORNER}, (), "the masks together cover the whole view"),
-        ({"corner": CORNER, "two": [CORNER, DISC]}, (), "there are 2 masks for 12 images"),
+        ({"corner": CORNER, "rest": ~CORNER}, None, "the masks together cover the whole view"),
+        ({"corner": CORNER, "two": [CORNER, DISC]}, None, "there are 2 masks for 12 images"),
     ],
 )
 def test_masks_that_cannot_be_used(several, without, reason):

@@ -48,16 +48,15 @@ class TestClip:
         assume(np.min(points) < 0 or np.max(points) > 1)  # all of it in the first pixel looks like shares of the image
         larger = (12 + 64, 20 + 64)
         moved = [(x + 32, y + 32) for x, y in points]
+        whole = np.zeros(larger, bool)
         if boxed:
             low, high = np.min(points, axis=0), np.max(points, axis=0)
             assume((low < high).all())
             draw = lambda: masks.box(SHAPE, (*low, *high), clip=True)  # noqa: E731
-            whole = masks.box(larger, (*(low + 32), *(high + 32)))
         else:
             draw = lambda: masks.polygon(SHAPE, points, clip=True)  # noqa: E731
-            whole = np.zeros(larger, bool)
-            with contextlib.suppress(HeatmapError):  # it may hold no pixel's centre
-                whole = masks.polygon(larger, moved)
+        with contextlib.suppress(HeatmapError):  # it may hold no pixel's centre
+            whole = masks.box(larger, (*(low + 32), *(high + 32))) if boxed else masks.polygon(larger, moved)
         expected = whole[32:-32, 32:-32]
         if expected.any():
             assert (draw() == expected).all()
