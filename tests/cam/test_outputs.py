@@ -251,6 +251,13 @@ class TestUnits:
         weight = torch.tensor([[2.0, -1], [0.5, 3], [-2, 1]])
         assert explainer(lambda z: F.linear(z[:, :2].sigmoid(), weight))(IMAGE, "red").subject.output == ""
 
+    def test_logits_that_are_low_in_the_image_rise_in_loud_noise(self):
+        net = Net(gain=3, bias=(-5, -6, -7)).eval()
+        net.pack = lambda z: z * (z / z.detach())
+        with torch.no_grad():
+            assert (net(plain_of(IMAGE)) < 0).all()
+        assert explainer(net=net)(IMAGE, "red").subject.output == ""
+
     def test_what_depends_on_the_image_may_set_bounds(self):
         net = Net(gain=1e-6, bias=(-5, -6, -7)).eval()
         net.pack = lambda z: z * (z / z.detach())
