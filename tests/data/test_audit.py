@@ -15,6 +15,7 @@ import pytest
 import torch
 from PIL import Image
 from tqdm import tqdm
+from tqdm.auto import tqdm as tqdm_of_audits
 
 from pytest_gradcam import Case, Explainer, data, masks
 from pytest_gradcam.data import rows as row_files
@@ -197,12 +198,13 @@ def test_another_preprocess_is_noticed(explainer, dataset, tmp_path):
 
 
 @pytest.fixture
-def own_lock():
-    """tqdm's lock is one that forked processes share: a child killed while it holds it would block all others."""
-    shared = tqdm.get_lock()
-    tqdm.set_lock(threading.RLock())
-    yield
-    tqdm.set_lock(shared)
+def own_lock(monkeypatch):
+    """tqdm's lock is one that forked processes share: a child killed while it holds it would block all others.
+
+    Set on the class that audits use as well, since another package may have given that one a lock of its own.
+    """
+    for bar in (tqdm, tqdm_of_audits):
+        monkeypatch.setattr(bar, "_lock", threading.RLock(), raising=False)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
