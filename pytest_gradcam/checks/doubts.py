@@ -26,11 +26,11 @@ class Falls:
     `removed` and `core`. `worth` is the number of independent images that the main falls amount to; `copies` how many
     more images were passed that are copies, since each content counts once; `alive` whether the model's scores depend on
     its input at all; `fallback` the share of the images whose class is also the model's answer to the mean colour alone;
-    `alike` whether all images are of one class; `pairs_differ`
-    the mean square by which the masked pixels differ within a pair, `classes_differ` how much larger it is between images of
-    different predicted classes than within one; `exchanged` what became of the decisions, where images of several
-    predicted classes exchange pixels; `fault` what is wrong with the masks, as far as can be seen; `wording` how to speak
-    of the falls, which are moves of a score where the targets are not classes.
+    `alike` whether all images are of one class; `pairs_differ` the mean square by which the masked pixels differ within a
+    pair, `classes_differ` how much larger it is between images of different predicted classes than within one; `exchanged`
+    what became of the decisions, where images of several predicted classes exchange pixels; `fault` what is wrong with
+    the masks, as far as can be seen; `wording` how to speak of the falls, which are moves of a score where the targets
+    are not classes.
     """
 
     intervention: Intervention

@@ -55,13 +55,14 @@ def pair_falls(
     unit = margins.unit(before, lead if asked.alone else None)
     falls = (lead[to] - asked.margins(after, to)) / unit
     predicted = before.argmax(axis=1)
-    others_to, others_own = (
-        _difference(own, pasted(own, firsts(arrange(own, predicted, fits).patches)))
-        for fits in (lambda i, j: predicted[i] != predicted[j], lambda i, j: predicted[i] == predicted[j])
+    of_others, of_own = (
+        arrange(own, predicted, lambda i, j: bool(predicted[i] != predicted[j])),
+        own_class(own, predicted),
     )
+    apart, alike = (_difference(own, pasted(own, firsts(each.patches))) for each in (of_others, of_own))
     exchanged = None
     if decisions and not asked.alone and bool((asked.classes == predicted).all()):
-        patches = [] if outline.continuity(own) > THROUGH else own_class(own, predicted).patches
+        patches = [] if outline.continuity(own) > THROUGH else of_own.patches
         yardstick = scores_of(model.engine, [changed for _, changed in pasted(own, patches)]) if patches else before[:0]
         receivers = np.array([patch.to for patch in patches], np.intp)
         exchanged = Exchanged(
@@ -82,7 +83,7 @@ def pair_falls(
         fallback=float((asked.margins(scores[[-1] * len(own)], everyone) > margins.LEVEL * unit).mean()),
         alike=asked.alike,
         pairs_differ=_difference(own, changes),
-        classes_differ=others_to - others_own,
+        classes_differ=apart - alike,
         copies=len(passed) - len(own),
         exchanged=exchanged,
     )
