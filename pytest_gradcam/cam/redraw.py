@@ -53,7 +53,7 @@ class Redraw(Generic[_Engine]):
 
 def copied(network: nn.Module) -> nn.Module:
     """A copy in eval mode that shares no memory with the model. Raises HeatmapError if it cannot be made."""
-    require_insides(network, "redrawing its weights")
+    require_insides(network, "redrawing its weights", otherwise="")
     try:
         with random_states_kept():
             model = deepcopy(network)
