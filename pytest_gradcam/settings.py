@@ -101,15 +101,35 @@ def _switch(name: str, value: Any) -> bool:
     return bool(value)
 
 
-def _model(name: str, value: Any) -> str:
+def _named(name: str, value: Any) -> str:
+    """The text. Raises SettingsError for a kind of models, or a module, without the name that belongs behind its colon."""
     text = _text(name, value)
+    if text.endswith(":"):
+        raise SettingsError(f"{name} = {text!r} ends at the colon; expected a name behind it: {text}NAME")
+    return text
+
+
+def _model(name: str, value: Any) -> str:
+    text = _named(name, value)
     if not re.fullmatch(r"[\w.]+:[\w.\-/]+", text) and not (
         text.startswith((*FILES, *FOLDERS)) and text.partition(":")[2].strip()
     ):
+        joined = "".join(text.split())
+        hint = f"; did you mean {joined!r}?" if joined != text and joined.startswith(KINDS) else nearest_kind(text)
         raise SettingsError(
-            f"{name} = {text!r} names no model; expected 'package.module:callable', or a name after {', '.join(KINDS)}"
+            f"{name} = {text!r} names no model; expected 'package.module:callable', or a name after {', '.join(KINDS)}{hint}"
         )
     return text
+
+
+def nearest_kind(spec: str) -> str:
+    """', did you mean ...?' where the spec begins with what is nearly a kind of models, or an empty string."""
+    import difflib  # only a mistake needs it
+
+    kind, _, model = spec.partition(":")
+    known = {**{each[:-1]: each for each in KINDS}, "huggingface": "hf:"}
+    close = difflib.get_close_matches(kind.strip().casefold(), known, n=1, cutoff=0.7)
+    return f"; did you mean {known[close[0]] + model.strip()!r}?" if close and model.strip() else ""
 
 
 def _prompt(name: str, value: Any) -> str:
@@ -189,7 +209,7 @@ OPTIONS = (
     ),
     Option(
         "classes",
-        _text,
+        _named,
         "the class names in the order of the model's output: a text file with one name per line, a .json file, "
         "package.module:name, or torchvision:NAME or timm:NAME for those of the published weights",
         "FILE",
