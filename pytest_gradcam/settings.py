@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from pytest_gradcam.errors import SettingsError
-from pytest_gradcam.validation import is_flag, nearest
+from pytest_gradcam.validation import is_flag, nearest, nearest_prefix
 
 #: The class activation maps by name; the engine maps each to its formula.
 CAM_METHODS = (
@@ -115,21 +115,15 @@ def _model(name: str, value: Any) -> str:
         text.startswith((*FILES, *FOLDERS)) and text.partition(":")[2].strip()
     ):
         joined = "".join(text.split())
-        hint = f"; did you mean {joined!r}?" if joined != text and joined.startswith(KINDS) else nearest_kind(text)
+        hint = (
+            f"; did you mean {joined!r}?"
+            if joined != text and joined.startswith(KINDS)
+            else nearest_prefix(text, KINDS)
+        )
         raise SettingsError(
             f"{name} = {text!r} names no model; expected 'package.module:callable', or a name after {', '.join(KINDS)}{hint}"
         )
     return text
-
-
-def nearest_kind(spec: str) -> str:
-    """', did you mean ...?' where the spec begins with what is nearly a kind of models, or an empty string."""
-    import difflib  # only a mistake needs it
-
-    kind, _, model = spec.partition(":")
-    known = {**{each[:-1]: each for each in KINDS}, "huggingface": "hf:"}
-    close = difflib.get_close_matches(kind.strip().casefold(), known, n=1, cutoff=0.7)
-    return f"; did you mean {known[close[0]] + model.strip()!r}?" if close and model.strip() else ""
 
 
 def _prompt(name: str, value: Any) -> str:

@@ -117,6 +117,17 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return f"; did you mean {' or '.join(repr(c) for c in close)}?" if close else ""
 
 
+def nearest_prefix(text: str, known: Iterable[str]) -> str:
+    """', did you mean ...?' where the text begins with what is nearly one of the known 'prefix:', or an empty string."""
+    import difflib
+
+    given, _, rest = text.partition(":")
+    prefixes = {prefix.rstrip(":"): prefix for prefix in known}
+    prefixes |= {"huggingface": prefixes["hf"]} if "hf" in prefixes else {}  # the name in full
+    close = difflib.get_close_matches(given.strip().casefold(), prefixes, n=1, cutoff=0.7)
+    return f"; did you mean {prefixes[close[0]] + rest.strip()!r}?" if close and rest.strip() else ""
+
+
 def knows_its_keywords(kind: _Class) -> _Class:
     """The class, whose public methods say what they expect where they are given an unknown keyword: a TypeError."""
     for name, method in list(vars(kind).items()):

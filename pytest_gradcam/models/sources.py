@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from pytest_gradcam.errors import SettingsError
 from pytest_gradcam.models.kinds import Kind, Wanted, kind_of
 from pytest_gradcam.models.weights import listed, load
-from pytest_gradcam.settings import nearest_kind
 from pytest_gradcam.state.forward_only import ForwardOnly
 from pytest_gradcam.state.surroundings import random_states_kept
 from pytest_gradcam.validation import brief, nearest
@@ -179,7 +178,7 @@ def attribute(spec: str, setting: str) -> Any:
             raise  # a broken import inside the user's module is theirs to see
         raise SettingsError(
             f"{setting} = {spec!r}: there is no module {error.name!r} to import; check the name, "
-            f"or add its folder to pytest's option `pythonpath`{nearest_kind(spec)}"
+            f"or add its folder to pytest's option `pythonpath`{nearest_prefix(spec, KINDS)}"
         ) from None
     for part in name.split("."):
         if not hasattr(found, part):
