@@ -11,23 +11,8 @@ from pytest_gradcam.validation import is_flag, nearest, nearest_prefix
 
 #: The class activation maps by name; the engine maps each to its formula.
 CAM_METHODS = (
-    "gradcam",
-    "gradcam++",
-    "gradcamelementwise",
-    "hirescam",
-    "layercam",
-    "xgradcam",
-    "finercam",
-    "shapleycam",
-    "eigencam",
-    "eigengradcam",
-    "segeigencam",
-    "kpcacam",
-    "fem",
-    "randomcam",
-    "scorecam",
-    "ablationcam",
-    "fullgrad",
+    *("gradcam", "gradcam++", "gradcamelementwise", "hirescam", "layercam", "xgradcam", "finercam", "shapleycam"),
+    *("eigencam", "eigengradcam", "segeigencam", "kpcacam", "fem", "randomcam", "scorecam", "ablationcam", "fullgrad"),
 )
 #: The methods that need only scores, of any model.
 SCORE_METHODS = ("rise", "occlusion")
@@ -114,14 +99,9 @@ def _model(name: str, value: Any) -> str:
     if not re.fullmatch(r"[\w.]+:[\w.\-/]+", text) and not (
         text.startswith((*FILES, *FOLDERS)) and text.partition(":")[2].strip()
     ):
-        joined = "".join(text.split())
-        hint = (
-            f"; did you mean {joined!r}?"
-            if joined != text and joined.startswith(KINDS)
-            else nearest_prefix(text, KINDS)
-        )
         raise SettingsError(
-            f"{name} = {text!r} names no model; expected 'package.module:callable', or a name after {', '.join(KINDS)}{hint}"
+            f"{name} = {text!r} names no model; expected 'package.module:callable', or a name after {', '.join(KINDS)}"
+            f"{nearest_prefix(text, KINDS)}"
         )
     return text
 

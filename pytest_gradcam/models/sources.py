@@ -18,7 +18,7 @@ from pytest_gradcam.models.kinds import Kind, Wanted, kind_of
 from pytest_gradcam.models.weights import listed, load
 from pytest_gradcam.state.forward_only import ForwardOnly
 from pytest_gradcam.state.surroundings import random_states_kept
-from pytest_gradcam.validation import brief, nearest
+from pytest_gradcam.validation import brief, nearest, nearest_prefix
 
 PRETRAINED = "pretrained"  # the one value of gradcam_weights that may download
 
