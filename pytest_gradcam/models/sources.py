@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from pytest_gradcam.errors import SettingsError
 from pytest_gradcam.models.kinds import Kind, Wanted, kind_of
 from pytest_gradcam.models.weights import listed, load
+from pytest_gradcam.settings import KINDS
 from pytest_gradcam.state.forward_only import ForwardOnly
 from pytest_gradcam.state.surroundings import random_states_kept
 from pytest_gradcam.validation import brief, nearest, nearest_prefix
