@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from numbers import Integral, Real
 from typing import Any, TypeGuard, TypeVar
@@ -93,6 +94,16 @@ def listed(argument: str, value: Any) -> list[Any]:
     except (TypeError, RuntimeError):  # also a tensor without an axis
         pass
     raise HeatmapError(f"{argument}={shown(value)} cannot be used; expected a list")
+
+
+@contextmanager
+def item_of(argument: str, index: int) -> Iterator[None]:
+    """A HeatmapError raised inside says which item of the argument it is about."""
+    try:
+        yield
+    except HeatmapError as error:
+        error.args = (f"{argument}[{index}]: {error}",)
+        raise
 
 
 def shown(value: Any, text: Callable[[Any], str] = repr) -> str:
