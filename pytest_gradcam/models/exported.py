@@ -100,7 +100,8 @@ def _without_last_activation(network: Any) -> Callable[[Tensor], Tensor] | None:
     returned = output.args[0]
     node = returned[0] if isinstance(returned, (tuple, list)) and len(returned) == 1 else returned
     kind = str(getattr(node, "target", "")).removeprefix("aten.").partition(".")[0].removeprefix("_")
-    if kind not in ACTIVATIONS or node.meta["val"].ndim != 2 or (kind != "sigmoid" and node.args[1] not in (1, -1)):
+    rank = node.meta["val"].ndim if kind in ACTIVATIONS else 0
+    if rank not in (2, 4) or (kind != "sigmoid" and node.args[1] not in (1, 1 - rank)):
         return None
     output.args = ((node.args[0],),) if isinstance(returned, tuple) else ([node.args[0]],)
     network.graph.eliminate_dead_code()

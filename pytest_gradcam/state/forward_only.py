@@ -16,6 +16,12 @@ _EXPECTED = "expected scores, a float tensor or array (N, classes) for N images"
 _CALL = "a forward-only model is called with one float tensor (N, C, H, W) and returns scores (N, classes)"
 _STEADY = 1e-3  # of the largest score: by less two runs on the same input differ, as on a GPU
 _DEPTH = 3  # of containers in containers
+_SCORES = f", or a method that needs only scores: {' or '.join(SCORE_METHODS)} (method=, gradcam_method)"
+#: For what is a part of the output: an object, a region.
+PART = (
+    ", or a number as the target: Value(lambda output: ..., unit=...) of what the model returns for one image, "
+    f"of which {' and '.join(SCORE_METHODS)} (method=) make heatmaps"
+)
 
 
 class ForwardOnly(nn.Module):
@@ -42,6 +48,11 @@ class ForwardOnly(nn.Module):
         self.digest = digest
         self._steady_for: set[torch.Size] = set()
         self.training = False  # not eval(): programs of torch.export refuse it
+
+    @property
+    def is_steady(self) -> bool:
+        """Whether it was called twice on the same input already, as the first forward pass does."""
+        return bool(self._steady_for)
 
     def forward(self, inputs: Tensor) -> Any:
         output = self._called(inputs)
@@ -116,12 +127,15 @@ class ForwardOnly(nn.Module):
             )
 
 
-def require_insides(model: nn.Module, what: str) -> None:
-    """Raises HeatmapError for a model that is known by its scores alone, in which `what` has nothing to look at."""
+def require_insides(model: nn.Module, what: str, *, otherwise: str = _SCORES) -> None:
+    """Raises HeatmapError for a model that is known by its scores alone, in which `what` has nothing to look at.
+
+    `otherwise` ends the message: what can be asked instead.
+    """
     if isinstance(model, ForwardOnly):
         raise HeatmapError(
             f"the model {model.name} is known by its scores alone, and {what} needs layers and gradients; expected a "
-            f"torch.nn.Module, or a method that needs only scores: {' or '.join(SCORE_METHODS)} (method=, gradcam_method)"
+            f"torch.nn.Module{otherwise}"
         )
 
 

@@ -162,6 +162,19 @@ def test_inspect_warns_of_names_that_do_not_fit_and_of_random_weights(in_project
     assert "the model returns probabilities" in text
 
 
+def test_inspect_of_a_model_known_by_its_scores_alone_has_no_layers(in_project, capsys):
+    with (in_project.path / "colour.py").open("a") as file:
+        file.write("\ndef scores():\n    model = build()\n    return lambda batch: model(batch)\n")
+    status, found = said(
+        capsys, "inspect", "colour:scores", "--preprocess", "colour:preprocess", "--image", "square.png"
+    )
+    assert (status, found["layer"], found["layers"], found["method"]) == (0, "", [], "occlusion")
+    assert any("known by its scores alone" in warning for warning in found["warnings"])
+    arguments = ["inspect", "colour:scores", "--preprocess", "colour:preprocess", "--image", "square.png"]
+    _, found = said(capsys, *arguments, "--method", "rise", "--classes", "classes.txt")
+    assert (found["method"], found["warnings"]) == ("rise", [])
+
+
 def test_explain_writes_pictures_and_figures(in_project, capsys):
     from PIL import Image
 

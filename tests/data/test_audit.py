@@ -102,6 +102,15 @@ def test_by_default_a_case_without_masks_counts_against_every_check_of_the_mask(
     assert audit.rate("focus_within").count == audit.rate("peak_within").count == 60
 
 
+@pytest.mark.parametrize("paths", [(), (["a.jsonl", "b.jsonl"],), (None,), ("a.jsonl", 3)])
+def test_what_names_no_file_of_rows_is_refused_in_one_line(paths):
+    with pytest.raises(
+        HeatmapError, match=r"^Audit.load\(.*\) names no file of rows; expected Audit.load\(path\)"
+    ) as raised:
+        data.Audit.load(*paths)
+    assert "\n" not in str(raised.value)
+
+
 def test_an_audit_that_did_not_end_is_not_loaded(explainer, dataset, tmp_path):
     whole = tmp_path / "rows.jsonl"
     explainer.audit(dataset, rows=whole)
