@@ -273,6 +273,7 @@ def _interned(rows: Iterable[Row]) -> list[Row]:
     for row in rows:
         for name in ("check", "outcome", "direction", "target", "predicted"):
             row[name] = sys.intern(row[name]) if isinstance(row[name], str) else row[name]
+        row["slices"] = {sys.intern(name): sys.intern(value) for name, value in row["slices"].items()}
         found.append(row)
     return found
 
