@@ -81,6 +81,7 @@ class Engine:
     ) -> None:
         self.model = model
         self._method = method
+        self._interface = interface
         self._network = interface.call.around(unwrap(model))
         self._layer = layer
         self._names = ClassNames(interface.classes)
@@ -100,6 +101,11 @@ class Engine:
         method = Method(settings.method, settings.batch_size, settings.rise_masks)
         interface = Interface(preprocess, classes, output, settings.window, settings.channels)
         return cls(model, interface, settings.layer, method, cache)
+
+    @property
+    def parts(self) -> tuple[nn.Module, Interface, str | None, Method]:
+        """What it was made from, but for the cache: `Engine(*parts)` makes the same heatmaps."""
+        return self.model, self._interface, self._layer, self._method
 
     def picture(self, image: Any) -> Picture:
         """The picture of an image that is no tensor, as `read` sees it before the preprocess."""

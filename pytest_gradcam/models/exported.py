@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,8 @@ def build(name: str, wanted: Wanted) -> nn.Module:
             f"the file is complete, and that torch.export.save of this version of PyTorch ({torch.__version__}) wrote it"
         ) from None
     digest = sha256(path.read_bytes()).hexdigest()
-    return ForwardOnly(_Run(path, program), name=f"exported program {path.name}", digest=digest)
+    again = partial(build, str(path.resolve()), Wanted())
+    return ForwardOnly(_Run(path, program), name=f"exported program {path.name}", digest=digest, again=again)
 
 
 def preprocess(name: str, wanted: Wanted) -> None:

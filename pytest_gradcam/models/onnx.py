@@ -6,6 +6,7 @@ passed by, as in any model (`cam/activations.py`).
 
 from __future__ import annotations
 
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,8 @@ def build(name: str, wanted: Wanted) -> nn.Module:
         raise SettingsError(
             f"{path} cannot be read as an ONNX model ({type(error).__name__}: {reason:.300}); check that the file is complete"
         ) from None
-    return ForwardOnly(run, name=f"ONNX model {path.name}", digest=digest)
+    again = partial(build, str(path.resolve()), Wanted())
+    return ForwardOnly(run, name=f"ONNX model {path.name}", digest=digest, again=again)
 
 
 def preprocess(name: str, wanted: Wanted) -> None:

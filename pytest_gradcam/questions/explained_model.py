@@ -64,6 +64,11 @@ class ExplainedModel:
         self._policy = policy
         self._gate = gate
 
+    @property
+    def policy(self) -> Policy:
+        """What the running test says now."""
+        return self._policy()
+
     def question(self, target: Target = None, layer: str | None = None, method: str | None = None) -> Question:
         policy = self._policy()
         layer, method = name_or_none("layer", layer), name_or_none("method", method)

@@ -29,12 +29,21 @@ class ForwardOnly(nn.Module):
 
     It may return tensors, arrays or nested lists, and several of them in a tuple, list or dict. `name` says in a phrase
     what it is, by default its class; `digest` is a SHA-256 of what decides its scores, empty where that is unknown.
+    `again` builds the same network in another process, for a callable that cannot be serialised.
     A forward pass raises HeatmapError for whatever the callable raises, and for what are not scores.
     """
 
-    def __init__(self, function: Callable[[Tensor], Any], *, name: str = "", digest: str = "") -> None:
+    def __init__(
+        self,
+        function: Callable[[Tensor], Any],
+        *,
+        name: str = "",
+        digest: str = "",
+        again: Callable[[], nn.Module] | None = None,
+    ) -> None:
         super().__init__()
         self.function = function
+        self.again = again
         self.name = name or getattr(function, "__qualname__", type(function).__qualname__)
         self.digest = digest
         self._steady_for: set[torch.Size] = set()
@@ -51,6 +60,9 @@ class ForwardOnly(nn.Module):
             self._require_steady(inputs, output)
             self._steady_for.add(inputs.shape)
         return output
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return super().__reduce_ex__(protocol) if self.again is None else (self.again, ())
 
     def _called(self, inputs: Tensor) -> Any:
         try:
