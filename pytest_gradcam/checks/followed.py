@@ -116,7 +116,7 @@ def _seen(perturbation: Perturbation, outline: Bools) -> float:
     if min(height, width) < 2:
         return 1.0
     # How much of the original each pixel of the changed image shows: the determinant of where its content came from.
-    down, across = np.gradient(places, axis=0), np.gradient(places, axis=1)
+    down, across = np.asarray(np.gradient(places, axis=0)), np.asarray(np.gradient(places, axis=1))
     shown = np.abs(across[..., 0] * down[..., 1] - across[..., 1] * down[..., 0])
     known = np.isfinite(places).all(axis=2)
     usual = float(np.nanmedian(shown)) if np.isfinite(shown).any() else 1.0
