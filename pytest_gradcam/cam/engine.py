@@ -33,7 +33,7 @@ from pytest_gradcam.images import Picture, Window
 from pytest_gradcam.inputs.mask_transform import Channels
 from pytest_gradcam.inputs.preprocess import Preprocess
 from pytest_gradcam.inputs.reader import Input, Reader, batches, stack
-from pytest_gradcam.settings import SCORE_METHODS, Settings
+from pytest_gradcam.settings import NO_HEATMAP, SCORE_METHODS, Settings
 from pytest_gradcam.state.called_with import Call
 from pytest_gradcam.state.forward_only import blind
 from pytest_gradcam.state.guard import forward, untouched
@@ -284,6 +284,12 @@ class Engine:
     def detections(self, image: Any) -> list[Detection]:
         """What a detector finds in the image, the surest first. Raises HeatmapError for other models."""
         return detections(self._network, self.read(image), self._names)
+
+    def unexplained(self, image: Any, subject: Subject) -> Heatmap:
+        """The image as what a check without a heatmap is about: its heatmap is empty."""
+        one = self.read(image)
+        subject = self.identified(replace(subject, method=NO_HEATMAP), one)
+        return Heatmap(np.zeros((1, 1), np.float32), one.seen, subject)
 
     def _explain_dense(
         self, one: Input, targets: Sequence[Target], layer: str | None, method: str | None

@@ -20,6 +20,10 @@ _CLASSES = re.compile(
     r"^(class(es)?(_?names)?|labels?|categories|id2label|names|imagenet_class_index)\.(txt|json)$", re.I
 )
 _SKIPPED = {"node_modules", "site-packages", "venv", "env", "build", "dist", "__pycache__", "__gradcam__"}
+_NOT_DATA = (
+    "pyvenv.cfg",
+    "evidence.json",
+)  # files of an environment, and of a report: its pictures are none to test on
 _OURS = ("gradcam-report", "gradcam-merged", "gradcam-explained")
 _HELD_OUT = re.compile(r"(^|/)(test|val|valid|validation|eval|holdout)", re.I)
 _SAMPLES = re.compile(r"(^|/)(images?|photos?|pictures?|samples?|examples?|data|assets)", re.I)
@@ -144,7 +148,7 @@ def _mask_of(image: Path, masks: Path | None) -> Path | None:
 def _walk(root: Path) -> Iterator[tuple[Path, list[str]]]:
     for folder, folders, names in os.walk(root):
         folders[:] = sorted(n for n in folders if n not in _SKIPPED and n not in _OURS and not n.startswith("."))
-        folders[:] = [name for name in folders if not (Path(folder, name) / "pyvenv.cfg").exists()]
+        folders[:] = [name for name in folders if not any((Path(folder, name) / no).exists() for no in _NOT_DATA)]
         yield Path(folder), sorted(names)
 
 

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from pytest_gradcam.cli import main
-from pytest_gradcam.tools import templates
+from pytest_gradcam.tools import data_facts, templates
 from pytest_gradcam.tools.kept_part import KeptPart, kept_part
 
 TORCHVISION = """
@@ -210,6 +210,14 @@ def test_images_of_all_folders_are_used_though_no_class_has_their_names(reposito
     found = json.loads(capsys.readouterr().out)
     assert found["found"]["images"] == "3 from photos"
     assert "scene2" in (repository.path / "tests/test_attention.py").read_text()
+
+
+def test_pictures_of_a_report_are_no_images_to_test_on(tmp_path):
+    draw(tmp_path, "ci/pictures", 0)
+    draw(tmp_path, "scenes", 1)
+    (tmp_path / "ci/evidence.json").write_text("{}")
+    facts = data_facts.data_facts(tmp_path)
+    assert {case.image.parent.name for case in data_facts.cases(facts, ())[0]} == {"scenes"}
 
 
 def test_a_named_folder_may_lie_elsewhere_and_what_is_left_out_is_said(repository, capsys, tmp_path):
