@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
@@ -178,7 +179,7 @@ def attention(audit: Results, *, by: str = CLASS, images: int = 500, seed: int =
             seen, reasons = _seen(audit, chosen, bar.update)
             looked += len(seen)
             if len(seen) < _ENOUGH:
-                reason = f"{_few(len(seen))} and with a heatmap"
+                reason = _few(len(seen), " with a heatmap")
                 unseen.setdefault(f"{reason}: {reasons[0]}" if reasons else reason, []).append(name)
             else:
                 clusters += _clusters(name, seen)
@@ -229,7 +230,7 @@ def _seen(audit: Results, rows: Sequence[Row], tick: Any) -> tuple[list[_Seen], 
                 reasons.append(_first_line(error))
                 continue
             # The same picture with another mask is another row, and the same heatmap.
-            if (content := image_input.pixels.tobytes()) not in contents:
+            if (content := sha256(image_input.pixels.tobytes()).digest()) not in contents:
                 contents.add(content)
                 read.append((row, case, image_input))
         for (row, case, image_input), heatmap in zip(read, _heatmaps(model, read), strict=True):
@@ -302,8 +303,8 @@ def _on_object(heat: Floats, known: Cells) -> float:
     return float(heat[known].sum()) / total if total else 1.0
 
 
-def _few(images: int) -> str:
-    return f"{images} different images, where it takes {_ENOUGH}"
+def _few(images: int, kind: str = "") -> str:
+    return f"{images} different images{kind}, where it takes {_ENOUGH}"
 
 
 def _unseen(by: str, reasons: dict[str, list[str]]) -> Iterator[str]:
