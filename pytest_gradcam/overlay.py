@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
@@ -16,12 +17,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import minimum_filter
+from scipy.ndimage import find_objects, label, minimum_filter
 
 if TYPE_CHECKING:
     from PIL.Image import Image, Resampling
     from PIL.ImageDraw import ImageDraw
     from PIL.ImageFont import FreeTypeFont, ImageFont
+
+    Font = FreeTypeFont | ImageFont
 
 Pixels = NDArray[np.uint8]
 Bools = NDArray[np.bool_]
@@ -32,7 +35,21 @@ _OUTLINE = (0, 229, 255)  # cyan stands out on inferno, which has none
 _DETAIL = 0.1  # of the view: ticks would cover a smaller mask, whose outline is clear anyway
 _TICKS, _TICKS_APART = 9, 12  # pixels that the ticks of an outline reach into the mask, and between them
 _VISIBLE = 0.6  # of the heatmap on the view
+_SHORT = 40  # pixels: a view of fewer rows or columns is stretched to these, which is said under the picture
+_SMALL, _POINTERS = (
+    10,
+    20,
+)  # a part of a mask of fewer pixels than that gets pointers around it, if there are not more such parts
+_BAR_TALL = 140  # pixels: what the labels of a colour bar need
 _TITLE, _CAPTION, _LINE, _LABEL = 15, 13, 12, 11  # pixels, sizes of text
+#: What systems have for the scripts that DejaVu lacks, Chinese, Japanese and Korean; Pillow looks where they keep fonts.
+_OTHER_FONTS = (
+    *("NotoSansCJK-Regular.ttc", "NotoSansCJKsc-Regular.otf", "NotoSansCJKjp-Regular.otf", "SourceHanSans.ttc"),
+    *("wqy-microhei.ttc", "wqy-zenhei.ttc", "DroidSansFallbackFull.ttf", "DroidSansFallback.ttf", "unifont.ttf"),
+    *("ipag.ttf", "TakaoGothic.ttf", "NanumGothic.ttf", "uming.ttc"),
+    *("msyh.ttc", "meiryo.ttc", "malgun.ttf", "msgothic.ttc", "simsun.ttc"),  # Windows
+    *("PingFang.ttc", "Hiragino Sans GB.ttc", "AppleSDGothicNeo.ttc", "Arial Unicode.ttf"),  # macOS
+)
 #: Matplotlib's colour map 'inferno' (van der Walt and Smith, 2015) at equal steps.
 _INFERNO = bytes.fromhex(
     "000004 0a0722 1e0c45 380962 510e6c 69166e 801f6c 982766 b0315b "
@@ -72,23 +89,25 @@ def draw_panels(panels: Sequence[Panel], *, title: str = "", lines: Sequence[str
     caption = _CAPTION + 8 if any(panel.caption for panel in panels) else 0
     tall = round(_SIDE * min(2.0, max(0.5, height / width))) + caption + _GAP
     wide = max(sum(columns) + (across + 1) * _GAP, 2 * _SIDE)
-    head = _wrapped(title, _font(_TITLE), wide - 2 * _GAP)
-    foot = [part for line in lines for part in _wrapped(line, _font(_LINE, mono=True), wide - 2 * _GAP)]
+    room = (_SIDE, tall - caption - _GAP)
+    head = list(_wrapped(title, _TITLE, wide - 2 * _GAP))
+    notes = [*lines, *_stretched(panels, room)]
+    foot = [part for line in notes for part in _wrapped(line, _LINE, wide - 2 * _GAP, mono=True)]
     top = _GAP + len(head) * (_TITLE + 4) + (_GAP if head else 0)
     bottom = top + -(-len(panels) // across) * tall
     picture = Image.new("RGB", (wide, bottom + len(foot) * (_LINE + 5) + _GAP), "white")
     pen = ImageDraw.Draw(picture)
-    for number, text in enumerate(head):
-        _write(pen, (wide / 2, _GAP + number * (_TITLE + 4)), text, _font(_TITLE), "ma")
-    for number, text in enumerate(foot):
-        _write(pen, (_GAP, bottom + number * (_LINE + 5)), text, _font(_LINE, mono=True), "la")
+    for number, (text, font) in enumerate(head):
+        _write(pen, (wide / 2, _GAP + number * (_TITLE + 4)), text, font, "ma")
+    for number, (text, font) in enumerate(foot):
+        _write(pen, (_GAP, bottom + number * (_LINE + 5)), text, font, "la")
     left = (wide - sum(columns) - (across - 1) * _GAP) // 2
     for number, panel in enumerate(panels):
         row, column = divmod(number, across)
         corner = (left + sum(columns[:column]) + column * _GAP, top + row * tall)
-        text = _cut(panel.caption, _font(_CAPTION), columns[column])
-        _write(pen, (corner[0] + _SIDE / 2, corner[1]), text, _font(_CAPTION), "ma")
-        _paint(picture, panel, (corner[0], corner[1] + caption, _SIDE, tall - caption - _GAP))
+        text, font = _cut(panel.caption, _CAPTION, columns[column])
+        _write(pen, (corner[0] + _SIDE / 2, corner[1]), text, font, "ma")
+        _paint(picture, panel, (corner[0], corner[1] + caption), room)
     return picture
 
 
@@ -107,27 +126,68 @@ def _colours() -> Pixels:
     return np.stack([np.interp(steps, at, channel) for channel in known.T], axis=1).round().astype(np.uint8)
 
 
-def _paint(picture: Image, panel: Panel, box: tuple[int, int, int, int]) -> None:
-    """The panel in the middle of a box (left, top, width, height), and a colour bar beside it if it has a heatmap."""
+def _size(view: Pixels, room: tuple[int, int]) -> tuple[int, int]:
+    """The width and height of a view in the picture: in its own proportions, unless one would be too short to be seen."""
+    height, width = view.shape[:2]
+    scale = min(room[0] / width, room[1] / height)
+    return max(_SHORT, round(width * scale)), max(_SHORT, round(height * scale))
+
+
+def _stretched(panels: Sequence[Panel], room: tuple[int, int]) -> Iterator[str]:
+    """A line about the first view that is not painted in its own proportions."""
+    for panel in panels:
+        (height, width), (w, h) = panel.view.shape[:2], _size(panel.view, room)
+        times = (h * width) / (w * height)
+        if not 0.7 < times < 1.5:
+            side, factor = ("height", times) if times > 1 else ("width", 1 / times)
+            yield f"shown      stretched {factor:.0f} times in {side}: the view has {width} x {height} px"
+            return
+
+
+def _paint(picture: Image, panel: Panel, corner: tuple[int, int], room: tuple[int, int]) -> None:
+    """The panel in the middle of the room (width, height) that begins at this corner, and a colour bar beside its heatmap."""
     from PIL import Image
 
-    (height, width), (left, top, across, down) = panel.view.shape[:2], box
-    scale = min(across / width, down / height)
-    size = w, h = max(1, round(width * scale)), max(1, round(height * scale))
+    (height, width), (left, top), (across, down) = panel.view.shape[:2], corner, room
+    size = w, h = _size(panel.view, room)
     x, y = left + (across - w) // 2, top + (down - h) // 2
     # Pixels that are large enough to be seen as such are shown as they are.
-    smooth = Image.Resampling.NEAREST if scale >= 3 else Image.Resampling.BILINEAR
+    smooth = Image.Resampling.NEAREST if w >= 3 * width or h >= 3 * height else Image.Resampling.BILINEAR
     colours = np.array(Image.fromarray(_on_view(panel)).resize(size, smooth))
     if panel.mask is not None and panel.mask.any() and not panel.mask.all():
-        inside = _resized(panel.mask.astype(np.float32), size, smooth) >= 0.5
-        colours[_outline(inside, ticks=panel.mask.mean() >= _DETAIL)] = _OUTLINE
+        inside, pointers = _seen(_resized(panel.mask.astype(np.float32), size, smooth))
+        colours[_outline(inside, ticks=panel.mask.mean() >= _DETAIL) | pointers] = _OUTLINE
     if panel.heat is not None and panel.level is not None and panel.heat.min() < panel.level <= panel.heat.max():
         colours[_edge(_resized(panel.heat, size, smooth) >= panel.level, 1, 1)] = 255
     if panel.peak is not None:
-        _cross(colours, round((panel.peak[0] + 0.5) * scale), round((panel.peak[1] + 0.5) * scale))
+        _cross(colours, round((panel.peak[0] + 0.5) * w / width), round((panel.peak[1] + 0.5) * h / height))
     picture.paste(Image.fromarray(colours), (x, y))
     if panel.heat is not None:
-        _bar(picture, panel, (x + w + _GAP, y, h))
+        tall = max(h, min(_BAR_TALL, down))
+        _bar(picture, panel, (x + w + _GAP, top + (down - tall) // 2, tall))
+
+
+def _seen(share: NDArray[np.float32]) -> tuple[Bools, Bools]:
+    """A mask by its share of each pixel of the picture: the pixels that show it, and pointers at parts too small to be found.
+
+    What is thinner than a pixel of the picture is shown a pixel wide: nothing of a mask disappears.
+    """
+    inside, pointers = share >= 0.5, np.zeros(share.shape, bool)
+    parts = label(share > 0, np.ones((3, 3)))[0]
+    small = []
+    for number, place in enumerate(find_objects(parts), 1):
+        part = parts[place] == number
+        if not (inside[place] & part).any():
+            inside[place] |= part
+        if max(part.shape) < _SMALL:
+            small.append(place)
+    for down, across in small if len(small) <= _POINTERS else ():
+        y, x, near, far = (down.start + down.stop) // 2, (across.start + across.stop) // 2, _SMALL, 2 * _SMALL
+        pointers[max(0, y - 1) : y + 1, max(0, x - far) : max(0, x - near)] = True
+        pointers[max(0, y - 1) : y + 1, x + near : x + far] = True
+        pointers[max(0, y - far) : max(0, y - near), max(0, x - 1) : x + 1] = True
+        pointers[y + near : y + far, max(0, x - 1) : x + 1] = True
+    return inside, pointers
 
 
 def _on_view(panel: Panel) -> Pixels:
@@ -203,7 +263,7 @@ def _steps(highest: float) -> Iterator[float]:
 
 
 @cache
-def _font(size: int, *, mono: bool = False) -> FreeTypeFont | ImageFont:
+def _font(size: int, *, mono: bool = False) -> Font:
     """DejaVu, which has most alphabets and comes with Matplotlib; Pillow's own, which has few, where it is not there.
 
     Matplotlib itself is not imported for it: that takes longer than ten pictures.
@@ -220,38 +280,68 @@ def _font(size: int, *, mono: bool = False) -> FreeTypeFont | ImageFont:
         return ImageFont.load_default(size)
 
 
-def _write(pen: ImageDraw, place: tuple[float, float], text: str, font: FreeTypeFont | ImageFont, anchor: str) -> None:
+@cache
+def _other_fonts(size: int) -> list[Font]:
+    """Those of the fonts for other scripts that this system has."""
+    from PIL import ImageFont
+
+    found: list[Font] = []
+    for name in _OTHER_FONTS:
+        with suppress(OSError):
+            found.append(ImageFont.truetype(name, size))
+    return found
+
+
+def _lettered(text: str, size: int, *, mono: bool = False) -> tuple[str, Font]:
+    """The text with a font that can draw it; signs that no font here has are escaped, as Python writes them: \\u732b."""
+    # Halves of surrogate pairs are in no font, and Pillow refuses them.
+    text, own = text.encode("utf-8", "replace").decode("utf-8"), _font(size, mono=mono)
+    if text.isascii() or all(_has(own, sign) for sign in text):
+        return text, own
+    for font in _other_fonts(size):
+        if all(_has(font, sign) for sign in text):
+            return text, font
+    signs = (sign if _has(own, sign) else sign.encode("unicode_escape").decode() for sign in text)
+    return "".join(signs), own
+
+
+@cache
+def _has(font: Font, sign: str) -> bool:
+    """Whether the font has a glyph of its own for the sign: not the one that stands for all it lacks."""
+    return sign.isspace() or _glyph(font, sign) != _glyph(font, "\uffff")
+
+
+def _glyph(font: Font, sign: str) -> tuple[tuple[int, int], bytes]:
+    drawn = font.getmask(sign)
+    return drawn.size, bytes(drawn)
+
+
+def _write(pen: ImageDraw, place: tuple[float, float], text: str, font: Font, anchor: str) -> None:
     if text:
         pen.text(place, text, fill="black", font=font, anchor=anchor)
 
 
-def _wrapped(text: str, font: FreeTypeFont | ImageFont, width: float) -> list[str]:
-    """The lines of the text, broken between words where they are wider than this, and within words that are wider."""
-    found = []
-    for line in _drawable(text).splitlines():
+def _wrapped(text: str, size: int, width: float, *, mono: bool = False) -> Iterator[tuple[str, Font]]:
+    """The lines of the text and their fonts, broken between words where they are wider than this, and within wider words."""
+    for whole in text.splitlines():
+        line, font = _lettered(whole, size, mono=mono)
         while font.getlength(line) > width:
             fits = max(1, _fitting(line, font, width))
             cut = line.rfind(" ", 1, fits + 1)
             cut = cut if line[: max(cut, 0)].strip() else fits
-            found.append(line[:cut])
+            yield line[:cut], font
             line = line[cut:].lstrip()
-        found.append(line)
-    return found
+        yield line, font
 
 
-def _cut(text: str, font: FreeTypeFont | ImageFont, width: float) -> str:
-    """The text in one line of at most this width."""
-    line = " ".join(_drawable(text).split())
+def _cut(text: str, size: int, width: float) -> tuple[str, Font]:
+    """The text in one line of at most this width, and its font."""
+    line, font = _lettered(" ".join(text.split()), size)
     if font.getlength(line) <= width:
-        return line
-    return line[: _fitting(line, font, width - font.getlength("…"))] + "…"
+        return line, font
+    return line[: _fitting(line, font, width - font.getlength("…"))] + "…", font
 
 
-def _fitting(line: str, font: FreeTypeFont | ImageFont, width: float) -> int:
+def _fitting(line: str, font: Font, width: float) -> int:
     """How many signs of the line are at most so wide."""
     return bisect_right(range(1, len(line)), width, key=lambda count: font.getlength(line[:count]))
-
-
-def _drawable(text: str) -> str:
-    """The text without halves of surrogate pairs, which no font takes."""
-    return text.encode("utf-8", "replace").decode("utf-8")

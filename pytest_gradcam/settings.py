@@ -7,27 +7,12 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from pytest_gradcam.errors import SettingsError
-from pytest_gradcam.validation import is_flag, nearest
+from pytest_gradcam.validation import is_flag, nearest, nearest_prefix
 
 #: The class activation maps by name; the engine maps each to its formula.
 CAM_METHODS = (
-    "gradcam",
-    "gradcam++",
-    "gradcamelementwise",
-    "hirescam",
-    "layercam",
-    "xgradcam",
-    "finercam",
-    "shapleycam",
-    "eigencam",
-    "eigengradcam",
-    "segeigencam",
-    "kpcacam",
-    "fem",
-    "randomcam",
-    "scorecam",
-    "ablationcam",
-    "fullgrad",
+    *("gradcam", "gradcam++", "gradcamelementwise", "hirescam", "layercam", "xgradcam", "finercam", "shapleycam"),
+    *("eigencam", "eigengradcam", "segeigencam", "kpcacam", "fem", "randomcam", "scorecam", "ablationcam", "fullgrad"),
 )
 #: The methods that need only scores, of any model.
 SCORE_METHODS = ("rise", "occlusion")
@@ -101,13 +86,22 @@ def _switch(name: str, value: Any) -> bool:
     return bool(value)
 
 
-def _model(name: str, value: Any) -> str:
+def _named(name: str, value: Any) -> str:
+    """The text. Raises SettingsError for a kind of models, or a module, without the name that belongs behind its colon."""
     text = _text(name, value)
+    if text.endswith(":"):
+        raise SettingsError(f"{name} = {text!r} ends at the colon; expected a name behind it: {text}NAME")
+    return text
+
+
+def _model(name: str, value: Any) -> str:
+    text = _named(name, value)
     if not re.fullmatch(r"[\w.]+:[\w.\-/]+", text) and not (
         text.startswith((*FILES, *FOLDERS)) and text.partition(":")[2].strip()
     ):
         raise SettingsError(
             f"{name} = {text!r} names no model; expected 'package.module:callable', or a name after {', '.join(KINDS)}"
+            f"{nearest_prefix(text, KINDS)}"
         )
     return text
 
@@ -189,7 +183,7 @@ OPTIONS = (
     ),
     Option(
         "classes",
-        _text,
+        _named,
         "the class names in the order of the model's output: a text file with one name per line, a .json file, "
         "package.module:name, or torchvision:NAME or timm:NAME for those of the published weights",
         "FILE",

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from numbers import Integral, Real
 from typing import Any, TypeGuard, TypeVar
@@ -95,6 +96,16 @@ def listed(argument: str, value: Any) -> list[Any]:
     raise HeatmapError(f"{argument}={shown(value)} cannot be used; expected a list")
 
 
+@contextmanager
+def item_of(argument: str, index: int) -> Iterator[None]:
+    """A HeatmapError raised inside says which item of the argument it is about."""
+    try:
+        yield
+    except HeatmapError as error:
+        error.args = (f"{argument}[{index}]: {error}",)
+        raise
+
+
 def shown(value: Any, text: Callable[[Any], str] = repr) -> str:
     """The value as `text` writes it, in one short line, for a message."""
     try:
@@ -115,6 +126,17 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
     close = difflib.get_close_matches(word, list(known), n=3)
     return f"; did you mean {' or '.join(repr(c) for c in close)}?" if close else ""
+
+
+def nearest_prefix(text: str, known: Iterable[str]) -> str:
+    """', did you mean ...?' where the text begins with what is nearly one of the known 'prefix:', or an empty string."""
+    import difflib
+
+    given, _, rest = text.partition(":")
+    prefixes = {prefix.rstrip(":"): prefix for prefix in known}
+    prefixes |= {"huggingface": prefixes["hf"]} if "hf" in prefixes else {}  # the name in full
+    close = difflib.get_close_matches(given.strip().casefold(), prefixes, n=1, cutoff=0.7)
+    return f"; did you mean {prefixes[close[0]] + rest.strip()!r}?" if close and rest.strip() else ""
 
 
 def knows_its_keywords(kind: _Class) -> _Class:

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import matplotlib
 import numpy as np
@@ -120,6 +121,67 @@ def test_views_of_any_shape_are_drawn_whole(shape):
     rows, columns = (np.flatnonzero((picture == 90).all(axis=-1).any(axis=axis)) for axis in (1, 0))
     height, width = rows[-1] - rows[0] + 1, columns[-1] - columns[0] + 1
     assert height / width == pytest.approx(shape[0] / shape[1], rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("shape", "size", "said"),
+    [
+        ((8, 600), (336, 40), "stretched 9 times in height: the view has 600 x 8 px"),
+        ((20, 1500), (336, 40), "stretched 9 times in height: the view has 1500 x 20 px"),
+        ((600, 8), (40, 672), "stretched 4 times in width: the view has 8 x 600 px"),
+        ((64, 64), (336, 336), ""),
+    ],
+)
+def test_a_strip_is_stretched_until_it_can_be_seen_and_says_so(shape, size, said):
+    panel = overlay.Panel(np.full((*shape, 3), 90, np.uint8), np.ones(shape, np.float32))
+    room = (336, round(336 * min(2, max(0.5, shape[0] / shape[1]))))
+    assert overlay._size(panel.view, room) == size
+    assert list(overlay._stretched([panel, panel], room)) == ([f"shown      {said}"] if said else [])
+    assert overlay.draw(panel).height > room[1]
+
+
+@pytest.mark.parametrize("side", [64, 224, 1000, 4000])
+@pytest.mark.parametrize("at", [(0, 0), (0.5, 0.5), (0.999, 0.3)])
+def test_a_mask_of_one_pixel_is_seen_and_pointed_at(side, at):
+    mask = np.zeros((side, side), bool)
+    mask[int(at[0] * side), int(at[1] * side)] = True
+    drawn = cyan(np.asarray(overlay.draw_panels([overlay.Panel(np.full((side, side, 3), 90, np.uint8), mask=mask)])))
+    rows, columns = np.nonzero(drawn)
+    assert drawn.sum() > 20
+    assert 18 < max(np.ptp(rows), np.ptp(columns)) < 60
+
+
+def test_a_dead_column_of_a_large_view_is_seen():
+    mask = np.zeros((1000, 1000), bool)
+    mask[:, 400] = True
+    drawn = cyan(np.asarray(overlay.draw_panels([overlay.Panel(np.full((1000, 1000, 3), 90, np.uint8), mask=mask)])))
+    assert drawn.any(axis=1).sum() == 336
+
+
+def test_many_dead_pixels_are_seen_without_pointers():
+    mask = np.zeros((100, 100), bool)
+    mask[5::20, 5::20] = True
+    drawn = cyan(np.asarray(overlay.draw_panels([overlay.Panel(np.full((100, 100, 3), 90, np.uint8), mask=mask)])))
+    assert drawn.sum() == pytest.approx(25 * 3.36**2, rel=0.2)
+
+
+def test_signs_that_no_font_has_are_escaped(monkeypatch):
+    monkeypatch.setattr(overlay, "_other_fonts", lambda size: [])
+    assert overlay._lettered("the class '歩行者'", 15)[0] == r"the class '\u6b69\u884c\u8005'"
+    assert overlay._lettered("Straße, Пешеход", 15)[0] == "Straße, Пешеход"
+
+
+def test_a_font_of_the_system_is_used_where_it_has_the_signs(monkeypatch):
+    known = Path(matplotlib.get_data_path()) / "fonts/ttf/STIXGeneral.ttf"
+    monkeypatch.setattr(overlay, "_OTHER_FONTS", ("no such font.ttf", str(known)))
+    overlay._other_fonts.cache_clear()
+    try:
+        text, font = overlay._lettered("a frown \u2322", 15)  # DejaVu has none
+        assert text == "a frown \u2322"
+        assert font.path == str(known)
+        assert overlay._lettered("歩", 15)[0] == r"\u6b69"
+    finally:
+        overlay._other_fonts.cache_clear()
 
 
 def test_a_picture_does_not_load_matplotlib():

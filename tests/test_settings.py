@@ -28,6 +28,11 @@ def test_command_line_beats_ini_beats_default():
     ("name", "value", "words"),
     [
         ("model", "resnet50", "gradcam_model = 'resnet50' names no model; expected 'package.module:callable'"),
+        ("model", "torchvision:", "ends at the colon; expected a name behind it: torchvision:NAME"),
+        ("model", "torchvision: resnet50", "export:; did you mean 'torchvision:resnet50'?"),
+        ("preprocess", "timm:", "ends at the colon; expected a name behind it: timm:NAME"),
+        ("classes", "torchvision:", "gradcam_classes = 'torchvision:' ends at the colon"),
+        ("classes", "names:", "ends at the colon"),
         ("model", " ", "is empty"),
         ("method", "gradcm", "did you mean 'gradcam'"),
         ("device", "the gpu", "not a device; expected auto, cpu, cuda"),

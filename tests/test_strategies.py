@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import numpy as np
 import pytest
 from hypothesis import Phase, find, given, seed, settings
@@ -15,7 +17,8 @@ quick = settings(max_examples=60, deadline=None, database=None)
 
 
 def _simplest(strategy, condition=lambda _: True):
-    return find(strategy, condition, settings=settings(max_examples=2000, database=None, deadline=None))
+    quiet = settings(max_examples=2000, database=None, deadline=None)
+    return find(strategy, condition, settings=quiet, random=Random(0))
 
 
 def _shrunk(strategy, fails, *, number):

@@ -33,7 +33,7 @@ from pytest_gradcam.images import Picture, Window
 from pytest_gradcam.inputs.mask_transform import Channels
 from pytest_gradcam.inputs.preprocess import Preprocess
 from pytest_gradcam.inputs.reader import Input, Reader, batches, stack
-from pytest_gradcam.settings import SCORE_METHODS, Settings
+from pytest_gradcam.settings import NO_HEATMAP, SCORE_METHODS, Settings
 from pytest_gradcam.state.called_with import Call
 from pytest_gradcam.state.forward_only import blind
 from pytest_gradcam.state.guard import forward, untouched
@@ -81,6 +81,7 @@ class Engine:
     ) -> None:
         self.model = model
         self._method = method
+        self._interface = interface
         self._network = interface.call.around(unwrap(model))
         self._layer = layer
         self._names = ClassNames(interface.classes)
@@ -100,6 +101,11 @@ class Engine:
         method = Method(settings.method, settings.batch_size, settings.rise_masks)
         interface = Interface(preprocess, classes, output, settings.window, settings.channels)
         return cls(model, interface, settings.layer, method, cache)
+
+    @property
+    def parts(self) -> tuple[nn.Module, Interface, str | None, Method]:
+        """What it was made from, but for the cache: `Engine(*parts)` makes the same heatmaps."""
+        return self.model, self._interface, self._layer, self._method
 
     def picture(self, image: Any) -> Picture:
         """The picture of an image that is no tensor, as `read` sees it before the preprocess."""
@@ -278,6 +284,12 @@ class Engine:
     def detections(self, image: Any) -> list[Detection]:
         """What a detector finds in the image, the surest first. Raises HeatmapError for other models."""
         return detections(self._network, self.read(image), self._names)
+
+    def unexplained(self, image: Any, subject: Subject) -> Heatmap:
+        """The image as what a check without a heatmap is about: its heatmap is empty."""
+        one = self.read(image)
+        subject = self.identified(replace(subject, method=NO_HEATMAP), one)
+        return Heatmap(np.zeros((1, 1), np.float32), one.seen, subject)
 
     def _explain_dense(
         self, one: Input, targets: Sequence[Target], layer: str | None, method: str | None

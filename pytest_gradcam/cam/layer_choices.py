@@ -17,6 +17,7 @@ from pytest_gradcam.cam.outputs import Goal, per_image
 from pytest_gradcam.cam.structure import anatomy
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.inputs.reader import Input, stack
+from pytest_gradcam.state.forward_only import require_insides
 from pytest_gradcam.state.guard import untouched
 
 _REMEMBERED = 32  # choices: one per structure, input shape, callable target and named layer
@@ -77,6 +78,7 @@ class LayerChoices:
 
 
 def _choose(model: nn.Module, inputs: Tensor, goal: Goal, name: str | None) -> Chosen:
+    require_insides(model, "a class activation map")
     # On fixed noise: a choice that depended on the first image would depend on the order of the tests.
     noise = torch.randn(inputs.shape[1:], generator=torch.Generator().manual_seed(0))[None]
     score = partial(_score_of_one, Goal(function=goal.function))

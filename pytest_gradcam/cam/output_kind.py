@@ -19,7 +19,7 @@ from pytest_gradcam.cam.limits import limit
 from pytest_gradcam.cam.structure import anatomy
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.settings import OUTPUTS, TASKS
-from pytest_gradcam.state.guard import first_forward, forward
+from pytest_gradcam.state.guard import first_forward, forward, settle
 from pytest_gradcam.state.undo import undoing
 from pytest_gradcam.targets import ClassNames
 from pytest_gradcam.validation import nearest
@@ -169,6 +169,7 @@ def _established(model: nn.Module, image: Tensor, asked: Asked, dense: bool) -> 
         )
     if asked.output == "auto" and getattr(model, "gives_logits", False):
         asked = replace(asked, output="logits")  # a cosine has bounds, and a bias of SigLIP no zero
+    settle(model, image)
     with inside(Watched()) as watched, torch.no_grad():
         output = first_forward(model, image)
     if dense and {"class_queries_logits", "masks_queries_logits"} <= parts(output).keys():

@@ -19,7 +19,7 @@ from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.evidence.record import Subject
 from pytest_gradcam.inputs.reader import Input, stack
 from pytest_gradcam.questions.padding import refuse_padding
-from pytest_gradcam.state.forward_only import require_insides
+from pytest_gradcam.state.forward_only import PART, require_insides
 from pytest_gradcam.state.guard import untouched
 from pytest_gradcam.targets import Box, ClassNames, Detection, Region, class_index
 
@@ -31,7 +31,7 @@ def explain_objects(
 
     `layer` is the dotted name of a module to read. Raises HeatmapError if the model does not find one of them.
     """
-    require_insides(network, "the heatmap of a Box")
+    require_insides(network, "the heatmap of a Box", otherwise=PART)
     names = outputs.names
     asked = [(box_in_view(target, one), class_to_find(target, names)) for target in targets]
     with untouched(network):
@@ -43,7 +43,7 @@ def explain_area(
     network: nn.Module, one: Input, target: Region, outputs: OutputReader, layer: str | None
 ) -> tuple[NDArray[np.float32], Subject]:
     """The evidence for a segmenter's class in a region, as for objects."""
-    require_insides(network, "the heatmap of a Region")
+    require_insides(network, "the heatmap of a Region", otherwise=PART)
     names, region = outputs.names, region_in_view(target, one)
     with untouched(network):
         inputs = stack([one], network)
@@ -93,7 +93,7 @@ def detections(network: nn.Module, one: Input, names: ClassNames) -> list[Detect
 
     Raises HeatmapError for a model that is no detector, and where the preprocess cannot be followed.
     """
-    require_insides(network, "a list of detections")
+    require_insides(network, "a list of detections", otherwise=PART)
     with untouched(network), torch.no_grad():
         found = find(network, stack([one], network)[0])
     order = found.scores.argsort(descending=True, stable=True).tolist()

@@ -27,6 +27,10 @@ _CHANGED = 4.0  # times larger or smaller than before: more than shuffling does
 _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 _Engine = TypeVar("_Engine")
 
+_OTHERWISE = (
+    "; of heatmaps by rise or occlusion assert_faithful and assert_deterministic say whether they can be trusted"
+)
+
 
 @dataclass(frozen=True)
 class Redraw(Generic[_Engine]):
@@ -53,7 +57,7 @@ class Redraw(Generic[_Engine]):
 
 def copied(network: nn.Module) -> nn.Module:
     """A copy in eval mode that shares no memory with the model. Raises HeatmapError if it cannot be made."""
-    require_insides(network, "redrawing its weights")
+    require_insides(network, "redrawing its weights", otherwise=_OTHERWISE)
     try:
         with random_states_kept():
             model = deepcopy(network)

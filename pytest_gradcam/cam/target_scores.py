@@ -19,7 +19,7 @@ from pytest_gradcam.cam.segmentation import class_within, dense_logits, region_p
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.evidence.record import Subject
 from pytest_gradcam.inputs.reader import Input, stack
-from pytest_gradcam.state.forward_only import require_insides
+from pytest_gradcam.state.forward_only import PART, require_insides
 from pytest_gradcam.state.guard import forward, untouched
 from pytest_gradcam.targets import Box, Region, Target, Value, class_index
 
@@ -90,7 +90,7 @@ def _finite(values: Floats, function: Any) -> Floats:
 
 
 def _of_box(network: nn.Module, outputs: OutputReader, one: Input, target: Box) -> TargetScore:
-    require_insides(network, "a Box")
+    require_insides(network, "a Box", otherwise=PART)
     names = outputs.names
     wanted, view = class_to_find(target, names), box_in_view(target, one)
     with untouched(network), torch.no_grad():

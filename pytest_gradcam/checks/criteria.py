@@ -72,6 +72,25 @@ class SameClass(Criterion):
         return f"{before!r} before, {after!r} after; expected the same"
 
 
+class FoundAgain(SameClass):
+    """Of a detector's object."""
+
+    label, measure = "object", "the object is found again"
+
+    def finding(self, image: PerturbedImage, figure: float) -> str:
+        assert image.followed is not None
+        before = image.before.subject
+        return (
+            f"the detector no longer finds {before.target!r}, whose score was {before.score:.3g}, where the change moves it: "
+            f"{image.followed.nearest}; expected it again"
+        )
+
+    def phrase(self, image: PerturbedImage, figure: float) -> str:
+        before, after = image.scores
+        now = f"found with score {after:.3g}" if after > 0 else "not found"
+        return f"found with score {before:.3g} before, {now} after; expected it again"
+
+
 class ScoreWithin(Criterion):
     label, measure, direction = "score", "change of the score", "at_most"
 
@@ -82,7 +101,7 @@ class ScoreWithin(Criterion):
         return f"the score of {image.before.subject.target!r} changes by {self.shown(figure)}; {self.limit}"
 
     def phrase(self, image: PerturbedImage, figure: float) -> str:
-        before, after = image.before.subject.score, image.after.subject.score
+        before, after = image.scores
         return f"{before:.4g} before, {after:.4g} after, a change of {self.shown(figure)}; {self.limit}"
 
 
@@ -172,9 +191,13 @@ class Bounds:
         """Whether one of them is on the heatmaps, and not on class and score alone."""
         return self.mass_at_least is not None or self.similarity_at_least is not None
 
-    def criteria(self, mask: object) -> list[Criterion]:
-        """The criteria, in this order. Raises HeatmapError for a bound that cannot decide anything, or lacks its mask."""
-        made: list[Criterion] = [SameClass(1.0)] if flag("same_class", self.same_class) else []
+    def criteria(self, mask: object, *, of_object: bool = False) -> list[Criterion]:
+        """The criteria, in this order. Raises HeatmapError for a bound that cannot decide anything, or lacks its mask.
+
+        `of_object`: the target is an object that a detector finds, and no class.
+        """
+        first = FoundAgain if of_object else SameClass
+        made: list[Criterion] = [first(1.0)] if flag("same_class", self.same_class) else []
         if self.score_within is not None:
             wanted = "a number above 0, in units of the score"
             made.append(ScoreWithin(bound("score_within", self.score_within, wanted, lambda change: change > 0)))

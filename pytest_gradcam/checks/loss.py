@@ -202,6 +202,13 @@ def _claim(found: Exchanged, net: Difference, fall: Difference, *, single: bool)
 
 def _open(found: Exchanged, net: Difference, fall: Difference) -> str:
     """Why it cannot be said that the model does not rely on the pixels; empty if it can."""
+    if not math.isfinite(fall.error):
+        what = (
+            "only one image was exchanged"
+            if fall.receivers < 2
+            else "all pixels that were exchanged came from one image"
+        )
+        return f"{what}, which does not show how far images differ; pass more images, of two or more predicted classes"
     z, gross, margin = normal(CONFIDENCE), found.main.flips, found.main.margin
     most, farthest = gross.upper(z), margin.upper(z)
     # Where the scene shows through, what donors of the own class change may be the artefact's as well.

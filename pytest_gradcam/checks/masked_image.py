@@ -18,6 +18,7 @@ from pytest_gradcam.questions.protocols import Engine, ModelInput
 from pytest_gradcam.replacement import fills
 from pytest_gradcam.replacement.fills import Bools, Floats
 from pytest_gradcam.targets import Target
+from pytest_gradcam.validation import item_of
 
 
 @dataclass(frozen=True)
@@ -62,15 +63,19 @@ def read_masked_image(engine: Engine, image: Any, mask: Any) -> MaskedImage:
     return MaskedImage(image_input, image_input.pixels, pixels, padding)
 
 
-def read_masked_images(engine: Engine, images: Any, masks: Any) -> list[MaskedImage]:
-    """The images, each with its mask: one mask for all of them, or one per image."""
+def read_masked_images(engine: Engine, images: Any, masks: Any, argument: str = "images") -> list[MaskedImage]:
+    """The images, each with its mask: one mask for all of them, or one per image. Errors name the item of the argument."""
     several = as_images(images)
     own = one_each(masks)
     if own is not None and len(own) != len(several):
         raise HeatmapError(
             f"there are {len(own)} masks for {len(several)} images; expected one for all, or one per image"
         )
-    return [read_masked_image(engine, image, masks if own is None else own[i]) for i, image in enumerate(several)]
+    read = []
+    for index, image in enumerate(several):
+        with item_of(argument, index):
+            read.append(read_masked_image(engine, image, masks if own is None else own[index]))
+    return read
 
 
 def as_images(images: Any) -> list[Any]:

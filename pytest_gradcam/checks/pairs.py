@@ -24,6 +24,7 @@ from pytest_gradcam.questions.explained_model import ExplainedModel
 from pytest_gradcam.questions.protocols import Engine
 from pytest_gradcam.replacement.fills import Bools
 from pytest_gradcam.targets import Target
+from pytest_gradcam.validation import item_of
 
 #: Outside of the mask an image and its pair may differ by this share of the images' range: two levels of 256.
 _ROUNDING = 2 / 255
@@ -104,13 +105,13 @@ def _read(engine: Engine, images: Sequence[MaskedImage], pairs: Any) -> list[Mas
             f"pairs= has {len(others)} images for {len(images)}; expected one for each, in the same order: the same scene "
             "without the artefact, or with another one"
         )
-    read = [
-        replace(image, image_input=other, pixels=other.pixels)
-        for image, other in zip(images, map(engine.read, others), strict=True)
-    ]
     span = max(float(np.ptp(image.pixels)) for image in images)
-    for image, other in zip(images, read, strict=True):
-        _compare(image, other, span)
+    read = []
+    for index, (image, passed) in enumerate(zip(images, others, strict=True)):
+        with item_of("pairs", index):
+            other = engine.read(passed)
+            read.append(replace(image, image_input=other, pixels=other.pixels))
+            _compare(image, read[-1], span)
     return read
 
 

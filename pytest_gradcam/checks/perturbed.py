@@ -13,9 +13,10 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from pytest_gradcam import images, masks, metrics
+from pytest_gradcam.checks.followed import Followed, FollowedObject
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.images import Picture
-from pytest_gradcam.perturbations import Perturbation
+from pytest_gradcam.perturbations import Perturbation, identity
 from pytest_gradcam.perturbations.movement import Placement, move_heat
 from pytest_gradcam.questions.explained_model import ExplainedModel, Question
 from pytest_gradcam.questions.padding import refuse_padding
@@ -24,11 +25,6 @@ from pytest_gradcam.settings import NO_HEATMAP
 from pytest_gradcam.targets import Box, Region
 
 _LATTICE = 56  # similarity is taken on every nth pixel, about this many per side: more cost time and show nothing new
-#: For a Region and for a Box.
-_WAY_OUT = (
-    "pass target=Value(lambda logits: logits[1][mask].mean()), same_class=False and score_within=, where nothing moves",
-    "look for the object in the changed image: gradcam.detections(perturbation(image)) (docs/perturbations.md shows it)",
-)
 _LEFT = 0.1  # share of the view that must be left after a movement, for a similarity to mean anything
 
 
@@ -42,13 +38,17 @@ class PerturbedImage:
     carry: Callable[[Bools], Bools]
     place: Callable[[], Placement]
     mask: Bools | None = None
+    followed: Followed | None = None  # of a Box: the object in the perturbed image
 
     @property
     def keeps_class(self) -> bool:
-        """Whether the model predicts the same class; of a multi-label model, whether it finds the target in both or neither.
+        """Whether the model predicts the same class; of a multi-label model, whether it finds the target in both or neither;
+        of a detector, whether it finds the object again.
 
         Raises HeatmapError if it predicts none.
         """
+        if self.followed is not None:
+            return self.followed.score > 0
         if self.before.subject.task == "multi":
             before_score, after_score = self.scores
             return (before_score > 0) == (after_score > 0)
@@ -65,7 +65,7 @@ class PerturbedImage:
         before, after = self.before.subject.score, self.after.subject.score
         assert before is not None
         assert after is not None
-        return before, after
+        return before, after if self.followed is None else self.followed.score
 
     @property
     def score_change(self) -> float:
@@ -139,6 +139,8 @@ class PerturbedImage:
         """Raises HeatmapError if the gate allows no verdict on these heatmaps."""
         if reason := self.before.gate():
             raise HeatmapError(reason)
+        if self.followed is not None and self.followed.score == 0:
+            raise HeatmapError(f"{self.before.subject.target!r} is not found any more, so it has no heatmap to compare")
 
 
 class PerturbedImages:
@@ -154,17 +156,23 @@ class PerturbedImages:
                 "picture; pass the path, PIL image or uint8 array that it was made from, and set preprocess="
             )
         goal = question.target
-        if isinstance(goal, (Box, Region)):
+        if isinstance(goal, Region):
             raise HeatmapError(
-                f"a {type(goal).__name__} of a detector or segmenter cannot be followed through a perturbation; expected the "
-                f"target of a classifier, or a callable; {_WAY_OUT[isinstance(goal, Box)]}"
+                "a Region of a segmenter cannot be followed through a perturbation; expected the target of a classifier, a Box, "
+                "or a callable; pass target=Value(lambda logits: logits[1][mask].mean()), same_class=False and score_within=, "
+                "where nothing moves"
             )
         self._engine, self._asked, self._question = model.engine, question, question
         self._picture, self._input = _read(model.engine, image)
+        size = self._picture.shape
+        self.object = FollowedObject(self._engine, self._input, size, goal) if isinstance(goal, Box) else None
         blind = self._engine.without_heatmaps(question.method)
         if blind or not heatmaps:
             self._question = question = replace(question, method=NO_HEATMAP)
-        self.before = model.explain(self._input, question)
+        if self.object is None or question.method != NO_HEATMAP:
+            self.before = model.explain(self._input, question)
+        else:
+            self.before = self._engine.unexplained(self._input, self.object.subject)
         if blind:
             self.before.gate = lambda: blind
         # By default the class predicted for the original is explained, whatever the perturbed image is predicted as.
@@ -183,29 +191,46 @@ class PerturbedImages:
         """One image for each perturbation, from few forward passes."""
         place = self._input.place
         assert place is not None  # a picture has one
-        afters = self._engine.heatmaps(
-            [self._perturbed(perturbation) for perturbation in perturbations],
-            [self._goal] * len(perturbations),
-            layer=self._question.layer,
-            method=self._question.method,
-        )
+        changed = [self._perturbed(perturbation) for perturbation in perturbations]
+        followed: list[Followed | None] = [None] * len(changed)
+        if self.object is None:
+            afters = self._explained(changed, [self._goal] * len(changed))
+        else:
+            objects = [self.object.after(*each) for each in zip(perturbations, changed, strict=True)]
+            afters = [self._of_object(*each) for each in zip(changed, objects, strict=True)]
+            followed = list(objects)
         # A heatmap needs a gradient, which a constant score has not; without heatmaps, it would survive everything.
         if self._question.method == NO_HEATMAP and all(
             after.subject.score == self.before.subject.score for after in afters
         ):
             self._require_response()
         return [
-            PerturbedImage(perturbation, self.before, after, self.carried, place, mask)
-            for perturbation, after in zip(perturbations, afters, strict=True)
+            PerturbedImage(perturbation, self.before, after, self.carried, place, mask, where)
+            for perturbation, after, where in zip(perturbations, afters, followed, strict=True)
         ]
+
+    def _explained(self, inputs: Sequence[ModelInput], goals: Sequence[Any]) -> Sequence[HeatmapLike]:
+        how = {"layer": self._question.layer, "method": self._question.method}
+        return self._engine.heatmaps(inputs, goals, **how)
+
+    def _of_object(self, image: ModelInput, followed: Followed) -> HeatmapLike:
+        """The object in a changed image: its heatmap where it is found and one is asked for, else an empty one."""
+        assert self.object is not None
+        if followed.found is not None and self._question.method != NO_HEATMAP:
+            return self._explained([image], [followed.found])[0]
+        score = 0.0 if followed.found is None else followed.found.score
+        return self._engine.unexplained(image, replace(self.object.subject, score=score))
 
     def shown(self, image: PerturbedImage | None) -> list[HeatmapLike]:
         """The heatmaps of the original and of one perturbed image, for a picture; empty where none can be made."""
         if self._question.method != NO_HEATMAP:
             return [self.before] if image is None else [self.before, image.after]
         inputs = [self._input] if image is None else [self._input, self._perturbed(image.perturbation)]
+        goals = [self._goal] * len(inputs)
+        if image is not None and image.followed is not None:
+            found = image.followed.found
+            inputs, goals = (inputs, [self._goal, found]) if found is not None else (inputs[:1], goals[:1])
         try:
-            goals = [self._goal] * len(inputs)
             return list(self._engine.heatmaps(inputs, goals, layer=self._asked.layer, method=self._asked.method))
         except HeatmapError:
             return []
@@ -217,7 +242,11 @@ class PerturbedImages:
         noise = np.random.default_rng(0).uniform(low, high, pixels.shape)
         others = [noise, low + high - pixels, np.full(pixels.shape, (low + high) / 2)]
         inputs = [self._input, *(self._input.with_pixels(other.astype(np.float32)) for other in others)]
-        scores = self._engine.scores(inputs, self._goal) if callable(self._goal) else self._engine.predict(inputs)
+        if self.object is not None:
+            found = [self.object.after(identity, each).score for each in inputs]
+            scores = np.array(found)
+        else:
+            scores = self._engine.scores(inputs, self._goal) if callable(self._goal) else self._engine.predict(inputs)
         if not np.ptp(scores, axis=0).any():
             whose, cause = ("target", "what it returns") if callable(self._goal) else ("model", "the weights")
             raise HeatmapError(

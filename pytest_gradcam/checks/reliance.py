@@ -326,7 +326,7 @@ def _lacking(model: ExplainedModel, images: Sequence[MaskedImage], terms: Terms,
     if any(not np.array_equal(image.mask, images[0].mask) for image in images):
         raise HeatmapError("without= needs the same mask in all images; pass one mask for all")
     own = one_each(masks)
-    lacking = read_masked_images(model.engine, without, masks if own is None else own[0])
+    lacking = read_masked_images(model.engine, without, masks if own is None else own[0], "without")
     return [lacking[i] for i in distinct(lacking, [None] * len(lacking))]
 
 

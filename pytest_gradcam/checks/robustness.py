@@ -16,7 +16,7 @@ from pytest_gradcam.errors import HeatmapError, raised
 from pytest_gradcam.evidence.bounds import Lift
 from pytest_gradcam.perturbations import KINDS, Kind, Perturbation
 from pytest_gradcam.questions.explained_model import ExplainedModel
-from pytest_gradcam.targets import Target
+from pytest_gradcam.targets import Box, Target
 from pytest_gradcam.validation import nearest
 
 if TYPE_CHECKING:
@@ -164,6 +164,11 @@ def robustness(
     if len(questions) > 1:
         raise HeatmapError(
             "mispredicted = both explains two classes, but a curve has one; set it to label or prediction"
+        )
+    if isinstance(questions[0].target, Box):
+        raise HeatmapError(
+            "the target of a curve cannot be a Box; expected the target of a classifier, or a callable; assert_stable follows a "
+            "Box through each change"
         )
     perturbed = PerturbedImages(model, image, questions[0])
     checked = None if mask is None else perturbed.mask(mask)

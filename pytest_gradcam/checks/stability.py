@@ -22,7 +22,7 @@ from pytest_gradcam.overlay import Panel
 from pytest_gradcam.perturbations import Perturbation
 from pytest_gradcam.questions.explained_model import ExplainedModel
 from pytest_gradcam.questions.protocols import Bools, Mask
-from pytest_gradcam.targets import Target
+from pytest_gradcam.targets import Box, Target
 
 _NOT_DRAWN = ("picture", "replay")
 _SHOWN = 6  # perturbations that a message names at most
@@ -44,7 +44,8 @@ def assert_stable(
 
     `image` is a path, PIL image or uint8 array, not a tensor; `perturbation` comes from `pytest_gradcam.perturbations`.
     `target` is explained, by default the class that is predicted for the original. At least one bound is needed:
-    `same_class`: the model predicts the same class (on unless turned off);
+    `same_class`: the model predicts the same class, or finds the object of a `Box` again, with an IoU of 0.5 where the image's
+    change moves it (on unless turned off);
     `score_within`: how far the target's score may move, up or down, in its own units (logits of a classifier), > 0;
     `mass_at_least`: the share of the heatmap in `mask` (in the coordinates of the image), which moves as the image
     does (relevance mass, Arras et al. 2022), in (0, 1], or a lift, `masks.lift(2)`;
@@ -69,9 +70,9 @@ class _Call:
     mask: Mask
     bounds: Bounds
 
-    def criteria(self) -> Sequence[Criterion]:
+    def criteria(self, *, of_object: bool) -> Sequence[Criterion]:
         """The criteria. Raises HeatmapError for bounds and masks that say nothing."""
-        criteria = self.bounds.criteria(self.mask)
+        criteria = self.bounds.criteria(self.mask, of_object=of_object)
         if not criteria:
             raise HeatmapError(
                 "no bound is set, so there is nothing to check; pass at least one of same_class=True, score_within=, "
@@ -85,7 +86,7 @@ class _Call:
         """The call as code; an argument that has no code is replaced by its name."""
         arguments = [_code(self.image, "image"), repr(perturbation) if _is_one(perturbation) else "perturbations"]
         if target is not None:
-            arguments.append(f"target={target!r}" if isinstance(target, (str, int)) else "target=target")
+            arguments.append(f"target={target!r}" if isinstance(target, (str, int, Box)) else "target=target")
         if self.mask is not None:
             arguments.append(f"mask={_code(self.mask, 'mask')}")
         if self.bounds.same_class is not True:
@@ -167,7 +168,8 @@ class _Run:
         )
 
     def judged(self, record: Record) -> Record:
-        criteria, perturbations = self._call.criteria(), _several(self._call.perturbation)
+        criteria = self._call.criteria(of_object=self._perturbed.object is not None)
+        perturbations = _several(self._call.perturbation)
         self._mask = None if self._call.mask is None else self._perturbed.mask(self._call.mask)
         images = self._perturbed.of(perturbations, self._mask)
         judged = [_judge(image, criterion) for image in images for criterion in criteria]
@@ -186,10 +188,13 @@ class _Run:
     def draw(self, record: Record) -> Image:
         """The original, the perturbed view, and both heatmaps on one scale."""
         before, image = self._perturbed.before, self._shown
-        mask = None if self._mask is None else self._perturbed.carried(self._mask)
+        drawn = self._mask
+        if drawn is None and self._perturbed.object is not None:
+            drawn = self._perturbed.object.outline
+        mask = None if drawn is None else self._perturbed.carried(drawn)
         views = [(before.view, mask, "original", "original")]
         if image is not None:
-            moved = None if self._mask is None else image.after.carry(image.perturbation.mask(self._mask)).pixels
+            moved = None if drawn is None else image.after.carry(image.perturbation.mask(drawn)).pixels
             views.append((image.after.view, moved, _cut(repr(image.perturbation)), "perturbed"))
         panels = [Panel(view, mask=region, caption=caption) for view, region, caption, _ in views]
         heatmaps = self._perturbed.shown(image)

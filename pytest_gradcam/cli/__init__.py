@@ -43,7 +43,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         context = getattr(error, "ctx", None)
         path = context.command_path if context else PROGRAM
         return _refused(f"{error.format_message()} ({path} --help shows how to use it)")
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        return _refused(f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error))
+    except ValueError as error:
         return _refused(str(error))
 
 

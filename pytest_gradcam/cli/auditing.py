@@ -18,7 +18,7 @@ _FORMATS = ("oscal", "annex-iv", "markdown")
 @click.command(short_help="A report for auditors: OSCAL, Annex IV, Markdown.")
 @click.argument("directory", type=path(must_be="folder"), metavar="REPORT")
 @click.option("--format", "form", type=click.Choice(_FORMATS), required=True, help="What to write.")
-@click.option("--into", type=path(), help="The file to write.  [standard output]")
+@click.option("--into", type=path(may_be="file"), help="The file to write.  [standard output]")
 @as_json
 def evidence(directory: Path, form: str, into: Path | None) -> int:
     """Evidence of a report for people who have to sign: NIST's OSCAL Assessment Results, an extract for Annex IV 2(g) of the

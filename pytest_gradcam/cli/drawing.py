@@ -14,7 +14,11 @@ from pytest_gradcam.cli.shared import answer, as_json, path
 
 @click.command(short_help="Draw masks on images, in the browser.")
 @click.argument("images", nargs=-1, required=True, metavar="IMAGE...", type=path())
-@click.option("--into", type=path(), help="The COCO file to read and write.  [annotations.json beside the first image]")
+@click.option(
+    "--into",
+    type=path(may_be="file"),
+    help="The COCO file to read and write.  [annotations.json beside the first image]",
+)
 @click.option("--label", "labels", multiple=True, metavar="NAME", help="A label to offer; can be given several times.")
 @click.option(
     "--u2net", type=path(must_be="file"), help="A U2-Net (ONNX) to propose objects.  [that of rembg, if installed]"

@@ -34,7 +34,13 @@ def inspect(settings: Settings, image: Path | None) -> None:
 @click.option(
     "--mask", type=path(must_be="file"), help="A mask file of the size of each image, for the figures that need one."
 )
-@click.option("--into", type=path(), default=Path("gradcam-explained"), show_default=True, help="Where pictures go.")
+@click.option(
+    "--into",
+    type=path(may_be="folder"),
+    default=Path("gradcam-explained"),
+    show_default=True,
+    help="Where pictures go.",
+)
 @model_options
 @as_json
 def explain(settings: Settings, images: tuple[Path, ...], target: str | None, mask: Path | None, into: Path) -> int:

@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
+from typing import Any
 
 import click
 
 from pytest_gradcam.cli.shared import answer, as_json, path
+
+
+class _Share(click.FloatRange):
+    """A finite number of at least 0: NaN and infinity would let everything pass."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        share = super().convert(value, param, ctx)
+        if not math.isfinite(share):
+            self.fail(f"{value} cannot be used; expected a number of at least 0, 0.05 for 5 percent", param, ctx)
+        return share
+
 
 _REPORT = "REPORT is a report's directory or its evidence.json."
 
@@ -33,7 +46,9 @@ def calibrate(report: Path, take_failed: bool) -> int:
 
 @click.command(epilog=_REPORT, short_help="One report of several.")
 @click.argument("reports", type=path(), nargs=-1, required=True, metavar="REPORT...")
-@click.option("--into", type=path(), default=Path("gradcam-merged"), show_default=True, help="Where to write.")
+@click.option(
+    "--into", type=path(may_be="folder"), default=Path("gradcam-merged"), show_default=True, help="Where to write."
+)
 @as_json
 def merge(reports: tuple[Path, ...], into: Path) -> None:
     """Make one report of the runs of several, such as the parts of a suite that ran on different machines."""
@@ -79,7 +94,7 @@ def verify(directory: Path, key: Path | None) -> int:
 @click.option(
     "--fail-on-regression",
     "limit",
-    type=click.FloatRange(min=0, max_open=True),
+    type=_Share(min=0),
     metavar="SHARE",
     help="Exit status 1 if a check broke, is missing or cannot be compared, or if the mean of a check's figures got worse by "
     "more than this share of its bound: 0.05 for 5 percent.",

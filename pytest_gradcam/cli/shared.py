@@ -49,9 +49,10 @@ def say(lines: Iterable[str]) -> None:
         print(one_line(line))
 
 
-def path(*, must_be: str = "") -> click.Path:
-    """A path; it must exist as a 'file' or 'folder' where that is said."""
-    return click.Path(exists=bool(must_be), file_okay=must_be != "folder", dir_okay=must_be != "file", path_type=Path)
+def path(*, must_be: str = "", may_be: str = "") -> click.Path:
+    """A path; it must exist as a 'file' or 'folder' where that is said, or may be new, but nothing else."""
+    kind = must_be or may_be
+    return click.Path(exists=bool(must_be), file_okay=kind != "folder", dir_okay=kind != "file", path_type=Path)
 
 
 def model_options(command: Callable[..., _Result]) -> Callable[..., _Result]:

@@ -18,7 +18,7 @@ class _Weights(click.Path):
 
 
 @click.command(short_help="Photographs with outlines, to try things on.")
-@click.argument("directory", type=path(), default=Path())
+@click.argument("directory", type=path(may_be="folder"), default=Path())
 @as_json
 def samples(directory: Path) -> None:
     """Copy three photographs of ImageNet's classes into DIRECTORY, and outlines of what they show: photos/CLASS, masks/CLASS.

@@ -6,7 +6,7 @@ import math
 import shutil
 import tempfile
 import weakref
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -14,18 +14,19 @@ from typing import Any
 
 import numpy as np
 
-from pytest_gradcam.data import attention, group_reliance, single, suspects, verdicts
+from pytest_gradcam.data import attention, group_reliance, on_ray, single, suspects, verdicts
 from pytest_gradcam.data.case import Case, Cases, as_cases
-from pytest_gradcam.data.plan import Plan, Row, plan
+from pytest_gradcam.data.plan import Plan, Row, alike, plan
 from pytest_gradcam.data.results import Results
 from pytest_gradcam.data.rows import RowFile
-from pytest_gradcam.data.worker import CHUNK, Chunk, Worker, chunks
+from pytest_gradcam.data.worker import CHUNK, Chunk, Worker, chunks, made_by
 from pytest_gradcam.errors import HeatmapError
-from pytest_gradcam.evidence.record import Subject
 from pytest_gradcam.questions.explained_model import ExplainedModel
-from pytest_gradcam.validation import count, knows_its_keywords
+from pytest_gradcam.validation import count, knows_its_keywords, nearest, shown
 
-_CLOSE = 1e-3  # how far figures of the same audit may be apart where a device does not repeat its bits
+ENGINES = ("local", "ray")
+#: Gives the rows of the chunks from this number on; the rows of the chunk before it are known, unless it is the first.
+_Maker = Callable[[ExplainedModel, Plan, Cases, list[Row] | None, int], Iterator[list[Row]]]
 
 
 @knows_its_keywords
@@ -54,6 +55,7 @@ def audit(
     seed: int = 0,
     rows: str | Path | None = None,
     name: str = "",
+    engine: str = "local",
 ) -> Audit:
     """Checks on every case of a data set: an `Audit` with a row for each case and check.
 
@@ -62,15 +64,17 @@ def audit(
     pixels; by default those of the masks that a case has, without overlap. `sample` audits only so many cases, drawn with the
     `seed`. `rows` is a file to which rows are appended as they are made: an audit that was interrupted goes on from there,
     one that was finished is read from it, after the last chunk of images was computed again and gave the same rows.
+    `engine` "ray" makes the same rows in the processes of a Ray cluster, or of this machine (docs/scale.md).
     A case that cannot be judged leaves rows with the outcome "invalid", which never count as passed.
     Raises HeatmapError for no cases, unknown checks, and rows that belong to another audit or come out differently now.
     """
+    make = _maker(engine)
     every = as_cases(cases)
     own = _sampled(every, sample, seed)
     if not own:
         raise HeatmapError("there are no cases, so there is nothing to audit; check how they were selected")
     planned, label = plan(checks), name or every.name or "data set"
-    run = _Run(model, own, planned)
+    run = _Run(model, own, planned, make)
     if rows is not None:
         run.into(Path(rows), label)
         return Audit(label, Path(rows), own, model)
@@ -88,6 +92,7 @@ class _Run:
     model: ExplainedModel
     cases: Cases
     plan: Plan
+    make: _Maker
 
     def into(self, path: Path, label: str) -> None:
         """Make the rows that the file lacks."""
@@ -105,20 +110,18 @@ class _Run:
         if done >= total:
             return
         with tqdm(total=len(self.cases), initial=done * CHUNK, unit="image", desc=label, disable=None) as bar:
-            for made in Worker(self.model, self.plan).rows(chunks(self.cases, done)):
+            for made in self.make(self.model, self.plan, self.cases, file.last() if done else None, done):
                 file.append(made)
                 bar.update(len({row["place"] for row in made}))
 
     def _head(self, label: str) -> dict[str, Any]:
         """What makes it this audit and no other."""
-        about, question = self.model.engine.identified(Subject()), self.model.question()
         digest = sha256()
         for case in self.cases:
             digest.update(case.fingerprint().encode(errors="replace") + b"\n")
         return {
             "name": label,
-            "model": about.model,
-            **self.model.engine.heatmaps_by(question.layer, question.method),
+            **made_by(self.model),
             "checks": self.plan.plain(),
             "images": len(self.cases),
             "cases": digest.hexdigest(),
@@ -127,11 +130,21 @@ class _Run:
     def _require_the_same(self, file: RowFile, number: int) -> None:
         """Raises HeatmapError unless this chunk of cases still gives the rows that the file has."""
         again = next(Worker(self.model, self.plan).rows(_one(chunks(self.cases, number))))
-        if not _alike(file.last(), again, exact=self.model.engine.exact):
+        if not alike(file.last(), again, exact=self.model.engine.exact):
             raise HeatmapError(
                 f"the rows in {file.path} come out differently now, for the same files and weights: the preprocess, a setting "
                 "or a library has changed since; remove the file, and run the audit again"
             )
+
+
+def _maker(engine: str) -> _Maker:
+    """What makes the rows, from the chunk of a number on. Raises HeatmapError for another word, and where Ray is missing."""
+    if engine == "ray":
+        on_ray.installed()
+        return on_ray.rows
+    if engine != "local":
+        raise HeatmapError(f"engine={shown(engine)} is not known; expected local or ray{nearest(str(engine), ENGINES)}")
+    return lambda model, plan, cases, _, first: Worker(model, plan).rows(chunks(cases, first))
 
 
 def _one(found: Iterator[Chunk]) -> Iterable[Chunk]:
@@ -144,17 +157,3 @@ def _sampled(cases: Cases, sample: int | None, seed: int) -> Cases:
     places = np.sort(np.random.default_rng(count("seed", seed, 0)).choice(len(cases), sample, replace=False))
     chosen: list[Case] = [cases[int(place)] for place in places]
     return Cases(chosen, cases.name)
-
-
-def _alike(kept: Sequence[Row], again: Sequence[Row], *, exact: bool) -> bool:
-    if exact or len(kept) != len(again):
-        return list(kept) == list(again)
-    return all(_close(a, b) for a, b in zip(kept, again, strict=True))
-
-
-def _close(a: Row, b: Row) -> bool:
-    if (a["case"], a["check"], a["digest"]) != (b["case"], b["check"], b["digest"]):
-        return False
-    if a["figure"] is None or b["figure"] is None:
-        return bool(a["figure"] == b["figure"])
-    return bool(abs(a["figure"] - b["figure"]) <= _CLOSE * max(1.0, abs(a["figure"])))

@@ -14,6 +14,7 @@ from pytest_gradcam.validation import nearest
 
 Kind = Literal["mask", "invalid"]
 Row = dict[str, Any]
+_CLOSE = 1e-3  # how far figures of the same audit may be apart where a device does not repeat its bits
 
 #: The check of each name, from its bound; the mask that it is about; the bound where none is given.
 _KNOWN: dict[str, tuple[Any, Kind, float]] = {
@@ -103,6 +104,21 @@ def row(case: Case, place: int, record: Record, digest: str) -> Row:
         "digest": digest,
         "slices": {str(name): str(value) for name, value in case.slices.items()},
     }
+
+
+def alike(kept: Sequence[Row], again: Sequence[Row], *, exact: bool) -> bool:
+    """Whether these are the same rows; `exact` says that the device repeats its bits."""
+    if exact or len(kept) != len(again):
+        return list(kept) == list(again)
+    return all(_close(a, b) for a, b in zip(kept, again, strict=True))
+
+
+def _close(a: Row, b: Row) -> bool:
+    if (a["case"], a["check"], a["digest"]) != (b["case"], b["check"], b["digest"]):
+        return False
+    if a["figure"] is None or b["figure"] is None:
+        return bool(a["figure"] == b["figure"])
+    return bool(abs(a["figure"] - b["figure"]) <= _CLOSE * max(1.0, abs(a["figure"])))
 
 
 def _plain(bound: Any) -> float | str:

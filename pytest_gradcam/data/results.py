@@ -19,7 +19,7 @@ from pytest_gradcam.data.plan import Row
 from pytest_gradcam.data.statistics import Interval
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.evidence.record import Subject
-from pytest_gradcam.validation import nearest
+from pytest_gradcam.validation import brief, nearest
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -119,16 +119,22 @@ class Results:
         self.view: View | None = None
 
     @classmethod
-    def load(cls, path: str | Path, *more: str | Path) -> Self:
+    def load(cls, *paths: str | Path) -> Self:
         """The audit whose rows are in this file, without its model: all but what asks the model.
 
-        `more` are files of other parts of the same data set, audited elsewhere in the same way: copies count once over all parts.
+        Several files are parts of the same data set, audited elsewhere in the same way: copies count once over all parts.
         Raises HeatmapError for a file that holds no rows, or not those of all cases, and for parts that were audited in another
         way, naming what differs.
         """
-        head, _ = row_files.read(Path(path))
-        found = cls(str(head.get("name", "")), Path(path), None, None)
-        found.rows = _interned(row_files.joined([Path(path), *map(Path, more)]))
+        if not paths or not all(isinstance(path, (str, Path)) for path in paths):
+            raise HeatmapError(
+                f"Audit.load({brief(', '.join(map(repr, paths)))}) names no file of rows; expected Audit.load(path), or "
+                "Audit.load(*paths) for the files of several parts; check that there are any"
+            )
+        files = [Path(path) for path in paths]
+        head, _ = row_files.read(files[0])
+        found = cls(str(head.get("name", "")), files[0], None, None)
+        found.rows = _interned(row_files.joined(files))
         return found
 
     @cached_property
@@ -285,6 +291,7 @@ def _interned(rows: Iterable[Row]) -> list[Row]:
     for row in rows:
         for name in ("check", "outcome", "direction", "target", "predicted"):
             row[name] = sys.intern(row[name]) if isinstance(row[name], str) else row[name]
+        row["slices"] = {sys.intern(name): sys.intern(value) for name, value in row["slices"].items()}
         found.append(row)
     return found
 

@@ -144,5 +144,14 @@ def chunks(cases: Sequence[Case], first: int = 0) -> Iterator[Chunk]:
         yield [(place, cases[place]) for place in range(start, min(start + CHUNK, len(cases)))]
 
 
+def made_by(model: ExplainedModel) -> dict[str, str | None]:
+    """What rows come from: the model, the digest of its weights, the layer if one is named, and the method."""
+    question = model.question()
+    return {
+        "model": model.engine.identified(Subject()).model,
+        **model.engine.heatmaps_by(question.layer, question.method),
+    }
+
+
 def _already(mask: MaskInView) -> Any:
     return lambda _: replace(mask)

@@ -18,14 +18,18 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-def require_shape(declared: tuple[int | None, ...], shape: tuple[int, ...], what: str) -> None:
-    """Raises HeatmapError for an input (C, H, W) that is not of the declared shape; None stands for any size."""
+def require_shape(declared: tuple[int | None, ...], shape: tuple[int, ...], what: str, *, otherwise: str = "") -> None:
+    """Raises HeatmapError for an input (C, H, W) that is not of the declared shape; None stands for any size.
+
+    `otherwise` ends the message where the size is another: what else can be done.
+    """
     if any(own is not None and own != given for own, given in zip(declared, shape, strict=True)):
         wanted = " x ".join("any" if own is None else str(own) for own in declared)
-        raise HeatmapError(
-            f"{what} takes an input of {wanted} (C x H x W), and the preprocess gives {' x '.join(map(str, shape))}; resize, or "
-            "crop, to that in the preprocess"
-        )
+        found = f"{what} takes an input of {wanted} (C x H x W), and the preprocess gives {' x '.join(map(str, shape))}"
+        if declared[0] not in (None, shape[0]):
+            colours = {1: ", such as convert('L')", 3: ", such as convert('RGB')"}.get(declared[0] or 0, "")
+            raise HeatmapError(f"{found}; give it {declared[0]} channels in the preprocess{colours}")
+        raise HeatmapError(f"{found}; resize, or crop, to that in the preprocess{otherwise}")
 
 
 def in_chunks(run: Callable[[Tensor], dict[str, Tensor]], batch: Tensor, size: int | None) -> dict[str, Tensor]:

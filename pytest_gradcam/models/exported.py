@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,8 @@ def build(name: str, wanted: Wanted) -> nn.Module:
             f"the file is complete, and that torch.export.save of this version of PyTorch ({torch.__version__}) wrote it"
         ) from None
     digest = sha256(path.read_bytes()).hexdigest()
-    return ForwardOnly(_Run(path, program), name=f"exported program {path.name}", digest=digest)
+    again = partial(build, str(path.resolve()), Wanted())
+    return ForwardOnly(_Run(path, program), name=f"exported program {path.name}", digest=digest, again=again)
 
 
 def preprocess(name: str, wanted: Wanted) -> None:
@@ -98,7 +100,8 @@ def _without_last_activation(network: Any) -> Callable[[Tensor], Tensor] | None:
     returned = output.args[0]
     node = returned[0] if isinstance(returned, (tuple, list)) and len(returned) == 1 else returned
     kind = str(getattr(node, "target", "")).removeprefix("aten.").partition(".")[0].removeprefix("_")
-    if kind not in ACTIVATIONS or node.meta["val"].ndim != 2 or (kind != "sigmoid" and node.args[1] not in (1, -1)):
+    rank = node.meta["val"].ndim if kind in ACTIVATIONS else 0
+    if rank not in (2, 4) or (kind != "sigmoid" and node.args[1] not in (1, 1 - rank)):
         return None
     output.args = ((node.args[0],),) if isinstance(returned, tuple) else ([node.args[0]],)
     network.graph.eliminate_dead_code()

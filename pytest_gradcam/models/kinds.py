@@ -23,6 +23,10 @@ _MODULES = {
 }
 
 
+def _unnamed() -> None:  # by name, so that it can be serialised
+    """No class names."""
+
+
 @dataclass(frozen=True)
 class Wanted:
     """What the settings say besides the name: whether a download is asked for or which file holds the weights, the class names,
@@ -30,7 +34,7 @@ class Wanted:
     """
 
     pretrained: bool = False
-    classes: Callable[[], Any] = lambda: None
+    classes: Callable[[], Any] = _unnamed
     prompt: str | None = None
     weights: Path | None = None
 

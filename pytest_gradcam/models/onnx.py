@@ -6,6 +6,7 @@ passed by, as in any model (`cam/activations.py`).
 
 from __future__ import annotations
 
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ _FLOATS = {"tensor(float)": torch.float32, "tensor(double)": torch.float64, "ten
 _CHANNELS = (1, 2, 3, 4)
 _KINDS = {"Softmax": "softmax", "LogSoftmax": "log_softmax", "Sigmoid": "sigmoid"}
 _FOLDER = "session.model_external_initializers_file_folder_path"
+_ANY_SIZE = "; or, if the network takes any size and only the file says this one, change the file (onnx.tools.update_model_dims)"
 _WRAP = (
     "write a fixture gradcam_model that returns a callable: lambda batch: session.run(None, {...: batch.numpy()})[0]"
 )
@@ -53,7 +55,8 @@ def build(name: str, wanted: Wanted) -> nn.Module:
         raise SettingsError(
             f"{path} cannot be read as an ONNX model ({type(error).__name__}: {reason:.300}); check that the file is complete"
         ) from None
-    return ForwardOnly(run, name=f"ONNX model {path.name}", digest=digest)
+    again = partial(build, str(path.resolve()), Wanted())
+    return ForwardOnly(run, name=f"ONNX model {path.name}", digest=digest, again=again)
 
 
 def preprocess(name: str, wanted: Wanted) -> None:
@@ -79,7 +82,9 @@ def _digest(path: Path, graph: Any) -> str:
 
 
 def _last_activations(graph: Any) -> dict[str, tuple[str, str]]:
-    """The softmax or sigmoid, and its input, by the name of the output (N, classes) that it gives."""
+    """The softmax or sigmoid over the classes, and its input, by the name of the output (N, classes, ...) that it gives."""
+    # Until version 13 a softmax is one over all that follows its axis.
+    flattens = any(each.domain in ("", "ai.onnx") and each.version < 13 for each in graph.opset_import)
     makers = {output: node for node in graph.graph.node for output in node.output}
     names = {output.name for output in graph.graph.output}
     found = {}
@@ -87,10 +92,12 @@ def _last_activations(graph: Any) -> dict[str, tuple[str, str]]:
         node = makers.get(output.name)
         while node is not None and node.op_type == "Identity":
             node = makers.get(node.input[0])
-        if node is None or node.op_type not in _KINDS or len(output.type.tensor_type.shape.dim) != 2:
+        rank = len(output.type.tensor_type.shape.dim)
+        if node is None or node.op_type not in _KINDS or rank not in (2, 4):
             continue
-        axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), -1)
-        if axis in (1, -1) and node.input[0] not in names:
+        axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 1 if flattens else -1)
+        over_classes = axis in (1, 1 - rank) and (rank == 2 or not flattens)
+        if (node.op_type == "Sigmoid" or over_classes) and node.input[0] not in names:
             found[output.name] = (_KINDS[node.op_type], node.input[0])
     return found
 
@@ -125,12 +132,12 @@ class _Run:
             raise SettingsError(
                 f"{path} takes {self._input.type} of shape {self._input.shape}; expected floats (N, C, H, W). {_WRAP}"
             )
-        self._last = shape[3] in _CHANNELS and shape[1] not in _CHANNELS and shape[1] is not None
+        self._last = shape[3] in _CHANNELS and shape[1] not in _CHANNELS
         self._declared = (shape[3], shape[1], shape[2]) if self._last else tuple(shape[1:])
         self._size = shape[0]
 
     def __call__(self, batch: Tensor) -> Any:
-        require_shape(self._declared, tuple(batch.shape[1:]), self._path.name)
+        require_shape(self._declared, tuple(batch.shape[1:]), self._path.name, otherwise=_ANY_SIZE)
         return single(in_chunks(self._run, batch.cpu().to(_FLOATS[self._input.type]), self._size))
 
     def _run(self, batch: Tensor) -> dict[str, Tensor]:

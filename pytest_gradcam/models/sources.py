@@ -16,9 +16,10 @@ from torch import Tensor, nn
 from pytest_gradcam.errors import SettingsError
 from pytest_gradcam.models.kinds import Kind, Wanted, kind_of
 from pytest_gradcam.models.weights import listed, load
+from pytest_gradcam.settings import KINDS
 from pytest_gradcam.state.forward_only import ForwardOnly
 from pytest_gradcam.state.surroundings import random_states_kept
-from pytest_gradcam.validation import nearest
+from pytest_gradcam.validation import brief, nearest, nearest_prefix
 
 PRETRAINED = "pretrained"  # the one value of gradcam_weights that may download
 
@@ -40,7 +41,8 @@ def build(
     pretrained = weights == PRETRAINED
     if (kind := kind_of(spec)) is not None:
         _refuse_weights(kind, spec, weights)
-        model = kind.build(_name(spec), Wanted(pretrained, classes, prompt))
+        wanted = Wanted(pretrained, classes, prompt)
+        model = _published(kind, spec, wanted) if pretrained else kind.build(_name(spec), wanted)
     elif pretrained:
         raise SettingsError(
             f"gradcam_weights = 'pretrained' does not apply to {spec!r}; expected a file, or a torchvision: or timm: model"
@@ -54,6 +56,19 @@ def build(
             raise SettingsError(f"gradcam_device = {device!r}, and {spec} computes on the CPU; expected auto or cpu")
         return model
     return model.to(usable(device)).eval()
+
+
+def _published(kind: Kind, spec: str, wanted: Wanted) -> nn.Module:
+    """The model with its published weights. Raises SettingsError where that fails, as without a network."""
+    try:
+        return kind.build(_name(spec), wanted)
+    except SettingsError:
+        raise
+    except Exception as error:  # each library, and each of its ways to download, has errors of its own
+        raise SettingsError(
+            f"the published weights of {spec} could not be loaded ({type(error).__name__}: {brief(str(error))}); "
+            "check the network, or name a file of weights that you have in place of 'pretrained'"
+        ) from error
 
 
 def _refuse_weights(kind: Kind, spec: str, weights: str | None) -> None:
@@ -84,7 +99,7 @@ def class_names(text: str) -> Any:
     path = Path(text)
     try:
         if kind_of(text) is not None:
-            names = own_class_names(text, weights=PRETRAINED)
+            names = _published_names(text)
         elif path.suffix == ".json":
             names = json.loads(path.read_text("utf-8-sig"))  # as other systems' editors write it
         elif path.suffix == ".txt" or path.is_file():
@@ -105,6 +120,16 @@ def class_names(text: str) -> Any:
     if not isinstance(names, (list, tuple, Mapping)) or not names:
         raise SettingsError(
             f"gradcam_classes = {text!r} holds a {type(names).__name__}; expected names, name -> index, or index -> name"
+        )
+    return names
+
+
+def _published_names(spec: str) -> Any:
+    names = own_class_names(spec, weights=PRETRAINED)
+    if names is None:
+        raise SettingsError(
+            f"gradcam_classes = {spec!r}: this model brings no class names; expected a .txt or .json file, or "
+            "package.module:name"
         )
     return names
 
@@ -154,7 +179,7 @@ def attribute(spec: str, setting: str) -> Any:
             raise  # a broken import inside the user's module is theirs to see
         raise SettingsError(
             f"{setting} = {spec!r}: there is no module {error.name!r} to import; check the name, "
-            "or add its folder to pytest's option `pythonpath`"
+            f"or add its folder to pytest's option `pythonpath`{nearest_prefix(spec, KINDS)}"
         ) from None
     for part in name.split("."):
         if not hasattr(found, part):

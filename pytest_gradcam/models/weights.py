@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from pytest_gradcam.errors import SettingsError
+from pytest_gradcam.validation import nearest
 
 _KEYS = ("state_dict", "model_state_dict", "model")  # that lead to the state dict of a training checkpoint
 _PREFIXES = ("module.", "_orig_mod.", "model.")  # of DataParallel, torch.compile and Lightning
@@ -20,7 +21,9 @@ _SHOWN = 4  # keys in a message
 def require_file(path: Path) -> None:
     """Raises SettingsError if there is no such file of weights."""
     if not path.is_file():
-        raise SettingsError(f"gradcam_weights = {str(path)!r} is not a file; check the path")
+        raise SettingsError(
+            f"gradcam_weights = {str(path)!r} is not a file; check the path{nearest(str(path), ['pretrained'])}"
+        )
 
 
 def load(model: nn.Module, path: Path) -> None:

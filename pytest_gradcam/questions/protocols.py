@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pytest_gradcam.evidence.record import Subject
 from pytest_gradcam.images import Picture
 from pytest_gradcam.perturbations.movement import Placement
-from pytest_gradcam.targets import ClassNames, Target
+from pytest_gradcam.targets import ClassNames, Detection, Target
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -158,6 +158,12 @@ class Engine(Protocol):
 
     def scored(self, images: Sequence[Any], targets: Sequence[Target]) -> Sequence[TargetScore]:
         """What each image's target, a Box, a Region or a callable, is worth there."""
+
+    def detections(self, image: Any) -> Sequence[Detection]:
+        """What a detector finds in the image, the surest first. Raises HeatmapError for other models."""
+
+    def unexplained(self, image: Any, subject: Subject) -> HeatmapLike:
+        """The image as what a check without a heatmap is about: its heatmap is empty."""
 
     def heatmaps(
         self, images: Sequence[Any], targets: Sequence[Target], *, layer: str | None = None, method: str | None = None

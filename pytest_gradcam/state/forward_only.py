@@ -16,6 +16,12 @@ _EXPECTED = "expected scores, a float tensor or array (N, classes) for N images"
 _CALL = "a forward-only model is called with one float tensor (N, C, H, W) and returns scores (N, classes)"
 _STEADY = 1e-3  # of the largest score: by less two runs on the same input differ, as on a GPU
 _DEPTH = 3  # of containers in containers
+_SCORES = f", or a method that needs only scores: {' or '.join(SCORE_METHODS)} (method=, gradcam_method)"
+#: For what is a part of the output: an object, a region.
+PART = (
+    ", or a number as the target: Value(lambda output: ..., unit=...) of what the model returns for one image, "
+    f"of which {' and '.join(SCORE_METHODS)} (method=) make heatmaps"
+)
 
 
 class ForwardOnly(nn.Module):
@@ -23,16 +29,30 @@ class ForwardOnly(nn.Module):
 
     It may return tensors, arrays or nested lists, and several of them in a tuple, list or dict. `name` says in a phrase
     what it is, by default its class; `digest` is a SHA-256 of what decides its scores, empty where that is unknown.
+    `again` builds the same network in another process, for a callable that cannot be serialised.
     A forward pass raises HeatmapError for whatever the callable raises, and for what are not scores.
     """
 
-    def __init__(self, function: Callable[[Tensor], Any], *, name: str = "", digest: str = "") -> None:
+    def __init__(
+        self,
+        function: Callable[[Tensor], Any],
+        *,
+        name: str = "",
+        digest: str = "",
+        again: Callable[[], nn.Module] | None = None,
+    ) -> None:
         super().__init__()
         self.function = function
+        self.again = again
         self.name = name or getattr(function, "__qualname__", type(function).__qualname__)
         self.digest = digest
         self._steady_for: set[torch.Size] = set()
         self.training = False  # not eval(): programs of torch.export refuse it
+
+    @property
+    def is_steady(self) -> bool:
+        """Whether it was called twice on the same input already, as the first forward pass does."""
+        return bool(self._steady_for)
 
     def forward(self, inputs: Tensor) -> Any:
         output = self._called(inputs)
@@ -40,6 +60,9 @@ class ForwardOnly(nn.Module):
             self._require_steady(inputs, output)
             self._steady_for.add(inputs.shape)
         return output
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return super().__reduce_ex__(protocol) if self.again is None else (self.again, ())
 
     def _called(self, inputs: Tensor) -> Any:
         try:
@@ -104,12 +127,15 @@ class ForwardOnly(nn.Module):
             )
 
 
-def require_insides(model: nn.Module, what: str) -> None:
-    """Raises HeatmapError for a model that is known by its scores alone, in which `what` has nothing to look at."""
+def require_insides(model: nn.Module, what: str, *, otherwise: str = _SCORES) -> None:
+    """Raises HeatmapError for a model that is known by its scores alone, in which `what` has nothing to look at.
+
+    `otherwise` ends the message: what can be asked instead.
+    """
     if isinstance(model, ForwardOnly):
         raise HeatmapError(
             f"the model {model.name} is known by its scores alone, and {what} needs layers and gradients; expected a "
-            f"torch.nn.Module, or a method that needs only scores: {' or '.join(SCORE_METHODS)} (method=, gradcam_method)"
+            f"torch.nn.Module{otherwise}"
         )
 
 

@@ -39,7 +39,7 @@ def perturbations(
 ) -> SearchStrategy[Perturbation]:
     """One perturbation, of any kind or of the given ones (names or classes), up to a severity.
 
-    Severities are multiples of 0.001, so the severity at which something breaks is found to that precision. It
+    Severities are multiples of 0.001, so the severity at which something breaks is found to that precision, as a rule. It
     shrinks to the mildest perturbation: of the kinds that break something, the one that does at the lowest severity.
     A severity is a share of its kind's own range, so kinds are compared by these shares, not by how far the image
     changes. Kinds whose severities differ by less than a thirtieth may count as equally mild.

@@ -7,10 +7,12 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 
 from pytest_gradcam.errors import SettingsError
 from pytest_gradcam.models import sources
+from pytest_gradcam.validation import brief
 
 _IMAGES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
 _WEIGHTS = {".safetensors", ".pt", ".pth", ".ckpt"}
@@ -18,12 +20,17 @@ _CLASSES = re.compile(
     r"^(class(es)?(_?names)?|labels?|categories|id2label|names|imagenet_class_index)\.(txt|json)$", re.I
 )
 _SKIPPED = {"node_modules", "site-packages", "venv", "env", "build", "dist", "__pycache__", "__gradcam__"}
+_NOT_DATA = (
+    "pyvenv.cfg",
+    "evidence.json",
+)  # files of an environment, and of a report: its pictures are none to test on
 _OURS = ("gradcam-report", "gradcam-merged", "gradcam-explained")
 _HELD_OUT = re.compile(r"(^|/)(test|val|valid|validation|eval|holdout)", re.I)
 _SAMPLES = re.compile(r"(^|/)(images?|photos?|pictures?|samples?|examples?|data|assets)", re.I)
 _TRAINING = re.compile(r"(^|/)train", re.I)
 _MASKS = re.compile(r"mask|annotation|segmentation", re.I)
 _EACH, _MOST = 8, 24  # images of one class, and in all: fewer seldom allow a verdict on reliance
+_Folder = tuple[Path, tuple[Path, ...]]  # and the images in it
 
 
 @dataclass(frozen=True)
@@ -39,9 +46,10 @@ class Case:
 class DataFacts:
     """The files of a repository by what they are; the newest weights and the likeliest images come first."""
 
+    root: Path
     weights: tuple[Path, ...]
     class_files: tuple[Path, ...]
-    folders: tuple[tuple[Path, tuple[Path, ...]], ...]
+    folders: tuple[_Folder, ...]
 
     @property
     def classes_of_folders(self) -> tuple[str, ...]:
@@ -58,31 +66,49 @@ def data_facts(root: Path) -> DataFacts:
     """The files of a repository, without environments and hidden folders."""
     weights: list[Path] = []
     classes: list[Path] = []
-    folders: list[tuple[Path, tuple[Path, ...]]] = []
     for folder, names in _walk(root):
         weights += [folder / name for name in names if Path(name).suffix in _WEIGHTS]
         classes += [folder / name for name in names if _CLASSES.match(name)]
+    weights.sort(key=lambda path: -path.stat().st_mtime)
+    return DataFacts(root, tuple(weights), tuple(classes), _folders(root))
+
+
+def _folders(root: Path) -> tuple[_Folder, ...]:
+    """The folders of images below the root, without those of masks: the likeliest to test on come first."""
+    found: list[_Folder] = []
+    for folder, names in _walk(root):
         images = tuple(folder / name for name in names if Path(name).suffix.lower() in _IMAGES)
         if images and not _MASKS.search(folder.relative_to(root).as_posix()):
-            folders.append((folder, images))
-    weights.sort(key=lambda path: -path.stat().st_mtime)
-    folders.sort(key=lambda found: _rank(found[0].relative_to(root).as_posix()))
-    return DataFacts(tuple(weights), tuple(classes), tuple(folders))
+            found.append((folder, images))
+    return tuple(sorted(found, key=lambda one: _rank(one[0].relative_to(root).as_posix())))
 
 
 def cases(
     facts: DataFacts, classes: tuple[str, ...], chosen: Path | None = None, masks: Path | None = None
-) -> list[Case]:
-    """Some images of the likeliest folder, or of this one: of each class, where its folders are named after classes."""
-    folders = [found for found in facts.folders if chosen is None or found[0].is_relative_to(chosen)]
-    if not folders:
-        return []
-    of_classes = [found for found in folders if found[0].name in classes and found[0].parent == folders[0][0].parent]
-    if of_classes:
-        found = [Case(image, folder.name) for folder, images in of_classes for image in images[:_EACH]]
-    else:
-        found = [Case(image) for image in folders[0][1][:_MOST]]
-    return [Case(one.image, one.label, _mask_of(one.image, masks)) for one in found[:_MOST]]
+) -> tuple[list[Case], str]:
+    """Some images of this folder, or of the likeliest ones, from each of its folders in turn; and a note on what is left out.
+
+    Where folders are named after classes, the images are theirs alone, with their class.
+    """
+    folders = _likeliest(facts) if chosen is None else _folders(chosen)
+    of_classes = [found for found in folders if found[0].name in classes]
+    of_classes = [found for found in of_classes if found[0].parent == of_classes[0][0].parent]
+    each = _EACH if of_classes else _MOST
+    turns = zip_longest(*(images[:each] for _, images in of_classes or folders))
+    images = sorted([image for turn in turns for image in turn if image is not None][:_MOST])
+    found = [Case(image, image.parent.name if of_classes else None, _mask_of(image, masks)) for image in images]
+    others = [folder.name for folder, _ in folders if folder.name not in classes]
+    left_out = f"no class is called {brief(', '.join(others))}: the images there are left out"
+    return found, left_out if of_classes and others else ""
+
+
+def _likeliest(facts: DataFacts) -> tuple[_Folder, ...]:
+    """The first folder of images, and those beside it that are as likely."""
+    if not facts.folders:
+        return ()
+    first, rank = facts.folders[0][0], _rank(facts.folders[0][0].relative_to(facts.root).as_posix())[0]
+    beside = [found for found in facts.folders if found[0].parent == first.parent]
+    return tuple(found for found in beside if _rank(found[0].relative_to(facts.root).as_posix())[0] == rank)
 
 
 def fitting_classes(facts: DataFacts, count: int) -> tuple[Path | None, tuple[str, ...]]:
@@ -122,7 +148,7 @@ def _mask_of(image: Path, masks: Path | None) -> Path | None:
 def _walk(root: Path) -> Iterator[tuple[Path, list[str]]]:
     for folder, folders, names in os.walk(root):
         folders[:] = sorted(n for n in folders if n not in _SKIPPED and n not in _OURS and not n.startswith("."))
-        folders[:] = [name for name in folders if not (Path(folder, name) / "pyvenv.cfg").exists()]
+        folders[:] = [name for name in folders if not any((Path(folder, name) / no).exists() for no in _NOT_DATA)]
         yield Path(folder), sorted(names)
 
 

@@ -27,21 +27,24 @@ class Drawable:
 
 
 def drawables(paths: Sequence[Path], folder: Path) -> list[Drawable]:
-    """The images of these files and folders, named from the COCO file's folder.
+    """The images of these files and folders, named from the COCO file's folder; of a folder without any, those of its folders.
 
     Raises HeatmapError if there is none, or for a file that is not an image.
     """
     found: list[Path] = []
     for path in paths:
-        inside = sorted(one for one in path.iterdir() if one.is_file()) if path.is_dir() else [path]
-        found += [one for one in inside if not path.is_dir() or _is_image(one)]
+        found += (_images_of(path, "*") or _images_of(path, "*/**/*")) if path.is_dir() else [path]
     if not found:
         raise HeatmapError(f"there is no image in {', '.join(map(str, paths))}; pass images, or folders of images")
     return [Drawable(path, _name(path, folder), images.read(path).shape) for path in dict.fromkeys(found)]
 
 
+def _images_of(folder: Path, pattern: str) -> list[Path]:
+    return sorted(path for path in folder.glob(pattern) if _is_image(path))
+
+
 def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif")
+    return path.is_file() and path.suffix.lower() in (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif")
 
 
 def _name(path: Path, folder: Path) -> str:

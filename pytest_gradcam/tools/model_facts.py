@@ -40,14 +40,17 @@ def inspect(parts: ModelParts, image: Any = None) -> dict[str, Any]:
         engine, misfit = _fitting(parts, image)
         warnings += [misfit] if misfit else []
         ready = engine.read(image)
-        [heatmap] = engine.heatmaps([ready], [None])
+        blind, alone = engine.without_heatmaps(None), bool(engine.without_heatmaps("gradcam"))
+        method = "occlusion" if blind else engine.method
+        [heatmap] = engine.heatmaps([ready], [None], method=method)
         scores = engine.predict([ready])[0]
+    warnings += [f"{blind}. Here its heatmap is by occlusion"] if blind else []
     warnings += _doubts(heatmap)
     return {
         "model": {"spec": parts.settings.model, **_identity(engine, ready)},
-        "layer": engine.layer,
-        "method": engine.method,
-        "layers": [_candidate(one, engine.layer) for one in engine.layers()],
+        "layer": "" if alone else engine.layer,
+        "method": method,
+        "layers": [] if alone else [_candidate(one, engine.layer) for one in engine.layers()],
         "output": {
             "classes": len(scores),
             "kind": heatmap.subject.output or "logits",
@@ -61,7 +64,7 @@ def inspect(parts: ModelParts, image: Any = None) -> dict[str, Any]:
             "score": heatmap.score,
             "probability": heatmap.subject.probability,
         },
-        "cost": _cost(engine, ready),
+        "cost": _cost(engine, ready, method, 1 if alone else _RUNS),
         "warnings": warnings,
     }
 
@@ -72,7 +75,7 @@ def lines(facts: dict[str, Any]) -> Iterator[str]:
     yield f"model       {model['description']} on {model['device'] or 'cpu'}: {model['spec']}"
     yield f"weights     sha256 {model['weights'] or 'unknown'}"
     yield f"output      {output['classes']} classes, {output['kind']}; {_TASKS[output['task']]}"
-    yield f"layer       {facts['layer']}, method {facts['method']}"
+    yield f"layer       {facts['layer'] or 'none'}, method {facts['method']}"
     places = facts["layers"]
     for place in _shown(places):
         mark = "->" if place["chosen"] else "  "
@@ -85,7 +88,7 @@ def lines(facts: dict[str, Any]) -> Iterator[str]:
     yield f"prediction  {found['target']!r} ({found['index']}) for {found['image']}: score {found['score']:.4g}{share}"
     yield (
         f"cost        {cost['forward_ms']:.0f} ms a forward pass, {cost['heatmap_ms']:.0f} ms a heatmap "
-        f"({cost['ratio']:.2f} times), median of {_RUNS}"
+        f"({cost['ratio']:.2f} times), median of {cost['runs']}"
     )
     yield from (f"WARNING     {warning}" for warning in facts["warnings"])
 
@@ -209,14 +212,17 @@ def _said_of_preprocess(seen: dict[str, Any]) -> Iterator[str]:
     yield f"            black to white: {spans} (by channel); masks: {seen['masks']}"
 
 
-def _cost(engine: Engine, ready: Input) -> dict[str, Any]:
+def _cost(engine: Engine, ready: Input, method: str, runs: int) -> dict[str, Any]:
     """Medians of interleaved runs, in milliseconds."""
-    steps: tuple[Callable[[], Any], ...] = (lambda: engine.predict([ready]), lambda: engine.heatmaps([ready], [None]))
+    steps: tuple[Callable[[], Any], ...] = (
+        lambda: engine.predict([ready]),
+        lambda: engine.heatmaps([ready], [None], method=method),
+    )
     times: tuple[list[float], list[float]] = ([], [])
-    for _ in range(_RUNS):
+    for _ in range(runs):
         for step, found in zip(steps, times, strict=True):
             start = time.perf_counter()
             step()
             found.append(1000 * (time.perf_counter() - start))
     forward, heatmap = map(median, times)
-    return {"forward_ms": forward, "heatmap_ms": heatmap, "ratio": heatmap / forward}
+    return {"forward_ms": forward, "heatmap_ms": heatmap, "ratio": heatmap / forward, "runs": runs}

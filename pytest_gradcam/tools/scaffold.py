@@ -5,8 +5,9 @@ What is found is tried before it is written: the model is built, the weights are
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +80,9 @@ def plan(root: Path, wishes: Wishes) -> Plan:
     chosen = model_choice.choose(root, facts, wishes.model, wishes.weights, wishes.preprocess)
     notes = list(chosen.notes)
     classes = _classes(root, facts, wishes, chosen, notes)
-    cases = data_facts.cases(facts, classes.names, _within(root, wishes.images), _within(root, wishes.masks))
+    chosen_images = _within(root, wishes.images)
+    cases, left_out = data_facts.cases(facts, classes.names, chosen_images, _within(root, wishes.masks))
+    notes += [left_out] if left_out else []
     if not cases:
         where = wishes.images or root
         raise SettingsError(
@@ -121,7 +124,7 @@ def _classes(root: Path, facts: DataFacts, wishes: Wishes, chosen: Found, notes:
     """The class names from where they are found first: a file, the model's published weights, the folders of images."""
     count = chosen.class_count()
     if wishes.classes is not None:
-        facts = DataFacts(facts.weights, (Path(wishes.classes).resolve(),), ())
+        facts = replace(facts, class_files=(Path(wishes.classes).resolve(),), folders=())
     path, names = data_facts.fitting_classes(facts, count)
     if path is not None:
         return _Classes(names, _relative(root, path), _relative(root, path))
@@ -185,7 +188,7 @@ def _said(root: Path, chosen: Found, classes: _Classes, cases: list[Case]) -> di
         if names
         else "unnamed",
         "names from": classes.source,
-        "images": f"{len(cases)} from {_relative(root, cases[0].image.parent.parent if labels else cases[0].image.parent)}"
+        "images": f"{len(cases)} from {_relative(root, Path(os.path.commonpath([case.image.parent for case in cases])))}"
         + (f", of {', '.join(labels[:5])}" if labels else ""),
         "masks": f"{masks} of these images have one" if masks else "none",
     }

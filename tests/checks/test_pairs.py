@@ -126,6 +126,38 @@ def test_few_pairs_are_undecided():
     assert "images like these would decide" in found.reason
 
 
+def test_a_single_pair_does_not_show_how_far_images_differ():
+    images, others = paired(2)
+    for count in (1, 2):  # a copy is no second image
+        found = Explainer(Reads(DISC)).reliance(images[:1] * count, CORNER, pairs=others[:1] * count)
+        assert (found.relies, found.images) == (None, 1)
+        assert found.reason == (
+            "only one image was exchanged, which does not show how far images differ; pass more images, of two or more "
+            "predicted classes"
+        )
+    with pytest.raises(HeatmapError) as raised:
+        Explainer(Reads(DISC)).assert_no_reliance(images[:1], CORNER, pairs=others[:1])
+    assert "inf" not in str(raised.value)
+
+
+def test_an_error_says_which_pair_it_is_about(tmp_path):
+    images, others = paired(3)
+    explainer = Explainer(Reads(DISC))
+    for bad, words in (
+        (images[1], "show the same in the mask"),
+        (None, "is not an image"),
+        ("no.png", "no image file"),
+    ):
+        with pytest.raises(HeatmapError, match=rf"^pairs\[1\]: .*{words}"):
+            explainer.reliance(images, CORNER, pairs=[others[0], bad, others[2]])
+    with pytest.raises(HeatmapError, match=r"^images\[2\]: there is no image file no.png"):
+        explainer.reliance([*images[:2], "no.png"], CORNER)
+    with pytest.raises(HeatmapError, match=r"^without\[0\]: there is no image file no.png"):
+        explainer.reliance(images, CORNER, without=["no.png", others[0]])
+    with pytest.raises(HeatmapError, match=r"^images\[1\]: there is no image file no.png"):
+        explainer.batch([images[0], "no.png"])
+
+
 def test_copies_count_once_and_several_pairs_of_one_image_share_its_weight():
     images, others = paired()
     explainer = Explainer(Reads(CORNER))

@@ -76,6 +76,15 @@ BAD = [
     (["calibrate", "nowhere"], "there is no report nowhere"),
     (["compare", "nowhere", "elsewhere"], "there is no report nowhere"),
     (["compare", "a", "b", "--fail-on-regression", "-1"], "Invalid value for '--fail-on-regression'"),
+    (["compare", "a", "b", "--fail-on-regression", "nan"], "nan cannot be used; expected a number of at least 0"),
+    (["compare", "a", "b", "--fail-on-regression", "inf"], "inf cannot be used; expected a number of at least 0"),
+    (["compare", "a", "b", "--fail-on-regression", "x"], "'x' is not a valid float range"),
+    (["merge", "a", "--into", "colour.py"], "Directory 'colour.py' is a file"),
+    (["evidence", ".", "--format", "oscal", "--into", "."], "File '.' is a directory"),
+    (["explain", "colour:build", "square.png", "--into", "colour.py"], "Directory 'colour.py' is a file"),
+    (["samples", "colour.py"], "Directory 'colour.py' is a file"),
+    (["samples", "colour.py/below"], "colour.py/below/photos/tripod: Not a directory"),
+    (["masks", "square.png", "--into", "."], "File '.' is a directory"),
     (["inspect"], "Missing argument 'MODEL'"),
     (["inspect", "resnet18"], "MODEL = 'resnet18' names no model"),
     (["inspect", "torchvision:resnet81"], "did you mean 'resnet18'"),
@@ -160,6 +169,19 @@ def test_inspect_warns_of_names_that_do_not_fit_and_of_random_weights(in_project
     assert "the weights are a random draw" in text
     assert "the class names do not fit" in text
     assert "the model returns probabilities" in text
+
+
+def test_inspect_of_a_model_known_by_its_scores_alone_has_no_layers(in_project, capsys):
+    with (in_project.path / "colour.py").open("a") as file:
+        file.write("\ndef scores():\n    model = build()\n    return lambda batch: model(batch)\n")
+    status, found = said(
+        capsys, "inspect", "colour:scores", "--preprocess", "colour:preprocess", "--image", "square.png"
+    )
+    assert (status, found["layer"], found["layers"], found["method"]) == (0, "", [], "occlusion")
+    assert any("known by its scores alone" in warning for warning in found["warnings"])
+    arguments = ["inspect", "colour:scores", "--preprocess", "colour:preprocess", "--image", "square.png"]
+    _, found = said(capsys, *arguments, "--method", "rise", "--classes", "classes.txt")
+    assert (found["method"], found["warnings"]) == ("rise", [])
 
 
 def test_explain_writes_pictures_and_figures(in_project, capsys):

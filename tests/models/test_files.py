@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from pytest_gradcam import Explainer, HeatmapError
+from pytest_gradcam import Explainer, FocusError, HeatmapError, Region
 from pytest_gradcam.errors import SettingsError
 from pytest_gradcam.models import sources
 from tests.model_files import CORNER, DISC, Reads, tensors, to_export, to_onnx
@@ -57,12 +57,76 @@ def test_the_activation_that_a_file_ends_in_is_passed_by(write, end):
     )
 
 
+def test_it_is_passed_by_for_a_single_first_image_too(write):
+    """The first forward pass of such a model calls it twice, so its activation is called twice as well."""
+    explainer = Explainer(write(Reads(DISC, nn.Softmax(1))))
+    np.testing.assert_allclose(
+        explainer.predict(tensors(1)), Explainer(Reads(DISC)).predict(tensors(1)), rtol=1e-4, atol=1e-4
+    )
+    assert str(explainer._engine._outputs_of.last) == "read as the logits before its last softmax"
+
+
+class Fills(nn.Module):
+    """A segmenter whose whole map is what `Reads` says of the disc, 100 times: its probabilities are 0 and 1."""
+
+    def __init__(self, end, classes):
+        super().__init__()
+        self.reads, self.end, self.classes = Reads(DISC), end, classes
+
+    def forward(self, x):
+        scores = 100 * self.reads(x)[:, :, None, None]
+        scores = scores if self.classes > 1 else scores[:, :1] - scores[:, 1:2]
+        return self.end(scores + 0 * x.mean(1, keepdim=True))
+
+
+@pytest.mark.parametrize(("end", "classes"), [(nn.Sigmoid(), 1), (nn.Softmax(1), 3), (nn.LogSoftmax(1), 3)])
+def test_the_activation_of_a_segmenter_is_passed_by(write, end, classes):
+    explainer, red = Explainer(write(Fills(end, classes))), Region(1 if classes == 1 else 0)
+    image = tensors(3)[2]  # a red disc, a green corner
+    explainer.assert_relies_on(image, DISC, target=red)
+    assert "before its last" in str(explainer._engine._outputs_of.last)
+    explainer.assert_ignores(image, CORNER, target=red)
+    with pytest.raises(FocusError, match="falls by at least"):
+        explainer.assert_ignores(image, DISC, target=red)
+    with pytest.raises(HeatmapError, match=r"the heatmap of a Region needs .* or a number as the target: Value\("):
+        explainer(image, red)
+
+
+def _saved(nodes, path, *, opset, outputs, inputs=("n", 3, 4, 4)):
+    """A file of these nodes, from x to y."""
+    kind, helper = onnx.TensorProto.FLOAT, onnx.helper
+    ends = [helper.make_tensor_value_info(*each) for each in (("x", kind, inputs), ("y", kind, outputs))]
+    graph = helper.make_graph(nodes, "g", ends[:1], ends[1:])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=7), path)
+    return sources.build(f"onnx:{path}")
+
+
+def test_a_softmax_over_pixels_is_not_one_over_classes(tmp_path):
+    """Until version 13 of its operators, a softmax is one over all axes that follow its own."""
+    network = _saved(
+        [onnx.helper.make_node("Softmax", ["x"], ["y"], axis=1)],
+        tmp_path / "old.onnx",
+        opset=11,
+        outputs=["n", 3, 4, 4],
+    )
+    batch = torch.rand(2, 3, 4, 4)
+    np.testing.assert_allclose(network(batch), batch.flatten(1).softmax(1).reshape(batch.shape), atol=1e-6)
+
+
 def test_an_input_of_another_size_is_refused_with_both(write):
     explainer = Explainer(write(Reads(DISC)))
-    with pytest.raises(HeatmapError, match="takes an input of 3 x 32 x 32 .* the preprocess gives 3 x 40 x 32"):
+    with pytest.raises(HeatmapError, match="takes an input of 3 x 32 x 32 .* the preprocess gives 3 x 40 x 32; resize"):
         explainer.predict([torch.rand(3, 40, 32)])
-    with pytest.raises(HeatmapError, match="the preprocess gives 1 x 32 x 32"):
+    with pytest.raises(HeatmapError, match=r"the preprocess gives 1 x 32 x 32; give it 3 channels .* convert\('RGB'\)"):
         explainer.predict([torch.rand(1, 32, 32)])
+
+
+def test_a_size_that_only_the_file_says_can_be_changed_there(tmp_path):
+    explainer = Explainer(sources.build(f"onnx:{to_onnx(Reads(DISC), tmp_path / 'model.onnx')}"))
+    with pytest.raises(
+        HeatmapError, match=r"only the file says this one, change the file \(onnx.tools.update_model_dims"
+    ):
+        explainer.predict([torch.rand(3, 40, 40)])
 
 
 def test_records_tell_files_apart(write):
@@ -92,7 +156,8 @@ def test_the_extra_is_named(monkeypatch, tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the exporter, in several
-def test_channels_last_are_seen_by_the_declared_shape(tmp_path):
+@pytest.mark.parametrize("axes", [None, {"x": {0: "n", 1: "h", 2: "w"}}], ids=["fixed", "any size"])
+def test_channels_last_are_seen_by_the_declared_shape(tmp_path, axes):
     model = Reads(DISC)
 
     class Last(nn.Module):
@@ -104,7 +169,14 @@ def test_channels_last_are_seen_by_the_declared_shape(tmp_path):
             return self.model(x.permute(0, 3, 1, 2))
 
     path = tmp_path / "last.onnx"
-    torch.onnx.export(Last().requires_grad_(False), (torch.rand(1, 32, 32, 3),), path, dynamo=False)
+    torch.onnx.export(
+        Last().requires_grad_(False),
+        (torch.rand(1, 32, 32, 3),),
+        path,
+        dynamo=False,
+        input_names=["x"],
+        dynamic_axes=axes,
+    )
     images = tensors(3)
     found = Explainer(sources.build(f"onnx:{path}")).predict(images)
     np.testing.assert_allclose(found, Explainer(model).predict(images), rtol=1e-5)

@@ -4,6 +4,8 @@ import hashlib
 import json
 import sys
 import types
+import urllib.error
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,7 +13,7 @@ import torchvision
 from torch import nn
 
 from pytest_gradcam.errors import SettingsError
-from pytest_gradcam.models import sources
+from pytest_gradcam.models import sources, weights
 
 
 def test_a_torchvision_model_by_name_without_a_download(monkeypatch):
@@ -44,7 +46,10 @@ def test_a_model_by_its_callable_and_by_its_name(monkeypatch, tmp_path):
     [
         ("torchvision:resnet5O", "torchvision has no model 'resnet5O'; did you mean 'resnet50'"),
         ("timm:resnet5O", "timm has no model 'resnet5O'; did you mean"),
-        ("no_such_module:build", "there is no module 'no_such_module' to import"),
+        ("no_such_module:build", "there is no module 'no_such_module' to import; .*`pythonpath`$"),
+        ("torchvison:resnet50", "no module 'torchvison' to import; .*; did you mean 'torchvision:resnet50'"),
+        ("Timm:resnet50", "did you mean 'timm:resnet50'"),
+        ("huggingface:some/model", "did you mean 'hf:some/model'"),
         ("json:no_such", "json has no 'no_such'"),
         ("json:dumpz", "did you mean 'dump"),
         ("json:__name__", "gives a str; expected a torch.nn.Module"),
@@ -92,6 +97,29 @@ def test_pretrained_means_nothing_for_a_callable():
         sources.build("json:dumps", "pretrained")
 
 
+@pytest.mark.parametrize("spec", ["torchvision:resnet18", "timm:test_resnet"])
+def test_published_weights_that_cannot_be_downloaded(monkeypatch, spec):
+    offline = urllib.error.URLError("Name or service not known")
+
+    def no_network(*_args, **_kwargs):
+        raise offline
+
+    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", no_network)
+    monkeypatch.setattr("timm.models._builder.load_pretrained", no_network)
+    with pytest.raises(SettingsError) as raised:
+        sources.build(spec, "pretrained")
+    assert str(raised.value) == (
+        f"the published weights of {spec} could not be loaded (URLError: <urlopen error Name or service not known>); check the "
+        "network, or name a file of weights that you have in place of 'pretrained'"
+    )
+    assert raised.value.__cause__ is offline
+
+
+def test_a_misspelt_word_for_published_weights():
+    with pytest.raises(SettingsError, match="'pretraned' is not a file; check the path; did you mean 'pretrained'"):
+        weights.require_file(Path("pretraned"))
+
+
 def test_the_preprocess_of_published_weights():
     image = torchvision.transforms.functional.to_pil_image(torch.rand(3, 300, 400))
     assert sources.preprocess("torchvision:resnet50")(image).shape == (3, 224, 224)
@@ -131,6 +159,15 @@ def test_class_names_that_are_none(tmp_path, name, content, words):
         sources.class_names(str(tmp_path / name))
 
 
+def test_class_names_of_a_kind_that_brings_none(tmp_path):
+    with pytest.raises(SettingsError, match="this model brings no class names; expected a .txt or .json file"):
+        sources.class_names("onnx:model.onnx")
+    with pytest.raises(
+        SettingsError, match="no module 'torchvison' to import; .*; did you mean 'torchvision:resnet50'"
+    ):
+        sources.class_names("torchvison:resnet50")
+
+
 def test_published_class_names():
     names = sources.own_class_names("torchvision:resnet18", weights="pretrained")
     assert len(names) == 1000
@@ -142,7 +179,7 @@ def test_class_names_of_published_weights_by_name():
     assert sources.class_names("torchvision:resnet18")[285] == "Egyptian cat"
     names = sources.class_names("timm:resnet18")
     assert (len(names), names[0]) == (1000, ["tench", "Tinca tinca"])
-    with pytest.raises(SettingsError, match="expected names"):
+    with pytest.raises(SettingsError, match="brings no class names"):
         sources.class_names("timm:vit_base_patch14_dinov2")
 
 

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from pytest_gradcam.cli import main
-from pytest_gradcam.tools import templates
+from pytest_gradcam.tools import data_facts, templates
 from pytest_gradcam.tools.kept_part import KeptPart, kept_part
 
 TORCHVISION = """
@@ -197,6 +197,37 @@ def test_published_weights_bring_their_names(repository, capsys, monkeypatch):
     assert set(found["settings"]) == {"gradcam_model", "gradcam_weights"}
     assert found["notes"] == []
     assert found["written"] == ["tests/test_attention.py", "pytest.ini"]
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_images_of_all_folders_are_used_though_no_class_has_their_names(repository, capsys, named):
+    timm_package(repository.path)
+    shutil.rmtree(repository.path / "images")
+    for number in range(3):
+        draw(repository.path, f"photos/scene{number}", number, count=1)
+    images = ["--images", str(repository.path / "photos")] if named else []
+    assert main(["init", str(repository.path), *images, "--yes", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["found"]["images"] == "3 from photos"
+    assert "scene2" in (repository.path / "tests/test_attention.py").read_text()
+
+
+def test_pictures_of_a_report_are_no_images_to_test_on(tmp_path):
+    draw(tmp_path, "ci/pictures", 0)
+    draw(tmp_path, "scenes", 1)
+    (tmp_path / "ci/evidence.json").write_text("{}")
+    facts = data_facts.data_facts(tmp_path)
+    assert {case.image.parent.name for case in data_facts.cases(facts, ())[0]} == {"scenes"}
+
+
+def test_a_named_folder_may_lie_elsewhere_and_what_is_left_out_is_said(repository, capsys, tmp_path):
+    timm_package(repository.path)
+    draw(tmp_path, "elsewhere/red", 0, count=2)
+    draw(tmp_path, "elsewhere/blue", 2, count=2)
+    assert main(["init", str(repository.path), "--images", str(tmp_path / "elsewhere"), "--yes", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["found"]["images"] == f"2 from {tmp_path.as_posix()}/elsewhere/red, of red"
+    assert "no class is called blue: the images there are left out" in found["notes"]
 
 
 def test_published_weights_are_those_of_a_named_model(repository, capsys):

@@ -281,6 +281,13 @@ class TestStore:
         assert "COCO file" in capsys.readouterr().err
         assert (photos / "annotations.json").read_text() == text
 
+    def test_a_folder_of_folders_offers_the_images_of_these(self, photos):
+        """As `pytest-gradcam samples` leaves them."""
+        assert [one.name for one in drawables([photos.parent], photos.parent)] == ["photos/a.png", "photos/b.png"]
+        (photos / "inner").mkdir()
+        (photos / "a.png").rename(photos / "inner/a.png")
+        assert [one.name for one in drawables([photos], photos)] == ["b.png"]
+
     def test_no_image_is_said_in_one_line(self, tmp_path, capsys):
         assert main(["masks", str(tmp_path)]) == 2
         assert "there is no image in" in capsys.readouterr().err
