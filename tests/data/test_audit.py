@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import operator
 import os
 import signal
 import threading
@@ -125,6 +126,14 @@ def test_an_audit_that_did_not_end_is_not_loaded(explainer, dataset, tmp_path):
             HeatmapError, match=r"rows of (0|32) of its 60 cases, so the audit did not end; run it again"
         ):
             data.Audit.load(whole)
+
+
+def test_rows_that_are_read_share_what_is_the_same(explainer, dataset, tmp_path):
+    """The texts of the keys alone would double the memory of a row."""
+    explainer.audit(dataset, rows=tmp_path / "rows.jsonl")
+    first, second = data.Audit.load(tmp_path / "rows.jsonl").rows[:4:3]
+    assert all(map(operator.is_, first, second))
+    assert all(first[name] is second[name] for name in ("check", "outcome", "target"))
 
 
 @pytest.mark.parametrize(
