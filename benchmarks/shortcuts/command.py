@@ -5,6 +5,7 @@ tune     figures on the tuning half; keeps the thresholds
 report   figures on the other half, with the thresholds kept
 hard     the package's rule on too little and on wrong masks
 single   the checks on one image
+attention whether `audit.attention()` sets a mark on a part of one class apart: trains models and asks about one half
 suspects whether `audit.suspects()` names the artefact, of which it is told nothing
 ladder   models that rely a little, in one class or on two artefacts: trains what is missing and asks about one half
 pretrained  a network with ImageNet weights, fine-tuned on photographs: trains it and asks about it
@@ -25,7 +26,17 @@ from typing import Any
 
 import torch
 
-from benchmarks.shortcuts import hard, ladder, ladder_figures, ladder_picture, pretrained, single, suspects, targets
+from benchmarks.shortcuts import (
+    attention,
+    hard,
+    ladder,
+    ladder_figures,
+    ladder_picture,
+    pretrained,
+    single,
+    suspects,
+    targets,
+)
 from benchmarks.shortcuts.figures import by_kind, examine_pair, overall, thresholds
 from benchmarks.shortcuts.rules import RULES
 from benchmarks.shortcuts.zoo import Half, load, recipes, train_pair
@@ -102,7 +113,19 @@ def _each(work: Callable[[Any], Any], wanted: Iterable[Any], processes: int) -> 
 
 def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "task", choices=("train", "tune", "report", "hard", "single", "ladder", "suspects", "targets", "pretrained")
+        "task",
+        choices=(
+            "train",
+            "tune",
+            "report",
+            "hard",
+            "single",
+            "ladder",
+            "suspects",
+            "attention",
+            "targets",
+            "pretrained",
+        ),
     )
     parser.add_argument(
         "--cache", type=Path, required=True, help="directory of the trained models; made if it is not there"
@@ -111,7 +134,7 @@ def options(parser: argparse.ArgumentParser) -> None:
         "--half",
         choices=[half.value for half in Half],
         default="tuning",
-        help="for hard, single, ladder, suspects and targets",
+        help="for hard, single, ladder, suspects, attention and targets",
     )
     parser.add_argument("--rules", nargs="+", choices=RULES, default=list(RULES), help="for tune and report")
     parser.add_argument("--picture", type=Path, help="for ladder: the SVG to draw, as docs/ladder.svg")
@@ -129,6 +152,10 @@ def run(options: argparse.Namespace) -> None:
     elif options.task == "targets":
         torch.set_num_threads(1)
         print(*targets.table(list(targets.verdicts(Half(options.half)))), sep="\n")
+    elif options.task == "attention":
+        seeds = attention.SEEDS[Half(options.half)]
+        seen = [one for about in _each(attention.see, seeds, options.processes) for one in about]
+        print(*attention.table(seen), sep="\n")
     elif options.task == "pretrained":
         for line in pretrained.table():
             print(line, flush=True)

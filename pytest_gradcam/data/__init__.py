@@ -5,12 +5,25 @@ from __future__ import annotations
 from typing import Any
 
 from pytest_gradcam.data import cases
+from pytest_gradcam.data.attention import Attention, Cluster
 from pytest_gradcam.data.auditing import Audit
 from pytest_gradcam.data.case import Case, Cases
 from pytest_gradcam.data.results import Comparison, Rate
 from pytest_gradcam.data.suspects import Suspect, Suspects
 
-__all__ = ["Audit", "Case", "Cases", "Comparison", "Rate", "Suspect", "Suspects", "audit", "cases"]
+__all__ = [
+    "Attention",
+    "Audit",
+    "Case",
+    "Cases",
+    "Cluster",
+    "Comparison",
+    "Rate",
+    "Suspect",
+    "Suspects",
+    "audit",
+    "cases",
+]
 
 
 def audit(explainer: Any, cases: Any, checks: Any = None, **options: Any) -> Audit:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from pytest_gradcam.data import group_reliance, on_ray, single, suspects, verdicts
+from pytest_gradcam.data import attention, group_reliance, on_ray, single, suspects, verdicts
 from pytest_gradcam.data.case import Case, Cases, as_cases
 from pytest_gradcam.data.plan import Plan, Row, alike, plan
 from pytest_gradcam.data.results import Results
@@ -43,6 +43,7 @@ class Audit(Results):
     reliance_by = group_reliance.reliance_by
     assert_case = single.assert_case
     suspects = suspects.suspects
+    attention = attention.attention
 
 
 def audit(

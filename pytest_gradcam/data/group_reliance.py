@@ -79,9 +79,8 @@ def assert_no_reliance(
         found.update(reliance_by(audit, by=by, on=on, images=images, seed=seed))
         return check.judged(audit.identified(record), found, by)
 
-    about = (("data set", f"{audit.name}: {audit.images} images"), ("judged", f"{on} pixels"))
-    record = replace(check.record(Subject()), details=about)
-    settle.judge(audit.identified(record), measure, lambda kept: _draw(found, kept))
+    record = replace(check.record(Subject()), details=audit.about(f"{on} pixels"))
+    settle.judge(audit.identified(record), measure, lambda kept: picture.below(_draw(found, kept), audit.view))
     for each in found.values():
         if isinstance(each, Reliance) and each.weak:
             warnings.warn(each.verdict, GradcamWarning, stacklevel=3)

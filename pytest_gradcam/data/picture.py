@@ -10,7 +10,7 @@ import numpy as np
 
 from pytest_gradcam import overlay, plots
 from pytest_gradcam.data.plan import Row
-from pytest_gradcam.data.results import Results, figures
+from pytest_gradcam.data.results import Results, View, figures
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.evidence import messages
 from pytest_gradcam.evidence.record import Record
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _SHOWN = 5  # images in a row of a contact sheet
 _BINS = 30
 _GROUPS = 12
+_SHEET = 8  # rows of a contact sheet
 #: What is shown where there is no image.
 NOTHING = overlay.Panel(np.full((32, 64, 3), 255, np.uint8))
 _PASSED, _FAILED, _OUTLINE = "#2a7f62", "#b3261e", "#00e5ff"
@@ -64,6 +65,42 @@ def of_check(audit: Results, check: str, record: Record) -> Image:
                 _show(axes, panels[column])
                 axes.set_title(plots.plain(f"{label}: {panels[column].caption}"), fontsize=8)
     return plots.rendered(canvas)
+
+
+def contact_sheet(audit: Results, shown: Sequence[tuple[str, Any, Sequence[Row]]]) -> Image:
+    """Of each label, mean heatmap (h, w) and rows of an audit: that heatmap beside the first of its images."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    if not shown:
+        return overlay.draw_panels([NOTHING], title="no group of images has clusters of attention")
+    count = min(len(shown), _SHEET)
+    figure = Figure(figsize=(12, 2.2 * count), dpi=80, layout="constrained")
+    canvas = FigureCanvasAgg(figure)
+    for number, (label, heat, rows) in enumerate(shown[:count]):
+        axes = figure.add_subplot(count, _SHOWN, number * _SHOWN + 1)
+        axes.set_axis_off()
+        axes.imshow(heat, cmap="inferno", vmin=0)
+        axes.set_title(plots.plain(label[:30]), fontsize=8)
+        for place, panel in enumerate(thumbnails(audit, rows[: _SHOWN - 1]), 2):
+            axes = figure.add_subplot(count, _SHOWN, number * _SHOWN + place)
+            axes.set_axis_off()
+            _show(axes, panel)
+            axes.set_title(plots.plain(panel.caption.rsplit(" ", 1)[0]), fontsize=8)
+    return plots.rendered(canvas)
+
+
+def below(above: Image, view: View | None) -> Image:
+    """The picture of a verdict with that of a view of the same audit below it, if there was one."""
+    from PIL import Image
+
+    if view is None:
+        return above
+    other = view.picture
+    whole = Image.new("RGB", (max(above.width, other.width), above.height + other.height), "white")
+    whole.paste(above, (0, 0))
+    whole.paste(other, (0, above.height))
+    return whole
 
 
 def _show(axes: Axes, panel: overlay.Panel) -> None:

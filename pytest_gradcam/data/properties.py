@@ -2,6 +2,7 @@
 
 Numbers are held against the class by the test of Kruskal and Wallis (1952), with the effect epsilon squared (Kelley 1935), the
 share of the ranks' variance that the class explains; names by a chi-squared test, with Cramer's V. All p-values are Holm's.
+Hues are angles: their circle is cut where the widest gap between them is.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from scipy import stats
+from scipy import ndimage, stats
 
 from pytest_gradcam import images
 from pytest_gradcam.data.case import is_path
@@ -26,6 +27,8 @@ _MOST = 500  # images that are measured
 _LEVEL, _STRONG = 0.05, 0.3
 _CAMERA = 0x0110  # the EXIF tag of the camera's model
 _SIDE = 128  # px that images are shrunk to before their colours are measured
+_BLUR = 0.1  # of the sides: a place that is smaller is not its colour
+_HUES = ("hue", "hue of the most colourful place")
 
 
 @dataclass(frozen=True)
@@ -85,17 +88,24 @@ def _of_pixels(image: Image.Image) -> dict[str, float]:
     small.thumbnail((_SIDE, _SIDE))
     colour = np.asarray(small, np.float64) / 255
     grey = colour.mean(axis=2)
-    red, green, blue = np.moveaxis(colour, 2, 0)
-    hue = np.arctan2(np.sqrt(3) * (green - blue).mean(), (2 * red - green - blue).mean())
+    soft = ndimage.gaussian_filter(colour, (_BLUR * len(grey), _BLUR * len(grey[0]), 0))
+    places = soft.reshape(-1, 3)
     rim = np.concatenate([colour[0], colour[-1], colour[:, 0], colour[:, -1]])
     laplacian = 4 * grey[1:-1, 1:-1] - grey[:-2, 1:-1] - grey[2:, 1:-1] - grey[1:-1, :-2] - grey[1:-1, 2:]
     return {
         "brightness": float(grey.mean()),
         "contrast": float(grey.std()),
         "sharpness": float(laplacian.std()) if laplacian.size else 0.0,
-        "hue": round(float(hue), 6),
+        "hue": _hue(colour.mean(axis=(0, 1))),
+        "hue of the most colourful place": _hue(places[places.var(axis=1).argmax()]),
         "border colour": float(rim.mean()),
     }
+
+
+def _hue(colour: NDArray[np.float64]) -> float:
+    """The angle of a colour (3,) on the circle of hues; 0 is red, and grey."""
+    red, green, blue = colour
+    return round(float(np.arctan2(np.sqrt(3) * (green - blue), 2 * red - green - blue)), 6)
 
 
 def _of_file(path: Path) -> dict[str, Any]:
@@ -120,6 +130,8 @@ def _tested(name: str, measured: list[tuple[str, dict[str, Any]]]) -> Property |
     total = sum(map(len, groups))
     if len(groups) < 2 or len({value for values in groups for value in values}) < 2:
         return None
+    if name in _HUES:
+        groups = _cut(groups)
     test: Callable[[list[list[Any]]], tuple[float, float]] = _names if isinstance(groups[0][0], str) else _numbers
     effect, p_value = test(groups)
     return Property(name, effect, p_value, total)
@@ -128,6 +140,14 @@ def _tested(name: str, measured: list[tuple[str, dict[str, Any]]]) -> Property |
 def _numbers(groups: list[list[Any]]) -> tuple[float, float]:
     statistic, p_value = stats.kruskal(*groups)
     return float(min(1.0, statistic / (sum(map(len, groups)) - 1))), float(p_value)
+
+
+def _cut(groups: list[list[float]]) -> list[list[float]]:
+    """The angles counted from the middle of the widest gap between any two neighbours of them."""
+    angles = np.sort([angle for values in groups for angle in values])
+    gaps = np.diff(angles, append=angles[0] + 2 * np.pi)
+    start = float(angles[gaps.argmax()] + gaps.max() / 2)
+    return [[round((angle - start) % (2 * np.pi), 6) for angle in values] for values in groups]
 
 
 def _names(groups: list[list[Any]]) -> tuple[float, float]:

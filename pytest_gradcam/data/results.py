@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
 import numpy as np
 
@@ -22,6 +22,8 @@ from pytest_gradcam.evidence.record import Subject
 from pytest_gradcam.validation import brief, nearest
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from pytest_gradcam.questions.explained_model import ExplainedModel
 
 _Subject = TypeVar("_Subject", bound=Subject)
@@ -92,6 +94,16 @@ class Comparison:
     figures: Interval
 
 
+class View(Protocol):
+    """What was looked at over a data set without a verdict: it goes into the evidence of the verdicts that follow."""
+
+    @property
+    def picture(self) -> Image: ...
+
+    def lines(self) -> Iterator[str]:
+        """What stands out, a sentence each."""
+
+
 class Results:
     """The rows of an audit, and what follows from them for the whole data set.
 
@@ -104,6 +116,7 @@ class Results:
         self.path = path
         self.cases = cases
         self._model = model
+        self.view: View | None = None
 
     @classmethod
     def load(cls, *paths: str | Path) -> Self:
@@ -253,6 +266,11 @@ class Results:
     def identified(self, record: _Subject) -> _Subject:
         """The record with what is known about the model; unchanged for an audit that was loaded from its rows."""
         return record if self._model is None else self._model.engine.identified(record)
+
+    def about(self, judged: str) -> tuple[tuple[str, str], ...]:
+        """How the details of a record on this data set begin, by which reports gather it, and what was seen before."""
+        seen = () if self.view is None else tuple(("seen", line) for line in self.view.lines())
+        return (("data set", f"{self.name}: {self.images} images"), ("judged", judged), *seen)
 
     def summary(self) -> Iterator[str]:
         """A line for each check: its rate and its mean."""

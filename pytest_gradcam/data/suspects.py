@@ -15,7 +15,7 @@ from pytest_gradcam.checks.reliance import reliance
 from pytest_gradcam.checks.reliance_rule import Reliance
 from pytest_gradcam.data import moving
 from pytest_gradcam.data.apart import Apart, apart
-from pytest_gradcam.data.case import Case
+from pytest_gradcam.data.attention import Attention, Cluster, attention, object_in_view
 from pytest_gradcam.data.exchange import Probe, Scan, passes, scan, spread
 from pytest_gradcam.data.moving import Moving, Window
 from pytest_gradcam.data.properties import Property, telling
@@ -35,6 +35,7 @@ _ON = 0.5  # share of a place on the objects from which on it is the object, unl
 _ROOT = 0.25  # chosen on models of known truth, as is the next
 _SAME = 0.6  # share of the smaller of two places from which on they are one
 _STEADY = 0.9  # share of the images in which a window lies in one place, from which on it is that place
+_SHARED = 0.3  # of a suspect and the place of a cluster together, from which on they are one
 _FEWEST, _ENOUGH = 10, 20  # images to scan; other images, on which the rule of reliance is then asked
 _JUDGED = 40  # images that the rule of reliance is asked on
 
@@ -48,7 +49,7 @@ class Suspect:
     `p_value` is corrected for having looked everywhere. `on_object` is the share of the place that the cases' masks cover on
     average, None where no case has one. `apart` is what the part of the place that lies off the objects costs, where they are
     known. `reliance` is the verdict on the whole place by the rule of `reliance` (docs/reliance.md), None if it could not be
-    asked: see `problem`.
+    asked: see `problem`. `attended` are the clusters of attention that lie on a fixed place: the model looks there, too.
     """
 
     masks: Bools
@@ -60,6 +61,7 @@ class Suspect:
     on_object: float | None
     apart: Apart | None
     problem: str
+    attended: tuple[Cluster, ...] = ()
 
     @property
     def mask(self) -> Bools:
@@ -98,7 +100,7 @@ class Suspect:
         said = f"{where}: exchanging it costs {self.effect:.2f} of the margin (p {self.p_value:.2g})"
         if self.p_value > _LEVEL:
             return f"{said}, which a place may do by chance"
-        return f"{said}; {self._object()}"
+        return f"{said}; {self._object()}{self._attention()}"
 
     @cached_property
     def picture(self) -> Image:
@@ -106,6 +108,10 @@ class Suspect:
         if self.reliance is None:
             raise HeatmapError(f"there is no picture of this suspect: {self.problem}")
         return self.reliance.picture
+
+    def _attention(self) -> str:
+        shares = [f"{100 * each.share:.0f} % of {each.group}" for each in self.attended]
+        return f"; heatmaps show the same place: {', '.join(shares)}" if shares else ""
 
     def _object(self) -> str:
         rule = "the rule of reliance is undecided"
@@ -132,12 +138,15 @@ class Suspect:
 
 @dataclass(frozen=True)
 class Suspects(Sequence[Suspect]):
-    """The places that decide, the strongest first, and the properties of the images that tell their classes apart."""
+    """The places that decide, the strongest first, the properties of the images that tell their classes apart, and where the
+    model looks in each class (docs/data.md).
+    """
 
     places: tuple[Suspect, ...]
     properties: tuple[Property, ...]
     scan: Scan
     images: int
+    attention: Attention
 
     def __len__(self) -> int:
         return len(self.places)
@@ -148,7 +157,8 @@ class Suspects(Sequence[Suspect]):
     def __str__(self) -> str:
         lines = [f"{number}. {each.verdict}" for number, each in enumerate(self.places, 1)]
         lines += [f"- {each}" for each in self.properties if each.suspicious]
-        return "\n".join(lines) or f"no place and no property stands out over {self.images} images"
+        lines = lines or [f"no place and no property stands out over {self.images} images"]
+        return "\n".join(lines + [f"- {line}" for line in self.attention.lines()])
 
 
 def suspects(audit: Results, *, most: int = 3, cells: int = 8, images: int = 60, seed: int = 0) -> Suspects:
@@ -157,7 +167,8 @@ def suspects(audit: Results, *, most: int = 3, cells: int = 8, images: int = 60,
     The view is cut into `cells` x `cells`; cells of up to `images` different images are exchanged with those of images that are
     predicted as another class, or the same one. What costs the margin is grown into regions, and windows are laid where it
     costs each image most; the `most` conspicuous are put to the rule of reliance: regions on other images if the audit has 20
-    of them, windows, which lie elsewhere in each image, on those that were scanned. It needs forward passes only, no gradient.
+    of them, windows, which lie elsewhere in each image, on those that were scanned. It needs forward passes only, no gradient,
+    but for its second view: `attention` on up to 500 images by class, which forward-only models may not have.
     Raises HeatmapError for fewer than ten different images of one size, or if all are predicted as one class.
     """
     from tqdm.auto import tqdm
@@ -176,7 +187,17 @@ def suspects(audit: Results, *, most: int = 3, cells: int = 8, images: int = 60,
         judged = Probe.of(engine, [each.image_input for each in others]), others
     scanned_too = probe, own[:scanned]
     places = [_suspect(audit.model, place, *(scanned_too if place.moves else judged)) for place in chosen]
-    return Suspects(tuple(places), telling(audit), found, len(inputs))
+    seen = attention(audit, seed=seed)
+    places = [replace(each, attended=_attended(each, seen)) for each in places]
+    return Suspects(tuple(places), telling(audit), found, len(inputs), seen)
+
+
+def _attended(place: Suspect, seen: Attention) -> tuple[Cluster, ...]:
+    """The clusters whose place is that of a suspect: they share at least this much of both together."""
+    if place.moves:
+        return ()
+    fit = [each for each in seen if each.shape == place.mask.shape]
+    return tuple(each for each in fit if (each.mask & place.mask).sum() >= _SHARED * (each.mask | place.mask).sum())
 
 
 @dataclass(frozen=True)
@@ -266,7 +287,7 @@ def _sample(audit: Results, most: int, seed: int) -> list[_Shown]:
         content = image_input.pixels.tobytes()
         if content not in seen:
             seen.add(content)
-            own.append(_Shown(case.name, image_input, _object(case, image_input)))
+            own.append(_Shown(case.name, image_input, object_in_view(case, image_input)))
     sizes = Counter(each.image_input.shape for each in own)
     own = [each for each in own if each.image_input.shape == sizes.most_common(1)[0][0]]
     if len(own) < _FEWEST:
@@ -274,14 +295,6 @@ def _sample(audit: Results, most: int, seed: int) -> list[_Shown]:
             f"there are {len(own)} different images of one size; expected at least {_FEWEST} to exchange places between"
         )
     return own
-
-
-def _object(case: Case, image_input: ModelInput) -> Bools | None:
-    try:
-        mask = case.read_mask("mask")
-        return None if mask is None else image_input.carry(mask).pixels
-    except HeatmapError:
-        return None
 
 
 def _suspect(model: ExplainedModel, place: _Place, probe: Probe, shown: Sequence[_Shown]) -> Suspect:

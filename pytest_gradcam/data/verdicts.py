@@ -190,16 +190,15 @@ def rate_rows(audit: Results, check: str, found: Rate) -> list[tuple[str, str]]:
 
 
 def _settle(audit: Results, asked: Check, check: str, judged: Callable[[Record], Record]) -> None:
-    """Judge the data set, and settle the record: its details begin with the data set, by which reports gather it."""
+    """Judge the data set, and settle the record."""
 
     def measure(record: Record) -> Record:
         return judged(asked.checked(record))
 
     def draw(record: Record) -> Image:
-        return picture.of_check(audit, check, record)
+        return picture.below(picture.of_check(audit, check, record), audit.view)
 
-    about = [("data set", f"{audit.name}: {audit.images} images"), ("judged", check)]
-    record = replace(asked.record(Subject()), details=tuple(about))
+    record = replace(asked.record(Subject()), details=audit.about(check))
     settle.judge(audit.identified(record), measure, draw)
 
 

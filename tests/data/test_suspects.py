@@ -288,6 +288,31 @@ class TestProperties:
         assert properties.of_image(red)["hue"] == pytest.approx(0)
         assert properties.of_image(green)["hue"] == pytest.approx(2 * np.pi / 3, abs=1e-3)
 
+    def test_a_coloured_place_is_named_wherever_it_is(self):
+        """A pale cast on a twelfth of the image, elsewhere in each, on a ground of any colour."""
+        rng = np.random.default_rng(0)
+        tied, free = [], []
+        for number in range(45):
+            ground = 90 + rng.normal(0, 6, 3)
+            for found, variant in ((tied, number % 3), (free, rng.integers(3))):
+                image = rng.normal(ground, 4, (SIDE, SIDE, 3))
+                top, left = rng.integers(0, SIDE - 14, 2)
+                image[top : top + 14, left : left + 14, variant] += 60
+                tested = properties._of_pixels(Image.fromarray(image.clip(0, 255).astype(np.uint8)))
+                found.append((str(number % 3), tested))
+        name = "hue of the most colourful place"
+        assert properties._tested(name, tied).effect > 0.8
+        assert properties._tested("hue", tied).effect < 0.6
+        assert properties._tested(name, free).effect < 0.15
+
+    def test_hues_are_cut_where_none_are(self):
+        """Cyan lies at both ends of the angles."""
+        rng = np.random.default_rng(0)
+        cyan, blue = ((middle + rng.normal(0, 0.2, 20) + np.pi) % (2 * np.pi) - np.pi for middle in (np.pi, -2.0))
+        measured = [("a", {"hue": float(each)}) for each in cyan] + [("b", {"hue": float(each)}) for each in blue]
+        assert properties._tested("hue", measured).effect > 0.7
+        assert properties._numbers([list(cyan), list(blue)])[0] < 0.3
+
     def test_what_tells_the_class_is_named(self):
         images = [np.clip(each * (0.6 if n % 3 else 1), 0, 255).astype(np.uint8) for n, each in enumerate(pictures(45))]
         explainer = Explainer(Regions(OBJECT).eval(), "features", preprocess=to_tensor)
