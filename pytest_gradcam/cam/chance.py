@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from pytest_gradcam.cam.sites import tensors_in
 from pytest_gradcam.errors import GradcamWarning
 from pytest_gradcam.state.guard import forward
+from pytest_gradcam.state.surroundings import random_states_kept
 
 _DRAWS = 7  # passes: a flip of every other image shows in all but one of 64 models
 _ROUNDING = 1e-3  # of the largest value of an output
@@ -31,7 +32,7 @@ def chance_is_said(model: nn.Module, image: Tensor) -> Iterator[None]:
     yield
     if all(torch.equal(one, other) for one, other in zip(before, _states(), strict=True)):
         return
-    with torch.no_grad():
+    with random_states_kept(), torch.no_grad():  # what follows draws what it would have drawn
         first, *more = (_floats(forward(model, image)) for _ in range(_DRAWS))
     if any(_differ(first, other) for other in more):
         warnings.warn(
