@@ -195,7 +195,8 @@ def test_published_weights_bring_their_names(repository, capsys, monkeypatch):
     assert main(command) == 0
     found = json.loads(capsys.readouterr().out)
     assert set(found["settings"]) == {"gradcam_model", "gradcam_weights"}
-    assert found["notes"] == []
+    (note,) = found["notes"]  # these weights are random
+    assert "named after for 0 of 3 images" in note
     assert found["written"] == ["tests/test_attention.py", "pytest.ini"]
 
 
@@ -218,6 +219,16 @@ def test_pictures_of_a_report_are_no_images_to_test_on(tmp_path):
     (tmp_path / "ci/evidence.json").write_text("{}")
     facts = data_facts.data_facts(tmp_path)
     assert {case.image.parent.name for case in data_facts.cases(facts, ())[0]} == {"scenes"}
+
+
+@pytest.mark.filterwarnings("default")  # Lightning's own
+@pytest.mark.parametrize("swapped", [False, True])
+def test_class_names_in_another_order_are_noticed_by_what_the_model_predicts(repository, capsys, swapped):
+    lightning_module(repository.path)
+    (repository.path / "classes.txt").write_text("red\ngreen\n" if swapped else "green\nred\n")
+    assert main(["init", str(repository.path), "--yes", "--json"]) == 0
+    notes = [note for note in json.loads(capsys.readouterr().out)["notes"] if "folder is named after" in note]
+    assert [note.split(":")[0].partition(" for ")[2] for note in notes] == (["0 of 16 images"] if swapped else [])
 
 
 def test_a_named_folder_may_lie_elsewhere_and_what_is_left_out_is_said(repository, capsys, tmp_path):
