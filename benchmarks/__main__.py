@@ -21,6 +21,7 @@ BENCHMARKS = {
     "layers": "benchmarks.layers",
     "families": "benchmarks.families",
     "models": "benchmarks.models",
+    "objects": "benchmarks.objects",
     "audit": "benchmarks.audit",
     "planted": "benchmarks.planted",
     "twins": "benchmarks.twins",

@@ -87,7 +87,16 @@ class Heatmap:
         Negative values are clipped to 0. Without an image the view is black and of the size of the values.
         Raises HeatmapError if the values are not a two-dimensional array; with NaN or infinite ones no check can be decided.
         """
-        grid = np.asarray(values)
+        try:
+            grid = np.asarray(values)
+        except (
+            TypeError,
+            ValueError,
+            RuntimeError,
+        ) as error:  # of lists of different lengths, of a tensor with a gradient
+            raise HeatmapError(
+                f"values cannot be read as an array ({next(iter(str(error).splitlines()), '')}); expected real numbers (h, w)"
+            ) from None
         if grid.ndim != 2 or grid.size == 0 or grid.dtype.kind not in "fiub":
             raise HeatmapError(
                 f"values of shape {grid.shape} and type {grid.dtype} are not a heatmap; expected real numbers (h, w)"

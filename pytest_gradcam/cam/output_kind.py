@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from pytest_gradcam.cam.activations import Activation, Watched, confirmed, inside, return_instead
+from pytest_gradcam.cam.chance import chance_is_said
 from pytest_gradcam.cam.containers import Key, Path, at, describe, parts, scores_at, shown
 from pytest_gradcam.cam.limits import limit
 from pytest_gradcam.cam.structure import anatomy
@@ -164,13 +165,11 @@ def not_scores(output: Any, count: int, *, dense: bool = False) -> HeatmapError:
 def _established(model: nn.Module, image: Tensor, asked: Asked, dense: bool) -> tuple[OutputKind, int]:
     """How to read the output, as measured, and the number of classes."""
     if getattr(model, "num_classes", None) == 0:
-        raise HeatmapError(
-            "the model has no classifier (its num_classes is 0), so it returns an embedding instead of scores"
-        )
+        raise HeatmapError("the model has no classifier (its num_classes is 0): it returns an embedding, not scores")
     if asked.output == "auto" and getattr(model, "gives_logits", False):
         asked = replace(asked, output="logits")  # a cosine has bounds, and a bias of SigLIP no zero
     settle(model, image)
-    with inside(Watched()) as watched, torch.no_grad():
+    with chance_is_said(model, image), inside(Watched()) as watched, torch.no_grad():
         output = first_forward(model, image)
     if dense and {"class_queries_logits", "masks_queries_logits"} <= parts(output).keys():
         raise HeatmapError(

@@ -13,6 +13,7 @@ from pytest_gradcam.cam.containers import describe
 from pytest_gradcam.cam.output_kind import OutputKind, not_scores
 from pytest_gradcam.errors import HeatmapError, raised
 from pytest_gradcam.evidence.record import Subject
+from pytest_gradcam.state.tensors import unreadable
 from pytest_gradcam.targets import ClassNames, Contrast, Target, class_index, index_within
 
 
@@ -128,6 +129,8 @@ def _scalar(function: Callable[[Any], Tensor], output: Any) -> Tensor:
             f"the target {function!r:.80} {raised(error)}; it is called with what the model returns for one image, without the "
             f"batch's axis, here {describe(output)}, and has to return a tensor with one value"
         ) from error
+    if isinstance(score, Tensor) and (problem := unreadable(score, "a plain tensor with one value")):
+        raise HeatmapError(f"the target {function!r:.80} returned {problem}")
     if isinstance(score, Tensor) and score.numel() == 1:
         return score.reshape(())
     shape = f"a tensor of shape {tuple(score.shape)}" if isinstance(score, Tensor) else f"{score!r:.60}"

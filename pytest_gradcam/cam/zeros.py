@@ -13,7 +13,7 @@ from torch import Tensor
 
 from pytest_gradcam.state.undo import later, undoing
 
-_MANY = 400  # operations of a backward pass
+_MANY = 300  # operations of a backward pass: SSDLite with 91 classes has 335, FCOS 222, others fewer
 
 
 def zeros_skipped(tensor: Tensor) -> AbstractContextManager[object]:

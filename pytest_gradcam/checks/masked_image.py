@@ -67,6 +67,10 @@ def read_masked_images(engine: Engine, images: Any, masks: Any, argument: str = 
     """The images, each with its mask: one mask for all of them, or one per image. Errors name the item of the argument."""
     several = as_images(images)
     own = one_each(masks)
+    if own is None and isinstance(masks, (list, tuple)) and not masks:
+        raise HeatmapError(
+            "masks is empty; expected one mask for all images, or one per image; check how they were selected"
+        )
     if own is not None and len(own) != len(several):
         raise HeatmapError(
             f"there are {len(own)} masks for {len(several)} images; expected one for all, or one per image"

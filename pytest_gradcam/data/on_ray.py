@@ -10,11 +10,11 @@ import logging
 import math
 import os
 import pickle
+import platform
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
 from importlib import import_module
 from itertools import islice
 from pathlib import Path
@@ -49,41 +49,46 @@ class Work:
 
 
 class RowMaker:
-    """Makes rows in a process of its own. Its methods raise HeatmapError if it would not make the same rows."""
+    """Makes rows in a process of its own. Its methods raise HeatmapError if it would not make the same rows.
 
-    def __init__(self, sent: list[Any]) -> None:
-        self._sent = sent  # in a list: Ray lets go of arguments of its own, and an actor that starts again needs them
+    The work comes with each call, and not when it begins: Ray lets go of what an actor began with, and one that starts again
+    needs it. It comes in a list, so that it is fetched once only.
+    """
 
-    def ready(self) -> None:
+    _worker: Worker | None = None
+
+    def ready(self, work: list[Any]) -> None:
         """Returns once the model is there, and makes the rows that are known."""
-        _ = self._worker
+        self._worker = self._worker or _proved(installed().get(work[0]))
 
-    def rows(self, several: bytes) -> list[list[Row]]:
+    def rows(self, work: list[Any], several: bytes) -> list[list[Row]]:
         """The rows of each of several chunks."""
+        self.ready(work)
+        assert self._worker is not None
         return list(self._worker.rows(_cases(several)))
 
-    @cached_property
-    def _worker(self) -> Worker:
-        work: Work = installed().get(self._sent[0])
-        sys.path += [each for each in work.modules if each not in sys.path]
-        if os.path.isdir(work.folder):
-            os.chdir(work.folder)  # for paths that are relative
-        model = unpacked(work.model, work.threads)
-        worker = Worker(model, work.plan)
-        where = f"on {os.uname().nodename if hasattr(os, 'uname') else 'a machine'}"
-        if (by := made_by(model)) != work.by:
-            differing = ", ".join(name for name in work.by if by.get(name) != work.by[name])
-            raise HeatmapError(
-                f"a worker {where} has another model than this process: another {differing}; expected the same files and "
-                "packages on every machine"
-            )
-        [again] = worker.rows(_cases(work.chunk))
-        if not alike(work.rows, again, exact=work.exact):
-            raise HeatmapError(
-                f"a worker {where} makes other rows than this process of case {_first_other(work.rows, again)!r}; expected the "
-                "same packages, files and kind of processor on every machine. Compare them, or use engine='local'"
-            )
-        return worker
+
+def _proved(work: Work) -> Worker:
+    """What makes the rows, in the process of an actor. Raises HeatmapError if they would not be the same."""
+    sys.path += [each for each in work.modules if each not in sys.path]
+    if os.path.isdir(work.folder):
+        os.chdir(work.folder)  # for paths that are relative
+    model = unpacked(work.model, work.threads)
+    worker = Worker(model, work.plan)
+    where = f"on {platform.node() or 'a machine'}"
+    if (by := made_by(model)) != work.by:
+        differing = ", ".join(name for name in work.by if by.get(name) != work.by[name])
+        raise HeatmapError(
+            f"a worker {where} has another model than this process: another {differing}; expected the same files and "
+            "packages on every machine"
+        )
+    [again] = worker.rows(_cases(work.chunk))
+    if not alike(work.rows, again, exact=work.exact):
+        raise HeatmapError(
+            f"a worker {where} makes other rows than this process of case {_first_other(work.rows, again)!r}; expected the "
+            "same packages, files and kind of processor on every machine. Compare them, or use engine='local'"
+        )
+    return worker
 
 
 def installed() -> Any:
@@ -123,22 +128,24 @@ def rows(model: ExplainedModel, plan: Plan, cases: Cases, known: list[Row] | Non
         [str(Path(each).absolute()) for each in sys.path],
     )
     with _started(ray):
-        sent = ray.put(work)  # held until the end
-        makers = _makers(ray, sent, threads, cuda)
+        sent = [ray.put(work)]  # held until the end
+        makers = _makers(ray, threads, cuda)
         source = chunks(cases, first)
         handfuls = (_sendable(ray, islice(source, _TOGETHER)) for _ in range(first, total, _TOGETHER))
         try:
-            for several in _in_order(ray, makers, handfuls, math.ceil((total - first) / _TOGETHER)):
+            for several in _in_order(ray, makers, sent, handfuls, math.ceil((total - first) / _TOGETHER)):
                 yield from several
         finally:
             for maker in makers:
                 ray.kill(maker)
 
 
-def _in_order(ray: Any, makers: Sequence[Any], handfuls: Iterator[bytes], total: int) -> Iterator[list[list[Row]]]:
+def _in_order(
+    ray: Any, makers: Sequence[Any], work: list[Any], handfuls: Iterator[bytes], total: int
+) -> Iterator[list[list[Row]]]:
     """What the makers make of each handful, in order. Who has finished one gets the next."""
     begun = written = 0
-    at_work = {maker.ready.remote(): (-1, maker) for maker in makers}
+    at_work = {maker.ready.remote(work): (-1, maker) for maker in makers}
     idle: list[Any] = []
     done: dict[int, list[list[Row]]] = {}
     while written < total:
@@ -153,7 +160,7 @@ def _in_order(ray: Any, makers: Sequence[Any], handfuls: Iterator[bytes], total:
             written += 1
         while idle and begun < min(total, written + _AHEAD * len(makers)):
             maker = idle.pop()
-            at_work[maker.rows.remote(next(handfuls))] = begun, maker
+            at_work[maker.rows.remote(work, next(handfuls))] = begun, maker
             begun += 1
 
 
@@ -171,7 +178,7 @@ def _got(ray: Any, answer: Any) -> Any:
         ) from None
 
 
-def _makers(ray: Any, sent: Any, threads: int, cuda: bool) -> list[Any]:
+def _makers(ray: Any, threads: int, cuda: bool) -> list[Any]:
     """An actor for each GPU, or for each `threads` processors."""
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     if cuda:
@@ -185,7 +192,7 @@ def _makers(ray: Any, sent: Any, threads: int, cuda: bool) -> list[Any]:
         what = "GPU, and the model is on one" if cuda else "CPU"
         raise HeatmapError(f"Ray has no {what}; check ray.cluster_resources(), and where the model is")
     actor = ray.remote(RowMaker).options(max_restarts=-1, max_task_retries=_RETRIES, **share)
-    return [actor.remote([sent]) for _ in range(count)]
+    return [actor.remote() for _ in range(count)]
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from pytest_gradcam.inputs.mask_transform import Channels, TracedPreprocess, dis
 from pytest_gradcam.inputs.preprocess import Preprocess
 from pytest_gradcam.perturbations.movement import Placement
 from pytest_gradcam.questions.protocols import MaskInView
-from pytest_gradcam.state.tensors import all_finite, digest
+from pytest_gradcam.state.tensors import all_finite, digest, unreadable
 from pytest_gradcam.validation import is_whole
 
 
@@ -100,6 +100,8 @@ class Reader:
     def read(self, image: Any) -> Input:
         """Raises HeatmapError if it is not an image, or cannot become the model's input."""
         if isinstance(image, Tensor):
+            if problem := unreadable(image, "a plain float tensor (C, H, W)"):
+                raise HeatmapError(f"the image is {problem}")
             return _ready(image, self._channels)
         picture, preprocess = self.picture(image), self._preprocess
         if preprocess is None:

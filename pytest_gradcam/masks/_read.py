@@ -32,6 +32,8 @@ def as_mask(mask: object, *, shape: Sequence[int] | None = None, name: str = "ma
     channels) and paths of PNG, other lossless images and NPY. Raises HeatmapError, naming `name`, for NaN, soft values,
     label ids, the wrong number of dimensions, and a shape other than `shape` (H, W) if that is given.
     """
+    if isinstance(mask, (str, os.PathLike)) and repr(os.fspath(mask)) not in name:
+        name = f"{name} {os.fspath(mask)!r}"
     values = _flat(_values(mask, name), name)
     if shape is not None and values.shape != size(shape):
         raise HeatmapError(_other_shape(values.shape, size(shape), name))

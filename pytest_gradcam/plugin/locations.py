@@ -9,7 +9,7 @@ from typing import Any
 from pytest_gradcam.settings import FILES, FOLDERS, Option
 
 _NO_PATHS = ("pretrained",)  # what gradcam_weights takes besides a file
-_NAMED = r"[\w.]{2,}:[\w.\-/]+"  # of package.module:name; a drive has one letter
+_NAMED = r"[\w.]{2,}:\s*[\w.\-/]*"  # of package.module:name, also where the name is missing; a drive has one letter
 
 
 def located(option: Option, value: Any, folder: Path) -> Any:

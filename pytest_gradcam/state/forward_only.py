@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.settings import SCORE_METHODS
+from pytest_gradcam.state.tensors import unreadable
 
 _EXPECTED = "expected scores, a float tensor or array (N, classes) for N images"
 _CALL = "a forward-only model is called with one float tensor (N, C, H, W) and returns scores (N, classes)"
@@ -90,6 +91,8 @@ class ForwardOnly(nn.Module):
 
     def _tensor(self, output: Any) -> Tensor:
         if isinstance(output, Tensor):
+            if problem := unreadable(output, "plain scores, a float tensor or array (N, classes)"):
+                raise HeatmapError(f"the model {self.name} returned {problem}")
             return output.detach()
         try:
             array = np.asarray(output)

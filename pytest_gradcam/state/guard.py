@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import chain
 from typing import Any
@@ -14,12 +14,13 @@ from pytest_gradcam.errors import HeatmapError, raised
 from pytest_gradcam.state.forward_only import ForwardOnly
 from pytest_gradcam.state.parts import TABLES, Parts, entries, is_lazy, parts_of, same
 from pytest_gradcam.state.surroundings import keep_random_states, run_eagerly, take_gradients
-from pytest_gradcam.state.tensors import has_bytes, writes
+from pytest_gradcam.state.tensors import has_bytes, unreadable, writes
 from pytest_gradcam.state.undo import later, undoing
 from pytest_gradcam.state.values import Groups, Values
 
 _SIZE = "check the size and the channels that the preprocess gives"
 _NAMED = "name its inputs (image_input= and inputs= of an Explainer), or wrap it in a module whose forward takes the batch alone"
+_DEPTH = 8  # of containers in containers in an output
 _NOT_SAVED = "_non_persistent_buffers_set"
 _INSTALLED = "_output_capturing_hooks_installed"  # by transformers, in the first forward pass: goes with the hooks
 _OF_TORCH = frozenset(vars(nn.Module()))
@@ -79,7 +80,7 @@ def first_forward(model: nn.Module, inputs: torch.Tensor) -> Any:
 def forward(model: nn.Module, inputs: torch.Tensor) -> Any:
     """The model's output. Raises HeatmapError, naming the input's shape, for an input that it cannot take."""
     try:
-        return model(inputs)
+        output = model(inputs)
     except (HeatmapError, MemoryError, torch.OutOfMemoryError):
         raise  # the last two say themselves what to do; a smaller batch_size helps
     except RuntimeError as error:
@@ -92,6 +93,22 @@ def forward(model: nn.Module, inputs: torch.Tensor) -> Any:
             f"the model {raised(error)} for an input of shape {tuple(inputs.shape)} and type {inputs.dtype}; expected one "
             f"that is called with a batch (N, C, H, W) alone; {_way_out(model, _NAMED)}"
         ) from error
+    require_plain(output)
+    return output
+
+
+def require_plain(output: Any, depth: int = _DEPTH) -> None:
+    """Raises HeatmapError for an output with tensors whose numbers cannot be read: sparse, nested, quantised and the like."""
+    if isinstance(output, Tensor):
+        if problem := unreadable(output, "plain tensors"):
+            raise HeatmapError(f"the model returns {problem}, in the model or in a module around it")
+    elif isinstance(output, (Mapping, tuple, list)):
+        if not depth:
+            raise HeatmapError(
+                f"the model returns containers in containers, more than {_DEPTH} deep; expected tensors, or one container"
+            )
+        for part in output.values() if isinstance(output, Mapping) else output:
+            require_plain(part, depth - 1)
 
 
 def _way_out(model: nn.Module, usual: str) -> str:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.weak import WeakIdKeyDictionary
 
+_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _COUNTER = "_version"  # where PyTorch counts the writes into a tensor
 _known = WeakIdKeyDictionary()  # of tensors that are alive: (their checksum, their digest)
 
@@ -93,6 +94,25 @@ def has_bytes(tensor: Tensor) -> bool:
     """Whether the tensor is dense and plain, so that its bytes say what it holds."""
     plain = type(tensor) in (Tensor, nn.Parameter) and tensor.layout == torch.strided
     return plain and not tensor.is_quantized and tensor.device.type != "meta"
+
+
+def unreadable(tensor: Tensor, expected: str) -> str:
+    """What is special about a tensor whose numbers cannot be read as they are, what was expected, and what to do; empty for
+    plain ones."""
+    what, way = "", ""
+    if tensor.is_nested:
+        what, way = "a nested tensor", "pad it to one shape"
+    elif tensor.is_quantized:
+        what, way = f"a quantised tensor ({tensor.dtype})", "call dequantize() on it"
+    elif tensor.device.type == "meta":
+        what, way = "a tensor without values (on the device meta)", "load the weights, or leave the device meta"
+    elif tensor.layout != torch.strided:
+        what, way = f"a tensor of layout {tensor.layout}", "call to_dense() on it"
+    elif tensor.is_floating_point() and tensor.dtype not in _FLOATS:
+        what, way = f"a tensor of {tensor.dtype}", "call float() on it"
+    elif tensor.is_neg():
+        what, way = "a view with its sign bit set", "call resolve_neg() on it"
+    return f"{what}; expected {expected}; {way}" if what else ""
 
 
 def _digest(tensor: Tensor, data: NDArray[np.uint8]) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 from pytest_gradcam.errors import HeatmapError, SettingsError
 from pytest_gradcam.explainer import Explainer
 from pytest_gradcam.models import checkpoints, sources
-from pytest_gradcam.tools.data_facts import DataFacts
+from pytest_gradcam.tools.data_facts import Case, DataFacts
 from pytest_gradcam.tools.source_facts import EVALUATION, ModelSource, SourceFile, TransformSource, source_files
 from pytest_gradcam.tools.subject import of_the_user
 
@@ -58,6 +58,12 @@ class Found:
 
         with of_the_user("the model, on a grey image,"):
             return int(self._explainer().predict([Image.new("RGB", (320, 256), (128, 128, 128))]).shape[1])
+
+    def as_labelled(self, cases: Sequence[Case], names: Sequence[str]) -> int:
+        """For how many of the images the class is predicted that their folder is named after."""
+        with of_the_user("the model, on the images,"):
+            scores = self._explainer(names).predict([case.image for case in cases])
+        return sum(names[best] == case.label for best, case in zip(scores.argmax(axis=1), cases, strict=True))
 
     def try_out(self, image: Path, names: Sequence[str]) -> list[str]:
         """Explain one image. Raises SettingsError if that cannot work; what works but deserves a look is returned."""

@@ -95,6 +95,13 @@ def plan(root: Path, wishes: Wishes) -> Plan:
         )
     settings = _settings(root, chosen, classes)
     notes += chosen.try_out(cases[0].image, classes.names)
+    if cases[0].label is not None:
+        right = chosen.as_labelled(cases, classes.names)
+        if 2 * right < len(cases):
+            notes.append(
+                f"the model predicts the class that an image's folder is named after for {right} of {len(cases)} images: check "
+                "the order of the class names, the weights and the preprocess before you trust a test that names a class"
+            )
     kept = kept_part.kept_part(chosen.preprocess, chosen.model)
     if kept is None:
         notes.append(

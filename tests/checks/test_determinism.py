@@ -36,6 +36,7 @@ def test_a_sound_model_passes(records, norm):
     assert [label for label, _ in records[0].details] == ["repeated", "batched"]
 
 
+@pytest.mark.filterwarnings("default:the model draws random numbers")
 @pytest.mark.parametrize("cache", [None, HeatmapCache()], ids=["no cache", "cache"])
 def test_dropout_that_stays_on(cache):
     explainer = Explainer(with_layer(LeftOn()), cache=cache)
@@ -47,6 +48,7 @@ def test_dropout_that_stays_on(cache):
     assert "look for dropout that stays on" in lines[-1]
 
 
+@pytest.mark.filterwarnings("default:the model draws random numbers")
 def test_the_picture_shows_another_run(monkeypatch):
     """Four panels: the view, the heatmap, the run that differs the most, and the heatmap beside other images."""
     shown = []
@@ -97,6 +99,7 @@ def test_a_preprocess_that_becomes_random_later_fails():
         explainer.assert_deterministic(image, target=2)
 
 
+@pytest.mark.filterwarnings("default:the model draws random numbers")
 def test_no_trace_is_left():
     model = with_layer(LeftOn()).train()
     before = state_of(model)

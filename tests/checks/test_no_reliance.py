@@ -105,3 +105,9 @@ def test_a_bound_on_the_margin_lets_the_margin_decide():
     Explainer(Reads(CORNER | DISC)).assert_no_reliance(scenes(24), CORNER, at_most=1)
     with pytest.raises(FocusError, match="without them it loses .* of its margin"):
         Explainer(Reads(CORNER | DISC)).assert_no_reliance(scenes(24), CORNER, at_most=0.2)
+
+
+@pytest.mark.parametrize("empty", [[], ()])
+def test_a_list_without_masks_is_refused(empty):
+    with pytest.raises(HeatmapError, match="masks is empty; expected one mask for all images, or one per image"):
+        Explainer(Reads(DISC)).assert_no_reliance(scenes(4), empty)

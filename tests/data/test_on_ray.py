@@ -104,8 +104,8 @@ class Remote:
 
 
 class Actor:
-    ready = Remote(lambda: None)
-    rows = Remote(lambda handful: [f"{handful} done"])
+    ready = Remote(lambda work: None)
+    rows = Remote(lambda work, handful: [f"{work} {handful}"])
 
 
 @pytest.mark.parametrize("makers", [1, 2, 5])
@@ -113,8 +113,8 @@ class Actor:
 def test_what_ends_out_of_order_is_put_in_order(makers, total):
     taken = []
     handfuls = (taken.append(number) or number for number in range(total))
-    for number, found in enumerate(on_ray._in_order(Ended(), [Actor() for _ in range(makers)], handfuls, total)):
-        assert found == [f"{number} done"]
+    for number, found in enumerate(on_ray._in_order(Ended(), [Actor() for _ in range(makers)], "job", handfuls, total)):
+        assert found == [f"job {number}"]
         assert len(taken) <= number + 1 + on_ray._AHEAD * makers  # memory does not grow with the data set
     assert taken == list(range(total))
 

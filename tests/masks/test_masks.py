@@ -414,6 +414,8 @@ class TestLoad:
     def test_missing_file(self, tmp_path: Path) -> None:
         with pytest.raises(HeatmapError, match=r"there is no mask '.*nowhere\.png'"):
             masks.load(tmp_path / "nowhere.png")
+        with pytest.raises(HeatmapError, match=r"there is no mask '.*nowhere\.png'"):
+            masks.as_mask(tmp_path / "nowhere.png")
 
     @pytest.mark.parametrize(
         ("name", "words"),

@@ -1,5 +1,6 @@
 """`pytest-gradcam init` on repositories as people have them: what it writes runs, and is green or red for true reasons."""
 
+import io
 import json
 import shutil
 import sys
@@ -195,7 +196,8 @@ def test_published_weights_bring_their_names(repository, capsys, monkeypatch):
     assert main(command) == 0
     found = json.loads(capsys.readouterr().out)
     assert set(found["settings"]) == {"gradcam_model", "gradcam_weights"}
-    assert found["notes"] == []
+    (note,) = found["notes"]  # these weights are random
+    assert "named after for 0 of 3 images" in note
     assert found["written"] == ["tests/test_attention.py", "pytest.ini"]
 
 
@@ -218,6 +220,16 @@ def test_pictures_of_a_report_are_no_images_to_test_on(tmp_path):
     (tmp_path / "ci/evidence.json").write_text("{}")
     facts = data_facts.data_facts(tmp_path)
     assert {case.image.parent.name for case in data_facts.cases(facts, ())[0]} == {"scenes"}
+
+
+@pytest.mark.filterwarnings("default")  # Lightning's own
+@pytest.mark.parametrize("swapped", [False, True])
+def test_class_names_in_another_order_are_noticed_by_what_the_model_predicts(repository, capsys, swapped):
+    lightning_module(repository.path)
+    (repository.path / "classes.txt").write_text("red\ngreen\n" if swapped else "green\nred\n")
+    assert main(["init", str(repository.path), "--yes", "--json"]) == 0
+    notes = [note for note in json.loads(capsys.readouterr().out)["notes"] if "folder is named after" in note]
+    assert [note.split(":")[0].partition(" for ")[2] for note in notes] == (["0 of 16 images"] if swapped else [])
 
 
 def test_a_named_folder_may_lie_elsewhere_and_what_is_left_out_is_said(repository, capsys, tmp_path):
@@ -314,6 +326,14 @@ def test_nothing_is_written_before_a_yes(repository, capsys, monkeypatch):
     assert main(["init", str(repository.path)]) == 1
     assert not (repository.path / "tests").exists()
     assert "gradcam" not in (repository.path / "pyproject.toml").read_text()
+
+
+def test_where_nobody_answers_nothing_is_written_and_the_way_out_is_named(repository, capsys, monkeypatch):
+    timm_package(repository.path)
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    assert main(["init", str(repository.path)]) == 2
+    assert "there is nobody to ask; pass --yes to write without asking" in capsys.readouterr().err
+    assert not (repository.path / "tests").exists()
 
 
 @pytest.mark.parametrize(
