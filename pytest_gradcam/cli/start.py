@@ -67,7 +67,7 @@ def init(directory: Path, yes: bool, **wishes: Any) -> int:
         if wants_json():
             raise click.UsageError("--json asks nothing; pass --yes as well")
         say(plan.lines())
-        if not click.confirm("Write these files?", default=True):
+        if not _confirmed():
             return 1
     plan.write()
     run = f"pytest {plan.shown(plan.test_file)} --gradcam-report=gradcam-report"
@@ -76,6 +76,15 @@ def init(directory: Path, yes: bool, **wishes: Any) -> int:
         lambda: [*(plan.lines() if yes else ()), f"now: {run}", "then: pytest-gradcam calibrate gradcam-report"],
     )
     return 0
+
+
+def _confirmed() -> bool:
+    try:
+        return click.confirm("Write these files?", default=True)
+    except click.Abort as abort:
+        if isinstance(abort.__context__, EOFError):  # as in CI
+            raise click.UsageError("there is nobody to ask; pass --yes to write without asking") from None
+        raise
 
 
 COMMANDS = (samples, init)

@@ -1,5 +1,6 @@
 """`pytest-gradcam init` on repositories as people have them: what it writes runs, and is green or red for true reasons."""
 
+import io
 import json
 import shutil
 import sys
@@ -325,6 +326,14 @@ def test_nothing_is_written_before_a_yes(repository, capsys, monkeypatch):
     assert main(["init", str(repository.path)]) == 1
     assert not (repository.path / "tests").exists()
     assert "gradcam" not in (repository.path / "pyproject.toml").read_text()
+
+
+def test_where_nobody_answers_nothing_is_written_and_the_way_out_is_named(repository, capsys, monkeypatch):
+    timm_package(repository.path)
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    assert main(["init", str(repository.path)]) == 2
+    assert "there is nobody to ask; pass --yes to write without asking" in capsys.readouterr().err
+    assert not (repository.path / "tests").exists()
 
 
 @pytest.mark.parametrize(
