@@ -21,8 +21,8 @@ from benchmarks.shortcuts.scenes import SIDE, SOURCES, Mask, Source
 from benchmarks.shortcuts.zoo import EPOCHS, TRAINING, Half, faint, fit
 from pytest_gradcam import Case, Explainer
 
-SEEDS = {Half.TUNING: range(24), Half.REPORTED: range(1000, 1036)}
-COUNTS = (120, 300)
+SEEDS = {Half.TUNING: range(24), Half.REPORTED: range(2000, 2024)}
+COUNTS = (60, 120, 300)
 _MARKED, _CONTRAST, _RELIES = 0.3, 0.5, 0.3
 _MOSTLY = 0.6  # of a cluster's images carry the mark, twice as many as of its class
 _WHOLE = ("textures", "photographs")  # the subject fills the image

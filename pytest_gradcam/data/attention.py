@@ -33,7 +33,7 @@ _ENOUGH = 20  # different images of a class
 _CHUNK = 32  # images that are explained at a time
 _HALF = 0.5  # of the largest mean heat, from which on a cell belongs to the place of a cluster
 # What is conspicuous, chosen on models of known truth:
-_SMALL = 0.5  # a share of the class that is at most this
+_SMALL = 0.4  # a share of the class that is at most this
 _FEWEST = 4  # images
 _APART = 0.45  # a silhouette of at least this
 _WIDE = 0.4  # a place that fills at most this share of the view

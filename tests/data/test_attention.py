@@ -256,7 +256,7 @@ def test_it_goes_into_the_evidence_of_the_verdicts_that_follow(recording):
         ({}, True),
         ({"silhouette": 0.44}, False),
         ({"steady": 0.89}, False),
-        ({"images": 17}, False),  # more than half
+        ({"images": 22}, False),  # 9 of them are no small part
         ({"heat": np.full((8, 8), 1 / 64)}, False),  # no place
         ({"cases": ("a", "b", "c")}, False),
     ],
