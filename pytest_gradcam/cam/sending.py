@@ -42,7 +42,7 @@ def packed(model: ExplainedModel, pickler: Any) -> bytes:
 def unpacked(content: bytes, threads: int) -> ExplainedModel:
     """The model of `packed`, on the first device of its kind that this process sees. It computes in so many threads.
 
-    The number of threads decides how sums are rounded. Raises HeatmapError for what this process cannot build.
+    With another number of threads sums may be rounded otherwise. Raises HeatmapError for what this process cannot build.
     """
     torch.set_num_threads(threads)
     device, _, packed = content.partition(b"\n")
