@@ -17,6 +17,7 @@ CAM_METHODS = (
 #: The methods that need only scores, of any model.
 SCORE_METHODS = ("rise", "occlusion")
 METHODS = (*CAM_METHODS, *SCORE_METHODS)
+MANY_PASSES = ("scorecam", "ablationcam", *SCORE_METHODS)  # these run the model many times for one image
 NO_HEATMAP = "none"  # what explains nothing, and has the scores of an image that a check is about
 RISE_MASKS = 1000  # random masks of an image
 PICTURES = ("failed", "all", "none")

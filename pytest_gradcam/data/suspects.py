@@ -19,10 +19,11 @@ from pytest_gradcam.data.attention import Attention, Cluster, attention, object_
 from pytest_gradcam.data.exchange import Probe, Scan, passes, scan, spread
 from pytest_gradcam.data.moving import Moving, Window
 from pytest_gradcam.data.properties import Property, telling
-from pytest_gradcam.data.results import Results
+from pytest_gradcam.data.results import CLASS, Results
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.questions.explained_model import ExplainedModel
 from pytest_gradcam.questions.protocols import MaskInView, ModelInput
+from pytest_gradcam.settings import MANY_PASSES
 from pytest_gradcam.validation import count
 
 if TYPE_CHECKING:
@@ -168,7 +169,8 @@ def suspects(audit: Results, *, most: int = 3, cells: int = 8, images: int = 60,
     predicted as another class, or the same one. What costs the margin is grown into regions, and windows are laid where it
     costs each image most; the `most` conspicuous are put to the rule of reliance: regions on other images if the audit has 20
     of them, windows, which lie elsewhere in each image, on those that were scanned. It needs forward passes only, no gradient,
-    but for its second view: `attention` on up to 500 images by class, which forward-only models may not have.
+    but for its second view: `attention` on up to 500 images by class. Forward-only models have none, and methods that run the
+    model many times for a heatmap are left out of it.
     Raises HeatmapError for fewer than ten different images of one size, or if all are predicted as one class.
     """
     from tqdm.auto import tqdm
@@ -187,9 +189,19 @@ def suspects(audit: Results, *, most: int = 3, cells: int = 8, images: int = 60,
         judged = Probe.of(engine, [each.image_input for each in others]), others
     scanned_too = probe, own[:scanned]
     places = [_suspect(audit.model, place, *(scanned_too if place.moves else judged)) for place in chosen]
-    seen = attention(audit, seed=seed)
+    seen = _second_view(audit, seed)
     places = [replace(each, attended=_attended(each, seen)) for each in places]
     return Suspects(tuple(places), telling(audit), found, len(inputs), seen)
+
+
+def _second_view(audit: Results, seed: int) -> Attention:
+    """The attention by class, where a heatmap costs about one forward pass."""
+    asked = audit.model.question()
+    method = audit.model.engine.heatmaps_by(asked.layer, asked.method)["method"]
+    if method not in MANY_PASSES:
+        return attention(audit, seed=seed)
+    dear = f"a heatmap by {method} takes many forward passes; audit.attention() looks all the same"
+    return Attention((), (dear,), CLASS, 0, audit)
 
 
 def _attended(place: Suspect, seen: Attention) -> tuple[Cluster, ...]:

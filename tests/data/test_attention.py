@@ -219,6 +219,15 @@ def test_a_model_known_by_its_scores_alone():
     assert found.picture.width > 100
 
 
+def test_the_second_view_of_suspects_is_left_out_where_a_heatmap_takes_many_passes():
+    dear = Explainer(Bright().eval(), method="occlusion", preprocess=to_tensor, classes=["red", "green", "blue"])
+    own = dear.audit(cases(), ["overlap"])
+    found = own.suspects(images=40).attention
+    assert (len(found), found.images) == (0, 0)
+    assert "a heatmap by occlusion takes many forward passes" in str(found)
+    assert own.attention(images=60).images > 0
+
+
 def test_one_heatmap_an_image():
     counted = []
     own = audit_of(cases())
