@@ -209,7 +209,6 @@ def test_it_passes(kind, tmp_path):
     assert record.finding
 
 
-@pytest.mark.filterwarnings("default:the model draws random numbers")
 @pytest.mark.parametrize("kind", CHECKS)
 def test_it_fails(kind, tmp_path):
     record, raised = outcome(CHECKS[kind][1], tmp_path)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import random
 import sys
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from pytest_gradcam.cam.sites import tensors_in
-from pytest_gradcam.errors import GradcamWarning
+from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.state.guard import forward
 from pytest_gradcam.state.surroundings import random_states_kept
 
@@ -21,26 +22,51 @@ _DRAWS = 7  # passes: a flip of every other image shows in all but one of 64 mod
 _ROUNDING = 1e-3  # of the largest value of an output
 
 
+#: Whether a model may draw random numbers here, since that is what is measured.
+_allowed: ContextVar[bool] = ContextVar("_allowed", default=False)
+
+
+@dataclass
+class Draws:
+    """What became of the random numbers that a forward pass drew; `differ` says whether other ones give another output."""
+
+    differ: bool = False
+
+
 @contextmanager
-def chance_is_said(model: nn.Module, image: Tensor) -> Iterator[None]:
+def draws_in(model: nn.Module, image: Tensor) -> Iterator[Draws]:
     """A `with` block around a forward pass of the image (1, C, H, W), for a caller that holds the guard.
 
-    If random numbers were drawn in it, further passes show whether the output differs from draw to draw: then it warns.
+    If random numbers were drawn in it, further passes show whether the output differs from draw to draw.
     Generators that a model holds are not seen.
     """
-    before = _states()
-    yield
+    before, found = _states(), Draws()
+    yield found
     if all(torch.equal(one, other) for one, other in zip(before, _states(), strict=True)):
         return
     with random_states_kept(), torch.no_grad():  # what follows draws what it would have drawn
         first, *more = (_floats(forward(model, image)) for _ in range(_DRAWS))
-    if any(_differ(first, other) for other in more):
-        warnings.warn(
-            "the model draws random numbers in eval mode, and gives the same image other scores each time: a check sees one draw "
-            "of many. Look for F.dropout without training=self.training, and for an augmentation in forward; "
-            "assert_deterministic measures how far heatmaps differ",
-            GradcamWarning,
-            stacklevel=2,
+    found.differ = any(_differ(first, other) for other in more)
+
+
+@contextmanager
+def draws_allowed() -> Iterator[None]:
+    """Inside, a model that gives the same image other scores each time is not refused: for the check that measures it."""
+    token = _allowed.set(True)
+    try:
+        yield
+    finally:
+        _allowed.reset(token)
+
+
+def refuse_draws(differ: bool) -> None:
+    """Raises HeatmapError if the output differs from draw to draw."""
+    if differ and not _allowed.get():
+        raise HeatmapError(
+            "the model draws random numbers in eval mode and gives the same image other scores each time, so a verdict would be "
+            "one draw of many; expected a model that repeats itself. Look for F.dropout without training=self.training, and for "
+            "an augmentation in forward; where chance belongs to the model, wrap it in a module that seeds each forward pass. "
+            "assert_deterministic measures how far heatmaps differ"
         )
 
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from pytest_gradcam.cam import model_methods
 from pytest_gradcam.cam.cache import HeatmapCache, model_key
 from pytest_gradcam.cam.cache import key as cache_key
+from pytest_gradcam.cam.chance import draws_allowed
 from pytest_gradcam.cam.compute import make
 from pytest_gradcam.cam.identity import Identity, about, describe
 from pytest_gradcam.cam.layer_choices import NO_LAYER, LayerChoices
@@ -247,6 +248,8 @@ class Engine:
             seed_all(seed)
 
         return undoing(begin)
+
+    any_draw = staticmethod(draws_allowed)
 
     def redraw(self) -> Redraw[Engine]:
         """A copy of the model whose weights can be redrawn. Raises HeatmapError if the model cannot be copied."""

@@ -14,10 +14,20 @@ import torch
 from torch import Tensor, nn
 
 from pytest_gradcam.cam.activations import Activation, Watched, confirmed, inside, return_instead
-from pytest_gradcam.cam.chance import chance_is_said
+from pytest_gradcam.cam.chance import draws_in, refuse_draws
 from pytest_gradcam.cam.containers import Key, Path, at, describe, parts, scores_at, shown
 from pytest_gradcam.cam.limits import limit
 from pytest_gradcam.cam.structure import anatomy
+from pytest_gradcam.cam.units import (
+    ALIKE,
+    WAYS,
+    check_probabilities,
+    constant,
+    in_unit_range,
+    logs_of_some,
+    sums_to_one,
+    widened,
+)
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.settings import OUTPUTS, TASKS
 from pytest_gradcam.state.guard import first_forward, forward, settle
@@ -27,9 +37,6 @@ from pytest_gradcam.validation import nearest
 
 _LOUD = 1e3  # standard deviations of noise: a score that grows with its input leaves [0, 1]
 _DEAFENING = (1e6, 1e7, 1e8)  # such noise is pressed against any limit
-_SATURATED = 1e-6  # this close to 1, a float32 probability has no logit; in half precision much earlier
-_ALIKE = 1e-4  # how far a sum or norm may be from 1
-_WAYS = "set gradcam_output (output= of an Explainer) to logits or probabilities, or let the model return logits"
 
 
 @dataclass(frozen=True)
@@ -53,7 +60,8 @@ class OutputKind:
     """How to read the scores. `unit` is "logits", "softmax" or "sigmoid"; `activation` is bypassed to get logits.
 
     `multi`: the classes do not compete, and each is predicted if its own logit is above 0. `binary`: the model has one
-    score for two classes. `told`: the user said that these are logits, so outputs are not checked against it.
+    score for two classes. `told`: the user said that these are logits, so outputs are not checked against it. `random`: the
+    model gives the same image other scores each time.
     """
 
     path: Path = ()
@@ -62,6 +70,7 @@ class OutputKind:
     binary: bool = False
     activation: Activation | None = None
     told: bool = False
+    random: bool = False
 
     def logits(self, output: Any, count: int) -> Tensor:
         """The logits (N, classes, ...) of the output for N images; one score z gives -z and z for the classes 0 and 1.
@@ -99,19 +108,19 @@ class OutputKind:
         }.get(self.unit, "")
 
     def _from_unit(self, scores: Tensor) -> Tensor:
-        wide = _wide(scores)
+        wide = widened(scores)
         if self.unit == "logits":
             if (
                 not self.told
                 and scores.dtype in (torch.float32, torch.float64)
-                and _sums_to_one(wide.detach(), scores.dtype)
+                and sums_to_one(wide.detach(), scores.dtype)
             ):
                 raise HeatmapError(
                     "the model returned logits before and returns probabilities now: its scores lie in [0, 1] and add up to "
-                    f"1; {_WAYS}"
+                    f"1; {WAYS}"
                 )
             return scores
-        _check_probabilities(wide.detach(), scores.dtype, adds_up=self.unit == "softmax")
+        check_probabilities(wide.detach(), scores.dtype, adds_up=self.unit == "softmax")
         logs = wide.log()
         if self.unit == "softmax":
             return logs - logs.mean(1, keepdim=True)
@@ -137,13 +146,25 @@ class OutputReader:
 
     def reading_for(self, function: Any, model: nn.Module, inputs: Tensor) -> AbstractContextManager[OutputKind]:
         """As `reading`, but for a callable target the model returns its own output."""
-        return self.reading(model, inputs) if function is None else nullcontext(OutputKind())
+        return self.reading(model, inputs) if function is None else nullcontext(self._unread(model, inputs[:1]))
+
+    def _unread(self, model: nn.Module, image: Tensor) -> OutputKind:
+        key = ("unread", anatomy(model))
+        if key not in self._kinds:
+            settle(model, image)
+            with draws_in(model, image) as draws, torch.no_grad():
+                first_forward(model, image)
+            self._kinds[key] = OutputKind(random=draws.differ), 0
+        kind, _ = self._kinds[key]
+        refuse_draws(kind.random)
+        return kind
 
     def _begin(self, model: nn.Module, inputs: Tensor, dense: bool) -> OutputKind:
         key = (dense, anatomy(model))
         if key not in self._kinds:
             self._kinds[key] = _established(model, inputs[:1], self.asked, dense)
         kind, count = self._kinds[key]
+        refuse_draws(kind.random)
         if not dense or self.names.pairs:
             self.names.check(count)
         self.last = kind
@@ -169,7 +190,7 @@ def _established(model: nn.Module, image: Tensor, asked: Asked, dense: bool) -> 
     if asked.output == "auto" and getattr(model, "gives_logits", False):
         asked = replace(asked, output="logits")  # a cosine has bounds, and a bias of SigLIP no zero
     settle(model, image)
-    with chance_is_said(model, image), inside(Watched()) as watched, torch.no_grad():
+    with draws_in(model, image) as draws, inside(Watched()) as watched, torch.no_grad():
         output = first_forward(model, image)
     if dense and {"class_queries_logits", "masks_queries_logits"} <= parts(output).keys():
         raise HeatmapError(
@@ -184,7 +205,7 @@ def _established(model: nn.Module, image: Tensor, asked: Asked, dense: bool) -> 
     unit = "logits" if asked.output == "logits" else measured.unit(asked.output)
     binary = scores.shape[1] == 1
     multi = not binary and _is_multi(asked.task, unit, model)
-    kind = OutputKind(path, unit, multi, binary, measured.activation, told=asked.output == "logits")
+    kind = OutputKind(path, unit, multi, binary, measured.activation, asked.output == "logits", draws.differ)
     return kind, max(2, scores.shape[1])
 
 
@@ -207,7 +228,7 @@ class _Measured:
     def __init__(self, model: nn.Module, path: Path, image: Tensor, scores: Tensor, watched: Watched | None) -> None:
         self._model, self._path = model, path
         self._image, self._own, self._dtype = image, scores, scores.dtype
-        self._samples = [_wide(scores), *self._sampled(1.0)]
+        self._samples = [widened(scores), *self._sampled(1.0)]
         self._mixes = watched is not None and watched.mixes(scores)
         self._linear = watched is not None and watched.linear(scores)
         self._found = None if watched is None else watched.returned(scores)
@@ -215,7 +236,7 @@ class _Measured:
 
     def unit(self, asked: str) -> str:
         """The unit. Raises HeatmapError if it is unclear, or differs from what the user said."""
-        inside = all(_inside(one) for one in self._samples)
+        inside = all(in_unit_range(one) for one in self._samples)
         if self._found is not None and self._found.kind == "softmax":
             self._check_softmax()
         if self.activation is not None and not (asked == "probabilities" and not inside):
@@ -226,7 +247,7 @@ class _Measured:
             return self._probabilities(inside)
         if not all(one.isfinite().all() for one in self._samples) or not any(one.any() for one in self._samples):
             return "logits"  # NaN is an error further on, and scores that are all 0 leave nothing to judge
-        if all(_sums_to_one(one, self._dtype) for one in self._samples):
+        if all(sums_to_one(one, self._dtype) for one in self._samples):
             return "softmax"
         self._refuse_constant_sums()
         self._refuse_bounded(inside)
@@ -234,22 +255,22 @@ class _Measured:
 
     def _refuse_bounded(self, inside: bool) -> None:
         """Raises HeatmapError for scores that stay in the range of probabilities, or of their logarithms, for any input."""
-        if inside and (self._mixes or not self._linear) and all(map(_inside, self._sampled(_LOUD, -_LOUD))):
+        if inside and (self._mixes or not self._linear) and all(map(in_unit_range, self._sampled(_LOUD, -_LOUD))):
             raise HeatmapError(
                 f"all scores lie in [0, 1], here from {self._least:.3g} to {self._most:.3g}, and do not add up to 1: they may be "
-                f"sigmoid probabilities, or small logits; {_WAYS}"
+                f"sigmoid probabilities, or small logits; {WAYS}"
             )
         if self._linear:
             return
-        below = all(_logs_of_some(one, self._dtype) for one in self._samples)
-        if below and all(_logs_of_some(one, self._dtype) for one in self._sampled(_LOUD, -_LOUD)):
+        below = all(logs_of_some(one, self._dtype) for one in self._samples)
+        if below and all(logs_of_some(one, self._dtype) for one in self._sampled(_LOUD, -_LOUD)):
             raise HeatmapError(
                 f"no score is above 0, here from {self._least:.3g} to {self._most:.3g}: they may be logarithms of sigmoid "
-                f"probabilities, or logits; {_WAYS}"
+                f"probabilities, or logits; {WAYS}"
             )
         # Noise of its own for each, since a model that normalises its input gives the same for all scales.
         loud = self._scores_of([self._noise_of(seed, scale) for seed, scale in enumerate(_DEAFENING, 1)])
-        blank = [one for one in self._scores_of([0 * self._image]) if not torch.equal(_wide(self._own), one)]
+        blank = [one for one in self._scores_of([0 * self._image]) if not torch.equal(widened(self._own), one)]
         extreme = limit([*self._samples, *blank, *loud])
         if extreme is not None:
             raise HeatmapError(
@@ -262,7 +283,7 @@ class _Measured:
         """Raises HeatmapError if the last softmax or sigmoid is applied to what are probabilities already."""
         with undoing(partial(return_instead, self._model, self._read, self.activation)):
             logits = self._sampled(1.0, _LOUD, -_LOUD, path=())
-        if logits and all(map(_inside, logits)) and any(one.any() for one in logits):
+        if logits and all(map(in_unit_range, logits)) and any(one.any() for one in logits):
             raise HeatmapError(
                 "the model applies its last softmax or sigmoid to values in [0, 1], which are probabilities already: its scores "
                 "hardly show what it loses. Let it return what comes before the first of both, or set gradcam_output (output= of "
@@ -270,7 +291,7 @@ class _Measured:
             )
 
     def _check_softmax(self) -> None:
-        if not all(_sums_to_one(one, self._dtype) for one in self._samples):
+        if not all(sums_to_one(one, self._dtype) for one in self._samples):
             raise HeatmapError(
                 f"the model ends in a softmax, but its scores (shape {tuple(self._own.shape)}) do not add up to 1 over the "
                 "classes; expected a softmax over axis 1 of at least two classes. Check its dim"
@@ -282,7 +303,7 @@ class _Measured:
                 f"output='probabilities', but the model returned scores from {self._least:.3g} to {self._most:.3g}; expected "
                 "[0, 1]. Check gradcam_output and gradcam_output_key"
             )
-        return "softmax" if all(_sums_to_one(one, self._dtype) for one in self._samples) else "sigmoid"
+        return "softmax" if all(sums_to_one(one, self._dtype) for one in self._samples) else "sigmoid"
 
     def _refuse_constant_sums(self) -> None:
         """Raises HeatmapError for percentages and embeddings: all samples have the same sum or norm."""
@@ -290,8 +311,8 @@ class _Measured:
             return
         sums = torch.cat([one.sum(1).flatten() for one in self._samples])
         norms = torch.cat([one.square().sum(1).sqrt().flatten() for one in self._samples])
-        if all(bool((one >= 0).all()) for one in self._samples) and _constant(sums):
-            if all(_constant(each) for each in torch.cat([one.flatten(1) for one in self._samples]).T):
+        if all(bool((one >= 0).all()) for one in self._samples) and constant(sums):
+            if all(constant(each) for each in torch.cat([one.flatten(1) for one in self._samples]).T):
                 raise HeatmapError(
                     "the model gives the same scores for the image and for noise; expected scores that depend on the input. Look "
                     "at the weights (a collapsed training?), or set gradcam_output = logits"
@@ -300,7 +321,7 @@ class _Measured:
                 f"the scores are never negative and add up to {float(sums[0]):.4g} for every input, like percentages; expected "
                 "logits, or probabilities that add up to 1. Let the model return one of these, or set gradcam_output = logits"
             )
-        if self._own.ndim == 2 and _constant(norms) and abs(float(norms[0]) - 1) < _ALIKE:
+        if self._own.ndim == 2 and constant(norms) and abs(float(norms[0]) - 1) < ALIKE:
             raise HeatmapError(
                 f"the model returns a vector of norm 1 with {self._own.shape[1]} values for every input: an embedding, not "
                 "scores. Pass a callable as target, or set gradcam_output = logits if they are scores"
@@ -321,7 +342,7 @@ class _Measured:
                 output = forward(self._model, each)
                 scores = _batched(at(output, self._path if path is None else path), 1)
                 if scores is not None and scores.isfinite().all() and scores.shape == self._own.shape:
-                    found.append(_wide(scores))
+                    found.append(widened(scores))
         return found
 
     def _confirms(self, image: Tensor, activation: Activation) -> bool:
@@ -357,43 +378,3 @@ def _batched(scores: Any, count: int) -> Tensor | None:
     if scores.ndim < 2 and count == 1:
         return scores.reshape(1, -1)
     return scores if scores.ndim in (2, 4) and len(scores) == count else None
-
-
-def _wide(scores: Tensor) -> Tensor:
-    return scores if scores.dtype == torch.float64 else scores.float()
-
-
-def _inside(scores: Tensor) -> bool:
-    return not bool(((scores < 0) | (scores > 1)).any())
-
-
-def _logs_of_some(scores: Tensor, dtype: torch.dtype) -> bool:
-    """Whether these may be logarithms of probabilities that do not add up to 1; those that do are also logits."""
-    return not bool((scores > 0).any()) and not _sums_to_one(scores.exp(), dtype)
-
-
-def _constant(values: Tensor) -> bool:
-    middle = float(values.mean())
-    return middle > 0 and float((values - middle).abs().max()) < _ALIKE * middle
-
-
-def _sums_to_one(scores: Tensor, dtype: torch.dtype) -> bool:
-    """Whether the rows are probabilities of at least two classes that add up to 1, as closely as their dtype allows."""
-    near = max(_ALIKE, 8 * torch.finfo(dtype).eps)
-    return scores.shape[1] > 1 and _inside(scores) and bool(((scores.sum(1) - 1).abs() < near).all())
-
-
-def _check_probabilities(scores: Tensor, dtype: torch.dtype, *, adds_up: bool) -> None:
-    """Raises HeatmapError for scores that are not probabilities any more, and for those without a finite logit."""
-    if not scores.isfinite().all():
-        return  # reported later, with the first module that returned it
-    if not _inside(scores) or (adds_up and not _sums_to_one(scores, dtype)):
-        raise HeatmapError(
-            f"the model returned probabilities before and now scores from {float(scores.min()):.3g} to "
-            f"{float(scores.max()):.3g}; {_WAYS}"
-        )
-    if float(scores.max()) > 1 - _SATURATED or float(scores.min()) < torch.finfo(dtype).tiny:
-        raise HeatmapError(
-            f"the probabilities are saturated, from {float(scores.min()):.9g} to {float(scores.max()):.9g}, so they have no "
-            "finite logit and no gradient; let the model return its logits"
-        )

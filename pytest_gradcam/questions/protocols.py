@@ -185,6 +185,9 @@ class Engine(Protocol):
     def seeded(self, seed: int) -> AbstractContextManager[None]:
         """Inside, all random states start from this seed; afterwards they are what they were."""
 
+    def any_draw(self) -> AbstractContextManager[None]:
+        """Inside, a model that gives the same image other scores each time is not refused."""
+
     def redraw(self) -> Redraw:
         """A copy of the model whose weights can be redrawn. Raises HeatmapError if the model cannot be copied."""
 

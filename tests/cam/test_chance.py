@@ -1,7 +1,6 @@
-"""A model that draws random numbers in eval mode: a heatmap is one draw, and that is said."""
+"""A model that draws random numbers in eval mode: a verdict would be one draw, so there is none."""
 
 import random
-import warnings
 
 import numpy as np
 import pytest
@@ -9,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from pytest_gradcam import Explainer, GradcamWarning
+from pytest_gradcam import Explainer, FocusError, HeatmapError, masks
 
 IMAGE = torch.rand(3, 16, 16, generator=torch.Generator().manual_seed(0))
 
@@ -37,22 +36,46 @@ CHANCE = {
 }
 
 
+@pytest.mark.parametrize("target", [None, lambda output: output[0, 0]], ids=["a class", "a callable"])
 @pytest.mark.parametrize("draw", CHANCE.values(), ids=CHANCE.keys())
-def test_a_model_that_draws_in_eval_mode_is_said_to_once(draw):
+def test_a_model_that_draws_in_eval_mode_is_refused(draw, target):
     torch.manual_seed(0)
-    explainer = Explainer(Net(draw))
+    explainer = Explainer(Net(draw), "conv")
     before = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist()
-    with pytest.warns(GradcamWarning, match="draws random numbers in eval mode"):
-        explainer.predict([IMAGE])
+    for _ in range(2):
+        with pytest.raises(HeatmapError, match="draws random numbers in eval mode"):
+            explainer(IMAGE, target)
     assert torch.equal(before[0], torch.get_rng_state())
     assert before[1:] == (random.getstate(), np.random.get_state()[1].tolist())
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        explainer.predict([IMAGE])
 
 
-@pytest.mark.parametrize("draw", [lambda x: x, lambda x: x + 0 * float(torch.rand(()))], ids=["none", "without effect"])
-def test_a_model_whose_scores_are_the_same_is_not_warned_of(draw):
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        Explainer(Net(draw)).predict([IMAGE])
+@pytest.mark.parametrize("draw", CHANCE.values(), ids=CHANCE.keys())
+def test_the_check_that_measures_it_fails_and_no_other_has_a_verdict_after_it(draw):
+    explainer = Explainer(Net(draw), "conv")
+    with pytest.raises(FocusError, match="the heatmap changes from one run to the next"):
+        explainer.assert_deterministic(IMAGE)
+    with pytest.raises(HeatmapError, match="draws random numbers in eval mode"):
+        explainer.assert_ignores(IMAGE, masks.box((16, 16), (0, 0, 4, 4)))
+
+
+class Seeded(nn.Module):
+    """The way out that the message names."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, x):
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            return self.model(x)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [Net(lambda x: x), Net(lambda x: x + 0 * float(torch.rand(()))), Seeded(Net(functional.dropout))],
+    ids=["none", "without effect", "seeded"],
+)
+def test_a_model_whose_scores_are_the_same_is_not_refused(model):
+    scores = Explainer(model).predict([IMAGE])
+    assert np.isfinite(scores).all()
