@@ -259,7 +259,8 @@ class TestTables:
             "row 3: there is no image",
             "row 4: (5.0, 5.0, 99.0, 9.0) reaches outside",
             "row 5: mask has no pixel",
-            "row 6: mask has shape (9, 9), the image has (20, 30)",
+            "row 6: mask '",
+            "has shape (9, 9), the image has (20, 30)",
             "row 8: there is no image file",
         ):
             assert each in text, f"{each!r} not in {text}"
