@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import random
-import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -15,6 +13,7 @@ from torch import Tensor, nn
 
 from pytest_gradcam.cam.sites import tensors_in
 from pytest_gradcam.errors import HeatmapError
+from pytest_gradcam.inputs.generators import Source, frozen, global_sources, held_by
 from pytest_gradcam.state.guard import forward
 from pytest_gradcam.state.surroundings import random_states_kept
 
@@ -37,14 +36,16 @@ class Draws:
 def draws_in(model: nn.Module, image: Tensor) -> Iterator[Draws]:
     """A `with` block around a forward pass of the image (1, C, H, W), for a caller that holds the guard.
 
-    If random numbers were drawn in it, further passes show whether the output differs from draw to draw.
-    Generators that a model holds are not seen.
+    If random numbers were drawn in it, further passes show whether the output differs from draw to draw. It looks at the
+    generators of PyTorch, Python and NumPy, and at those that can be reached from the model.
     """
-    before, found = _states(), Draws()
+    own, found = held_by(model), Draws()
+    sources = [*global_sources(), *own]
+    before = _states(sources)
     yield found
-    if all(torch.equal(one, other) for one, other in zip(before, _states(), strict=True)):
+    if _states(sources) == before:
         return
-    with random_states_kept(), torch.no_grad():  # what follows draws what it would have drawn
+    with random_states_kept(), _kept(own), torch.no_grad():  # what follows draws what it would have drawn
         first, *more = (_floats(forward(model, image)) for _ in range(_DRAWS))
     found.differ = any(_differ(first, other) for other in more)
 
@@ -70,15 +71,20 @@ def refuse_draws(differ: bool) -> None:
         )
 
 
-def _states() -> list[Tensor]:
-    """The global random states of PyTorch, Python and NumPy."""
-    states = [torch.get_rng_state(), torch.tensor(random.getstate()[1], dtype=torch.int64)]
-    if torch.cuda.is_initialized():
-        states += torch.cuda.get_rng_state_all()
-    if numpy := sys.modules.get("numpy"):
-        _, keys, place, *_ = numpy.random.get_state()
-        states.append(torch.tensor([*map(int, keys), int(place)]))
-    return states
+def _states(sources: Sequence[Source]) -> list[Any]:
+    """What each of these gives next, and the generators of GPUs."""
+    gpus = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
+    return [*(frozen(each.state()) for each in sources), *map(frozen, gpus)]
+
+
+@contextmanager
+def _kept(sources: Sequence[Source]) -> Iterator[None]:
+    states = [each.state() for each in sources]
+    try:
+        yield
+    finally:
+        for each, state in zip(sources, states, strict=True):
+            each.put(state)
 
 
 def _floats(output: Any) -> list[Tensor]:

@@ -28,11 +28,25 @@ def flip(x):
     return x.flip(-1) if x.ndim == 4 and float(torch.rand(())) < 0.5 else x
 
 
+class Own:
+    """Noise from a generator of the model's own."""
+
+    def __init__(self, generator):
+        self.generator = generator
+
+    def __call__(self, x):
+        if isinstance(self.generator, torch.Generator):
+            return x + torch.rand((), generator=self.generator)
+        return x + float(self.generator.random())
+
+
 CHANCE = {
     "dropout that is always on": functional.dropout,
     "a flip": flip,
     "noise of NumPy": lambda x: x + float(np.random.rand()),
     "noise of Python": lambda x: x + random.random(),
+    "a generator of its own": Own(torch.Generator().manual_seed(0)),
+    "a generator of NumPy of its own": Own(np.random.default_rng(0)),
 }
 
 
