@@ -271,11 +271,11 @@ def _settle(heatmap: HeatmapLike, check: OnMask, mask: Mask) -> None:
 
 def _described(record: Record, values: Values, pixels: Bools) -> Record:
     """The record with the figures that every check on a mask shows."""
-    places = metrics.peaks(values)
+    places, share = metrics.peaks(values), metrics.mass(values, pixels)
     return replace(
         record,
-        mass=metrics.mass(values, pixels),
-        lift=metrics.lift(values, pixels),
+        mass=share,
+        lift=share / float(pixels.mean()),  # as metrics.lift, which would measure the mass again
         peak=(int(places[0][1]), int(places[0][0])),
         peaks=len(places),
     )
