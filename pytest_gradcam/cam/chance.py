@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,41 +12,50 @@ from torch import Tensor, nn
 
 from pytest_gradcam.cam.sites import tensors_in
 from pytest_gradcam.errors import HeatmapError
-from pytest_gradcam.inputs.generators import Source, frozen, global_sources, held_by
-from pytest_gradcam.state.guard import forward
-from pytest_gradcam.state.surroundings import random_states_kept
+from pytest_gradcam.inputs.generators import Source, Words, frozen, global_sources, held_by, levels, seeds
+from pytest_gradcam.state.guard import untouched
+from pytest_gradcam.state.surroundings import seed_all
 
-_DRAWS = 7  # passes: a flip of every other image shows in all but one of 64 models
 _ROUNDING = 1e-3  # of the largest value of an output
-
+Tensors = list[Tensor]
 
 #: Whether a model may draw random numbers here, since that is what is measured.
 _allowed: ContextVar[bool] = ContextVar("_allowed", default=False)
 
 
-@dataclass
 class Draws:
-    """What became of the random numbers that a forward pass drew; `differ` says whether other ones give another output."""
+    """The random numbers that a model draws in the forward pass that follows, for a caller that holds the guard.
 
-    differ: bool = False
-
-
-@contextmanager
-def draws_in(model: nn.Module, image: Tensor) -> Iterator[Draws]:
-    """A `with` block around a forward pass of the image (1, C, H, W), for a caller that holds the guard.
-
-    If random numbers were drawn in it, further passes show whether the output differs from draw to draw. It looks at the
-    generators of PyTorch, Python and NumPy, and at those that can be reached from the model.
+    It looks at the generators of PyTorch, Python and NumPy, and at those that can be reached from the model.
     """
-    own, found = held_by(model), Draws()
-    sources = [*global_sources(), *own]
-    before = _states(sources)
-    yield found
-    if _states(sources) == before:
-        return
-    with random_states_kept(), _kept(own), torch.no_grad():  # what follows draws what it would have drawn
-        first, *more = (_floats(forward(model, image)) for _ in range(_DRAWS))
-    found.differ = any(_differ(first, other) for other in more)
+
+    def __init__(self, model: nn.Module) -> None:
+        self._model = model
+        self._sources = [*global_sources(), *held_by(model)]
+        self._before = _states(self._sources)
+
+    def differ(self, first: Tensors, run: Callable[[], Tensors]) -> bool:
+        """Whether `run`, the pass that gave `first`, gives something else in another run.
+
+        Where random numbers were drawn, chosen ones are: a change that strikes rarely shows. Elsewhere one more pass tells.
+        """
+        drawn = _states(self._sources) != self._before
+        with torch.no_grad():
+            if not drawn:
+                return _differ(first, run()) and _differ(self._alone(run), self._alone(run))
+            known, *more = (self._alone(run, state) for state in [*seeds(), *levels()])
+        return any(_differ(known, each) for each in more)
+
+    def _alone(self, run: Callable[[], Tensors], state: Words | None = None) -> Tensors:
+        """What a run gives with this state of the generators; what it changes in the model is put back."""
+        with untouched(self._model):
+            if state is not None:
+                seed_all(int(state[0]))  # those on other devices
+                for source in self._sources:
+                    source.keep()
+                    if source.settable:
+                        source.set(state)
+            return run()
 
 
 @contextmanager
@@ -64,10 +72,10 @@ def refuse_draws(differ: bool) -> None:
     """Raises HeatmapError if the output differs from draw to draw."""
     if differ and not _allowed.get():
         raise HeatmapError(
-            "the model draws random numbers in eval mode and gives the same image other scores each time, so a verdict would be "
-            "one draw of many; expected a model that repeats itself. Look for F.dropout without training=self.training, and for "
-            "an augmentation in forward; where chance belongs to the model, wrap it in a module that seeds each forward pass. "
-            "assert_deterministic measures how far heatmaps differ"
+            "the model gives the same image another output each time, in eval mode, so a verdict would be one draw of many; "
+            "expected a model that repeats itself. Look for F.dropout without training=self.training, and for an augmentation in "
+            "forward; where chance belongs to the model, wrap it in a module that seeds each forward pass, and set batch_size to "
+            "1. assert_deterministic measures how far heatmaps differ"
         )
 
 
@@ -77,21 +85,12 @@ def _states(sources: Sequence[Source]) -> list[Any]:
     return [*(frozen(each.state()) for each in sources), *map(frozen, gpus)]
 
 
-@contextmanager
-def _kept(sources: Sequence[Source]) -> Iterator[None]:
-    states = [each.state() for each in sources]
-    try:
-        yield
-    finally:
-        for each, state in zip(sources, states, strict=True):
-            each.put(state)
-
-
-def _floats(output: Any) -> list[Tensor]:
+def floats_in(output: Any) -> Tensors:
+    """The floating-point tensors of an output, as float64."""
     return [tensor.double() for _, tensor in tensors_in(output) if tensor.is_floating_point()]
 
 
-def _differ(first: list[Tensor], second: list[Tensor]) -> bool:
+def _differ(first: Tensors, second: Tensors) -> bool:
     if [one.shape for one in first] != [one.shape for one in second]:
         return True
     pairs = [(one, other) for one, other in zip(first, second, strict=True) if one.numel()]

@@ -29,6 +29,11 @@ class Found:
     hint: str
 
     @property
+    def tensors(self) -> list[Tensor]:
+        """Boxes and scores, to compare with those of another pass."""
+        return [self.boxes.detach().double(), self.scores.double()]
+
+    @property
     def scores(self) -> Tensor:
         return self.scores_with_grad.detach()
 

@@ -5,6 +5,7 @@ Measured once, on the first image and on noise. What the measurement cannot deci
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from pytest_gradcam.cam.activations import Activation, Watched, confirmed, inside, return_instead
-from pytest_gradcam.cam.chance import draws_in, refuse_draws
+from pytest_gradcam.cam.chance import Draws, Tensors, floats_in, refuse_draws
 from pytest_gradcam.cam.containers import Key, Path, at, describe, parts, scores_at, shown
 from pytest_gradcam.cam.limits import limit
 from pytest_gradcam.cam.structure import anatomy
@@ -146,18 +147,20 @@ class OutputReader:
 
     def reading_for(self, function: Any, model: nn.Module, inputs: Tensor) -> AbstractContextManager[OutputKind]:
         """As `reading`, but for a callable target the model returns its own output."""
-        return self.reading(model, inputs) if function is None else nullcontext(self._unread(model, inputs[:1]))
+        if function is None:
+            return self.reading(model, inputs)
+        image = inputs[:1]
+        self.require_steady("output", model, lambda: floats_in(forward(model, image)))
+        return nullcontext(OutputKind())
 
-    def _unread(self, model: nn.Module, image: Tensor) -> OutputKind:
-        key = ("unread", anatomy(model))
+    def require_steady(self, what: str, model: nn.Module, run: Callable[[], Tensors]) -> None:
+        """Raises HeatmapError for a model whose `run`, by which it is asked for `what`, gives something else each time."""
+        key = (what, anatomy(model))
         if key not in self._kinds:
-            settle(model, image)
-            with draws_in(model, image) as draws, torch.no_grad():
-                first_forward(model, image)
-            self._kinds[key] = OutputKind(random=draws.differ), 0
-        kind, _ = self._kinds[key]
-        refuse_draws(kind.random)
-        return kind
+            draws = Draws(model)
+            with torch.no_grad():
+                self._kinds[key] = OutputKind(random=draws.differ(run(), run)), 0
+        refuse_draws(self._kinds[key][0].random)
 
     def _begin(self, model: nn.Module, inputs: Tensor, dense: bool) -> OutputKind:
         key = (dense, anatomy(model))
@@ -190,7 +193,8 @@ def _established(model: nn.Module, image: Tensor, asked: Asked, dense: bool) -> 
     if asked.output == "auto" and getattr(model, "gives_logits", False):
         asked = replace(asked, output="logits")  # a cosine has bounds, and a bias of SigLIP no zero
     settle(model, image)
-    with draws_in(model, image) as draws, inside(Watched()) as watched, torch.no_grad():
+    draws = Draws(model)
+    with inside(Watched()) as watched, torch.no_grad():
         output = first_forward(model, image)
     if dense and {"class_queries_logits", "masks_queries_logits"} <= parts(output).keys():
         raise HeatmapError(
@@ -201,12 +205,17 @@ def _established(model: nn.Module, image: Tensor, asked: Asked, dense: bool) -> 
     scores = None if path is None else _batched(at(output, path), 1)
     if path is None or scores is None or scores.shape[1] == 0 or (scores.ndim == 4) is not dense:
         raise not_scores(output, 1, dense=dense)
+    random = draws.differ([widened(scores)], partial(_scores_again, model, image, path))
     measured = _Measured(model, path, image, scores, None if asked.output == "logits" else watched)
     unit = "logits" if asked.output == "logits" else measured.unit(asked.output)
     binary = scores.shape[1] == 1
     multi = not binary and _is_multi(asked.task, unit, model)
-    kind = OutputKind(path, unit, multi, binary, measured.activation, asked.output == "logits", draws.differ)
+    kind = OutputKind(path, unit, multi, binary, measured.activation, asked.output == "logits", random)
     return kind, max(2, scores.shape[1])
+
+
+def _scores_again(model: nn.Module, image: Tensor, path: Path) -> Tensors:
+    return floats_in(_batched(at(forward(model, image), path), 1))
 
 
 def _is_multi(task: str, unit: str, model: nn.Module) -> bool:

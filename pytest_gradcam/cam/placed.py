@@ -35,7 +35,9 @@ def explain_objects(
     names = outputs.names
     asked = [(box_in_view(target, one), class_to_find(target, names)) for target in targets]
     with untouched(network):
-        found = explain(network, stack([one], network)[0], asked, layer)
+        image = stack([one], network)[0]
+        outputs.require_steady("objects", network, lambda: find(network, image).tensors)
+        found = explain(network, image, asked, layer)
     return [_explained(each, names, OutputKind()) for each in found]
 
 

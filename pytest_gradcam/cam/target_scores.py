@@ -94,7 +94,9 @@ def _of_box(network: nn.Module, outputs: OutputReader, one: Input, target: Box) 
     names = outputs.names
     wanted, view = class_to_find(target, names), box_in_view(target, one)
     with untouched(network), torch.no_grad():
-        found = find(network, stack([one], network)[0])
+        image = stack([one], network)[0]
+        outputs.require_steady("objects", network, lambda: find(network, image).tensors)
+        found = find(network, image)
         place, least = found.matching(view, wanted), least_score(network)
     label, score = int(found.labels[place]), float(found.scores[place])
     if score < 2 * least:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
@@ -199,8 +200,11 @@ class Bounds:
         first = FoundAgain if of_object else SameClass
         made: list[Criterion] = [first(1.0)] if flag("same_class", self.same_class) else []
         if self.score_within is not None:
-            wanted = "a number above 0, in units of the score"
-            made.append(ScoreWithin(bound("score_within", self.score_within, wanted, lambda change: change > 0)))
+            highest = 1.0 if of_object else math.inf
+            wanted = f"a number above 0{' and below 1, since a detector scores in [0, 1]' * of_object}, in units of the score"
+            made.append(
+                ScoreWithin(bound("score_within", self.score_within, wanted, lambda change: 0 < change < highest))
+            )
         if isinstance(self.mass_at_least, Lift):
             made.append(LiftAtLeast(lift_times("mass_at_least", self.mass_at_least)))
         elif self.mass_at_least is not None:

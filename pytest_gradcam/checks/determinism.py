@@ -105,8 +105,9 @@ def assert_deterministic(
     HeatmapError if the check cannot be decided.
     """
     with model.engine.any_draw():
-        for question in model.questions(image, target, layer, method):
-            _judge(explained(model, image, question), image, at_most)
+        subjects = [explained(model, image, question) for question in model.questions(image, target, layer, method)]
+    for subject in subjects:
+        _judge(subject, image, at_most)
 
 
 def _judge(subject: Explained, image: Any, at_most: float) -> None:
@@ -115,9 +116,13 @@ def _judge(subject: Explained, image: Any, at_most: float) -> None:
 
     def measure(record: Record) -> Record:
         record = check.checked(record)
-        found, again = changes(subject, image)
+        with subject.engine.any_draw():
+            found, again = changes(subject, image)
         others.extend(again.items())
-        return check.judged(record, found)
+        record = check.judged(record, found)
+        if record.outcome == "passed":
+            subject.scores([subject.image_input])  # raises for draws that these few runs did not meet
+        return record
 
     settle.judge(check.on(subject.heatmap), measure, lambda record: picture(subject, record, *others))
 

@@ -43,7 +43,7 @@ _TOUCHED = 0.02  # of a cell is object, from which on heat in it lies on the obj
 _NAMED = 5
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Cluster:
     """Images of one group whose heatmaps lie alike: `cases` by their names, the most typical first.
 
@@ -110,7 +110,7 @@ class Cluster:
         return f"{said}: a person must look at attention.picture" if self.conspicuous else said
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Attention(Sequence[Cluster]):
     """The clusters of all groups, the conspicuous first, and in `unseen` why a group has none. It confirms nothing."""
 

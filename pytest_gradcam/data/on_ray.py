@@ -12,6 +12,7 @@ import os
 import pickle
 import platform
 import sys
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,11 +25,12 @@ from pytest_gradcam.cam.sending import needs, packed, unpacked
 from pytest_gradcam.data.case import Cases
 from pytest_gradcam.data.plan import Plan, Row, alike
 from pytest_gradcam.data.worker import CHUNK, Chunk, Worker, chunks, made_by
-from pytest_gradcam.errors import HeatmapError
+from pytest_gradcam.errors import GradcamWarning, HeatmapError
 from pytest_gradcam.questions.explained_model import ExplainedModel
 
 _TOGETHER = 4  # chunks that an actor gets at once: it reads the second while it explains the first
 _AHEAD = 4  # handfuls an actor that may wait for an older one to be written
+_PATIENCE = 300  # seconds
 _RETRIES = 3  # actors that may die of the same chunks
 _NO_STATISTICS = "RAY_USAGE_STATS_ENABLED"
 
@@ -149,7 +151,16 @@ def _in_order(
     idle: list[Any] = []
     done: dict[int, list[list[Row]]] = {}
     while written < total:
-        [ended], _ = ray.wait(list(at_work))
+        ready, _ = ray.wait(list(at_work), timeout=_PATIENCE)
+        if not ready:
+            warnings.warn(
+                f"no worker of Ray has answered for {_PATIENCE} s: they may wait for processors or GPUs that others hold, or be "
+                "slow; look at ray.available_resources()",
+                GradcamWarning,
+                stacklevel=2,
+            )
+            continue
+        [ended] = ready
         number, maker = at_work.pop(ended)
         found = _got(ray, ended)
         idle.append(maker)

@@ -31,6 +31,10 @@ _Result = TypeVar("_Result")
 
 #: The words of a Mersenne Twister's state.
 STATE = 624
+LEVELS = 16  # numbers between the least and the greatest, for what waits for one number out of several
+_REPEATS = 8  # what flips half of the images agrees with itself this often once in 256 tries
+_SET = 64  # words of a state that are chosen: the rest end loops that wait for other numbers
+_LEAST, _GREATEST = 1024, 2**32 - 1  # 32-bit numbers; not 0, which would meet p = 0
 _KINDS = (random.Random, Generator, RandomState, BitGenerator, torch.Generator)
 _LEAVES = (type(None), int, float, complex, str, bytes, bytearray, np.ndarray, np.generic, Tensor, types.CodeType)
 _MOST = 5_000  # objects that are looked at: what holds a test also holds the whole program
@@ -126,6 +130,23 @@ def seeded_anew(call: Callable[[], _Result]) -> tuple[_Result, str]:
         sys.setprofile(None)
 
 
+def seeds() -> Iterator[Words]:
+    """States as a seed leaves them."""
+    return (_random(seed) for seed in range(1, 1 + _REPEATS))
+
+
+def levels() -> Iterator[Words]:
+    """States that give the least number, the greatest, and those between them, again and again."""
+    # PyTorch takes floats from the lower 24 bits, and integers by remainder: the level stands twice, before other bits.
+    between = [
+        level << 24 | level << 16 | level * 257 % 65536 for level in range(256 // LEVELS // 2, 256, 256 // LEVELS)
+    ]
+    for number in (_LEAST, _GREATEST, *between):
+        words = _random(0)
+        words[:_SET] = giving(number)
+        yield words
+
+
 def giving(output: int) -> int:
     """The word of a Mersenne Twister's state that it gives out as this 32-bit number."""
     word = output ^ output >> 18
@@ -164,6 +185,10 @@ def frozen(state: Any) -> Any:
     if isinstance(state, Tensor):
         return state.cpu().numpy().tobytes()
     return state.tobytes() if isinstance(state, np.ndarray) else state
+
+
+def _random(seed: int) -> Words:
+    return np.random.default_rng(seed).integers(2**32, size=STATE, dtype=np.uint32)
 
 
 def _twister(words: Words) -> MT19937:

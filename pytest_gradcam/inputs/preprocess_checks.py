@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -23,24 +23,21 @@ from torch import equal as same
 
 from pytest_gradcam.errors import GradcamWarning, HeatmapError
 from pytest_gradcam.inputs.generators import (
-    STATE,
+    LEVELS,
     Source,
     Words,
     frozen,
-    giving,
     global_sources,
     held_by,
+    levels,
     seeded_anew,
+    seeds,
     untestable,
 )
 from pytest_gradcam.inputs.preprocess import Pipeline, Preprocess
 from pytest_gradcam.state.surroundings import random_states_kept, seed_all
 
-_REPEATS = 8  # a preprocess that flips half of the images agrees with itself this often once in 256 tries
 _BUDGET = 0.25  # seconds for repetitions of a slow preprocess
-_SET = 64  # words of a state that are chosen: the rest end loops that wait for other numbers
-_LEAST, _GREATEST = 1024, 2**32 - 1  # 32-bit numbers; not 0, which would meet p = 0
-_LEVELS = 16  # numbers between them, for transforms that wait for one number out of several
 
 
 class Steadiness:
@@ -90,7 +87,7 @@ class Steadiness:
             for source in drew:
                 if not source.settable:
                     raise untestable(str(source))
-            self._require(self._alike(image, out, [*_levels(), *_seeds()], 2 + _LEVELS), name)
+            self._require(self._alike(image, out, [*levels(), *seeds()], 2 + LEVELS), name)
             self._harmless.add(found)
         return out
 
@@ -100,7 +97,7 @@ class Steadiness:
         noise = np.random.default_rng(0).integers(0, 256, (image.height, image.width, 3), np.uint8)
         mixed = Image.blend(image.convert("RGB"), Image.fromarray(noise), 0.5)
         out, fresh = seeded_anew(partial(self._drawn, mixed, name))
-        self._require(self._alike(mixed, out, list(_seeds()), 2), name)
+        self._require(self._alike(mixed, out, list(seeds()), 2), name)
         if fresh:
             self._refuse(
                 f"the preprocess is random: in each call it takes a new seed from the operating system ({fresh}), so no verdict "
@@ -140,24 +137,3 @@ class Steadiness:
 def equal(a: Tensor, b: Tensor) -> bool:
     """Whether two outputs are the same, NaN in the same places."""
     return a.shape == b.shape and same(a.nan_to_num(), b.nan_to_num())
-
-
-def _seeds() -> Iterator[Words]:
-    """States as a seed leaves them."""
-    return (_random(seed) for seed in range(1, 1 + _REPEATS))
-
-
-def _levels() -> Iterator[Words]:
-    """States that give the least number, the greatest, and those between them, again and again."""
-    # PyTorch takes floats from the lower 24 bits, and integers by remainder: the level stands twice, before other bits.
-    between = [
-        level << 24 | level << 16 | level * 257 % 65536 for level in range(256 // _LEVELS // 2, 256, 256 // _LEVELS)
-    ]
-    for number in (_LEAST, _GREATEST, *between):
-        words = _random(0)
-        words[:_SET] = giving(number)
-        yield words
-
-
-def _random(seed: int) -> Words:
-    return np.random.default_rng(seed).integers(2**32, size=STATE, dtype=np.uint32)

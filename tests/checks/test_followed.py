@@ -204,3 +204,9 @@ def test_a_slanted_box_that_is_hardly_seen_any_more_is_lost(explainer):
 def test_the_engine_protocol_is_enough(explainer):
     model = ExplainedModel(explainer._engine)
     assert FollowedObject(model.engine, model.engine.read(IMAGE), SIZE, TARGET).before.label == "red"
+
+
+@pytest.mark.parametrize("bound", [1, 1.5, 2.0])
+def test_a_bound_on_the_score_that_every_loss_meets_is_refused(explainer, bound):
+    with pytest.raises(HeatmapError, match="cannot decide anything; expected a number above 0 and below 1"):
+        explainer.assert_stable(IMAGE, brightness(0.9, down=True), target=TARGET, same_class=False, score_within=bound)
