@@ -199,7 +199,9 @@ class TestLift:
         assert record.measure == "lift in the moved mask"
         assert record.figure == record.lift == pytest.approx(record.mass / record.mask_area)
         assert record.mask_area == pytest.approx(SQUARE.mean())
-        assert "mass_at_least=masks.lift(13)" in dict(record.details)["replay"]
+        replay = dict(record.details)["replay"]
+        assert "mass_at_least=masks.lift(13)" in replay
+        assert "same_class=False" in replay
 
     def test_broken(self, explainer, recording):
         with pytest.raises(FocusError) as failed:
@@ -344,8 +346,16 @@ class TestSeveral:
         with pytest.raises(FocusError) as failed:
             explainer.assert_stable(square(green=10), self.CHANGES)
         assert str(failed.value).startswith("under brightness(0.4) the model predicts 'green'")
-        assert "broken by  2 of 3 perturbations: brightness(0.4), brightness(0.5)" in str(failed.value)
+        assert "broken by  2 of 3 perturbations: brightness(0.4), brightness(0.5)\n" in str(failed.value)
+        assert "same_class" not in str(failed.value)  # of the code to replay it, since it is the default
         assert len(recording.records) == 1
+
+    def test_at_most_six_that_break_are_named(self, explainer):
+        changes = [brightness(0.4 + each / 100) for each in range(7)]
+        with pytest.raises(
+            FocusError, match=r"broken by  7 of 7 perturbations: brightness\(0.4\), .*brightness\(0.45\), \.\.\."
+        ):
+            explainer.assert_stable(square(green=10), changes)
 
     def test_any_iterable_will_do(self, explainer):
         explainer.assert_stable(IMAGE, (fog(s / 10) for s in range(3)), score_within=9)
