@@ -41,8 +41,11 @@ class Draws:
         """
         drawn = _states(self._sources) != self._before
         with torch.no_grad():
+            if not drawn and not _differ(first, run()):
+                return False
+            self._alone(run)  # at its end, what the passes before it changed in the model is put back as well
             if not drawn:
-                return _differ(first, run()) and _differ(self._alone(run), self._alone(run))
+                return _differ(self._alone(run), self._alone(run))
             known, *more = (self._alone(run, state) for state in [*seeds(), *levels()])
         return any(_differ(known, each) for each in more)
 
