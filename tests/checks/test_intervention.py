@@ -275,8 +275,8 @@ def test_one_check_is_two_batches_at_the_most():
     model.register_forward_hook(lambda module, inputs, output: sizes.append(len(output)))
     explainer = Explainer(model)
     explainer.assert_relies_on(scene(), DISC)
-    # Two to see once whether images mix in a batch, and six what the outputs are: the model ends in a sum of products.
-    assert sizes == [2, *[1] * 7, 11]
+    # Two to see once whether images mix in a batch, and seven what the outputs are: the model ends in a sum of products.
+    assert sizes == [2, *[1] * 8, 11]
     sizes.clear()
     explainer.assert_relies_on(scene(), DISC)
     assert len(sizes) == 1

@@ -89,7 +89,7 @@ def test_another_engine(explainer, dataset, engine):
 class Ended:
     """In place of Ray: what is asked of an actor is done when it is waited for, the latest first."""
 
-    def wait(self, waiting):
+    def wait(self, waiting, *, timeout):
         return [waiting[-1]], waiting[:-1]
 
     def get(self, answer):

@@ -35,21 +35,21 @@ def passes(project, *arguments):
 @pytest.mark.parametrize("arguments", [(), ("--gradcam-cache=off",)])
 def test_by_default_every_call_computes_and_nothing_is_written(project, arguments):
     for _ in range(2):
-        assert passes(project, *arguments) == 6  # three heatmaps, the layer, and two to see what the outputs are
+        assert passes(project, *arguments) == 7  # three heatmaps, the layer, and three to see what the outputs are
         assert not list((project.path / ".pytest_cache").rglob("*.npz"))
         assert not (project.path / ".pytest_cache" / "d" / "gradcam").exists()
 
 
 def test_run_is_for_one_run(project):
     for _ in range(2):
-        assert passes(project, "--gradcam-cache=run") == 4  # a heatmap, the layer, and two to see what the outputs are
+        assert passes(project, "--gradcam-cache=run") == 5  # a heatmap, the layer, and three to see what the outputs are
         assert not list((project.path / ".pytest_cache").rglob("*.npz"))
 
 
 def test_disk_is_for_later_runs(project):
-    assert passes(project, "--gradcam-cache=disk") == 4
+    assert passes(project, "--gradcam-cache=disk") == 5
     assert passes(project, "--gradcam-cache=disk") <= 1  # the layer's name was asked for
-    assert passes(project, "--gradcam-cache=disk", "--cache-clear") == 4
+    assert passes(project, "--gradcam-cache=disk", "--cache-clear") == 5
 
 
 def test_the_old_value_is_refused_with_the_new_ones(project):
