@@ -42,7 +42,9 @@ def test_by_default_every_call_computes_and_nothing_is_written(project, argument
 
 def test_run_is_for_one_run(project):
     for _ in range(2):
-        assert passes(project, "--gradcam-cache=run") == 5  # a heatmap, the layer, and three to see what the outputs are
+        assert (
+            passes(project, "--gradcam-cache=run") == 5
+        )  # a heatmap, the layer, and three to see what the outputs are
         assert not list((project.path / ".pytest_cache").rglob("*.npz"))
 
 
