@@ -25,8 +25,13 @@ class NoEvidenceError(HeatmapError):
 
 def raised(error: Exception) -> str:
     """What code of the user's, or of another library, raised, in a few words: a refusal says it, and is raised from it."""
+    return f"raised {said(error)}"
+
+
+def said(error: Exception) -> str:
+    """The error's kind and the first line of its text, up to 200 characters."""
     reason = next(iter(str(error).splitlines()), "")
-    return f"raised {type(error).__name__} ({reason[:200]})"
+    return f"{type(error).__name__} ({reason[:200]})"
 
 
 class SettingsError(ValueError):

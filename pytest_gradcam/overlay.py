@@ -36,10 +36,8 @@ _DETAIL = 0.1  # of the view: ticks would cover a smaller mask, whose outline is
 _TICKS, _TICKS_APART = 9, 12  # pixels that the ticks of an outline reach into the mask, and between them
 _VISIBLE = 0.6  # of the heatmap on the view
 _SHORT = 40  # pixels: a view of fewer rows or columns is stretched to these, which is said under the picture
-_SMALL, _POINTERS = (
-    10,
-    20,
-)  # a part of a mask of fewer pixels than that gets pointers around it, if there are not more such parts
+_SMALL = 10  # pixels: a part of a mask that is shorter than that gets pointers around it
+_POINTERS = 20  # parts with pointers: of more than that none has them
 _BAR_TALL = 140  # pixels: what the labels of a colour bar need
 _TITLE, _CAPTION, _LINE, _LABEL = 15, 13, 12, 11  # pixels, sizes of text
 #: What systems have for the scripts that DejaVu lacks, Chinese, Japanese and Korean; Pillow looks where they keep fonts.

@@ -17,6 +17,7 @@ from typing import Any, TypeGuard, TypeVar
 from pytest_gradcam.errors import HeatmapError
 
 _Class = TypeVar("_Class", bound=type)
+_Value = TypeVar("_Value")
 #: What other packages, and everyday words, call our arguments.
 _OURS = {
     "label": ("target",),
@@ -104,6 +105,15 @@ def item_of(argument: str, index: int) -> Iterator[None]:
     except HeatmapError as error:
         error.args = (f"{argument}[{index}]: {error}",)
         raise
+
+
+def each_of(argument: str, items: Iterable[Any], call: Callable[[Any], _Value]) -> list[_Value]:
+    """What the call makes of each item of the argument. A HeatmapError says which item it is about."""
+    made = []
+    for index, item in enumerate(items):
+        with item_of(argument, index):
+            made.append(call(item))
+    return made
 
 
 def shown(value: Any, text: Callable[[Any], str] = repr) -> str:

@@ -10,7 +10,7 @@ import torch
 
 from pytest_gradcam.cam.engine import Engine
 from pytest_gradcam.checks.gate import Gatekeeper
-from pytest_gradcam.errors import HeatmapError
+from pytest_gradcam.errors import HeatmapError, said
 from pytest_gradcam.questions.explained_model import ExplainedModel
 from pytest_gradcam.state.wrappers import unwrap
 
@@ -32,9 +32,8 @@ def packed(model: ExplainedModel, pickler: Any) -> bytes:
         return _device(_engine(model)).encode() + b"\n" + _bytes(content, pickler)
     except Exception as error:  # of any object of the user's
         what = next(_unsendable(parts, pickler), "explainer")
-        reason = next(iter(str(error).splitlines()), "")
         raise HeatmapError(
-            f"the {what} cannot be sent to another process: {type(error).__name__} ({reason:.200}); expected what cloudpickle "
+            f"the {what} cannot be sent to another process: {said(error)}; expected what cloudpickle "
             "serialises. Build what it holds (files, sessions, locks) when it is first called, or use engine='local'"
         ) from None
 
@@ -49,9 +48,8 @@ def unpacked(content: bytes, threads: int) -> ExplainedModel:
     try:
         *parts, policy = torch.load(BytesIO(packed), map_location=device.decode(), weights_only=False)
     except Exception as error:  # of any object of the user's
-        reason = next(iter(str(error).splitlines()), "")
         raise HeatmapError(
-            f"a worker cannot build the model: {type(error).__name__} ({reason:.200}); expected the packages, modules and files "
+            f"a worker cannot build the model: {said(error)}; expected the packages, modules and files "
             "that it is made from on every machine"
         ) from None
     engine = Engine(*parts)

@@ -25,7 +25,7 @@ from pytest_gradcam.questions.explained_model import ExplainedModel, Question
 from pytest_gradcam.questions.protocols import ModelInput
 from pytest_gradcam.replacement import control_regions, fills
 from pytest_gradcam.targets import Target
-from pytest_gradcam.validation import item_of, listed
+from pytest_gradcam.validation import each_of, listed
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -286,10 +286,7 @@ def _find(
 
 def _beside(model: ExplainedModel, image: MaskedImage, others: Sequence[Any]) -> list[MaskedImage]:
     """The different ones of the other images as the model sees them, with the same mask: at most `_OTHERS`, by content."""
-    inputs = []
-    for index, other in enumerate(others):
-        with item_of("others", index):
-            inputs.append(model.engine.read(other))
+    inputs = each_of("others", others, model.engine.read)
     for other in inputs:
         if other.pixels.shape != image.pixels.shape:
             raise HeatmapError(

@@ -18,7 +18,7 @@ from pytest_gradcam.questions.protocols import Engine, ModelInput
 from pytest_gradcam.replacement import fills
 from pytest_gradcam.replacement.fills import Bools, Floats
 from pytest_gradcam.targets import Target
-from pytest_gradcam.validation import item_of
+from pytest_gradcam.validation import each_of
 
 
 @dataclass(frozen=True)
@@ -75,11 +75,8 @@ def read_masked_images(engine: Engine, images: Any, masks: Any, argument: str = 
         raise HeatmapError(
             f"there are {len(own)} masks for {len(several)} images; expected one for all, or one per image"
         )
-    read = []
-    for index, image in enumerate(several):
-        with item_of(argument, index):
-            read.append(read_masked_image(engine, image, masks if own is None else own[index]))
-    return read
+    pairs = zip(several, [masks] * len(several) if own is None else own, strict=True)
+    return each_of(argument, pairs, lambda pair: read_masked_image(engine, *pair))
 
 
 def as_images(images: Any) -> list[Any]:

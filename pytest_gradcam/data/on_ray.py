@@ -25,7 +25,7 @@ from pytest_gradcam.cam.sending import needs, packed, unpacked
 from pytest_gradcam.data.case import Cases
 from pytest_gradcam.data.plan import Plan, Row, alike
 from pytest_gradcam.data.worker import CHUNK, Chunk, Worker, chunks, made_by
-from pytest_gradcam.errors import GradcamWarning, HeatmapError
+from pytest_gradcam.errors import GradcamWarning, HeatmapError, said
 from pytest_gradcam.questions.explained_model import ExplainedModel
 
 _TOGETHER = 4  # chunks that an actor gets at once: it reads the second while it explains the first
@@ -230,10 +230,9 @@ def _sendable(ray: Any, found: Iterator[Chunk]) -> bytes:
     try:
         return bytes(ray.cloudpickle.dumps(several))
     except Exception as error:  # of any object of the user's
-        reason = next(iter(str(error).splitlines()), "")
         raise HeatmapError(
-            f"the cases from {several[0][0][1].name!r} on cannot be sent to another process: {type(error).__name__} "
-            f"({reason:.200}); pass paths, or callables that open what they read"
+            f"the cases from {several[0][0][1].name!r} on cannot be sent to another process: {said(error)}; "
+            "pass paths, or callables that open what they read"
         ) from None
 
 
@@ -241,10 +240,8 @@ def _cases(several: bytes) -> list[Chunk]:
     try:
         found: list[Chunk] = pickle.loads(several)
     except Exception as error:
-        reason = next(iter(str(error).splitlines()), "")
         raise HeatmapError(
-            f"a worker cannot read the cases: {type(error).__name__} ({reason:.200}); expected the modules that they "
-            "come from on every machine"
+            f"a worker cannot read the cases: {said(error)}; expected the modules that they come from on every machine"
         ) from None
     return found
 

@@ -7,7 +7,6 @@ leaves out, the gate is put before a heatmap, and a class that the model does no
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -22,7 +21,7 @@ from pytest_gradcam.questions import mispredicted
 from pytest_gradcam.questions.lead import Lead, lead_of
 from pytest_gradcam.questions.protocols import Engine, HeatmapLike, ModelInput
 from pytest_gradcam.targets import Target
-from pytest_gradcam.validation import item_of, name_or_none
+from pytest_gradcam.validation import each_of, name_or_none
 
 
 @dataclass(frozen=True)
@@ -100,10 +99,8 @@ class ExplainedModel:
         method: str | None = None,
     ) -> list[HeatmapLike]:
         """One heatmap for each image and its target."""
-        inputs = []
-        for index, image in enumerate(images):
-            with item_of("images", index) if len(images) > 1 else nullcontext():
-                inputs.append(self.engine.read(image))
+        read = self.engine.read
+        inputs = each_of("images", images, read) if len(images) > 1 else list(map(read, images))
         questions = [self.question(target, layer, method) for target in targets]
         how = self.question(None, layer, method)
         found = self.engine.heatmaps(inputs, [q.target for q in questions], layer=how.layer, method=how.method)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pytest_gradcam.errors import HeatmapError
+from pytest_gradcam.errors import HeatmapError, raised
 from pytest_gradcam.settings import SCORE_METHODS
 from pytest_gradcam.state.tensors import unreadable
 
@@ -71,9 +71,8 @@ class ForwardOnly(nn.Module):
         except (HeatmapError, MemoryError, torch.OutOfMemoryError):
             raise
         except Exception as error:
-            reason = next(iter(str(error).splitlines()), "")
             raise HeatmapError(
-                f"the model {self.name} raised {type(error).__name__} ({reason:.200}) for an input of shape "
+                f"the model {self.name} {raised(error)} for an input of shape "
                 f"{tuple(inputs.shape)} and type {inputs.dtype}; {_CALL}; wrap one that takes arrays: "
                 "lambda batch: model(batch.numpy())"
             ) from error

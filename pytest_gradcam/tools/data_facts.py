@@ -20,10 +20,8 @@ _CLASSES = re.compile(
     r"^(class(es)?(_?names)?|labels?|categories|id2label|names|imagenet_class_index)\.(txt|json)$", re.I
 )
 _SKIPPED = {"node_modules", "site-packages", "venv", "env", "build", "dist", "__pycache__", "__gradcam__"}
-_NOT_DATA = (
-    "pyvenv.cfg",
-    "evidence.json",
-)  # files of an environment, and of a report: its pictures are none to test on
+#: Files of an environment, and of a report: its pictures are none to test on.
+_NOT_DATA = ("pyvenv.cfg", "evidence.json")
 _OURS = ("gradcam-report", "gradcam-merged", "gradcam-explained")
 _HELD_OUT = re.compile(r"(^|/)(test|val|valid|validation|eval|holdout)", re.I)
 _SAMPLES = re.compile(r"(^|/)(images?|photos?|pictures?|samples?|examples?|data|assets)", re.I)
