@@ -38,6 +38,11 @@ class Maps:
     scores: list[Tensor]
     resampled: Sequence[NDArray[np.float32]] = ()
 
+    @property
+    def tensors(self) -> list[Tensor]:
+        """Each score and each map, to compare with those of another run."""
+        return [each.detach().double() for each in (*self.scores, *torch.from_numpy(self.grids))]
+
     def each(self) -> Iterator[tuple[Any, Tensor, NDArray[np.float32], Sequence[NDArray[np.float32]]]]:
         """Output, score, map and replicates (K, h, w) for each goal."""
         resampled: Sequence[Any] = self.resampled or [()] * len(self.grids)

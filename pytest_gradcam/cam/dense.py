@@ -51,6 +51,11 @@ class Dense:
     method: str = "hirescam"
 
 
+def tensors_of(found: Sequence[Dense]) -> list[Tensor]:
+    """Each score and each map, to compare with those of another run."""
+    return [torch.as_tensor(value, dtype=torch.float64) for one in found for value in (one.score, one.grid)]
+
+
 class Leaves:
     """Leaves that replace the tensors (1, C, h, w) in what modules return, so that scores can be differentiated.
 

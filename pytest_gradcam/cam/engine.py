@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 from pytest_gradcam.cam import model_methods
 from pytest_gradcam.cam.cache import HeatmapCache, model_key
 from pytest_gradcam.cam.cache import key as cache_key
-from pytest_gradcam.cam.chance import draws_allowed
+from pytest_gradcam.cam.chance import draws_allowed, floats_in
 from pytest_gradcam.cam.compute import make
 from pytest_gradcam.cam.identity import Identity, about, describe
 from pytest_gradcam.cam.layer_choices import NO_LAYER, LayerChoices
@@ -269,7 +270,8 @@ class Engine:
             with untouched(self._network), torch.no_grad():
                 inputs = stack([ready[place] for place in places], self._network)
                 with self._outputs_of.reading_for(function, self._network, inputs):
-                    output = forward(self._network, inputs)
+                    draws = self._outputs_of.draws_of(self._network)
+                    output = draws.require_none(partial(forward, self._network, inputs), floats_in)
             yield from ((place, per_image(output, i, len(places))) for i, place in enumerate(places))
 
     def _together(self, ready: Sequence[Input]) -> int:
@@ -387,7 +389,9 @@ class Engine:
                 if how.needs_layer:
                     chosen = self._choices.of(self._network, inputs, goals[0], layer)
                 site = chosen.choice.site
-                maps = make(self._network, inputs, site, goals, how)
+                draws = self._outputs_of.draws_of(self._network)
+                calculation = partial(make, self._network, inputs, site, goals, how)
+                maps = draws.require_none(calculation, lambda maps: maps.tensors, "output or heatmap")
         made = []
         for one, goal, (output, score, grid, resampled) in zip(group, goals, maps.each(), strict=True):
             where = site.centres if grid.shape == site.grid else None

@@ -136,6 +136,7 @@ class OutputReader:
     names: ClassNames
     last: OutputKind | None = None
     _kinds: dict[Any, tuple[OutputKind, int]] = field(default_factory=dict)
+    _draws: dict[Any, Draws] = field(default_factory=dict)
 
     def reading(self, model: nn.Module, inputs: Tensor, *, dense: bool = False) -> undoing[OutputKind]:
         """A `with` block in which the model returns logits (N, classes), or (N, classes, H, W) if it is dense.
@@ -157,15 +158,23 @@ class OutputReader:
         """Raises HeatmapError for a model whose `run`, by which it is asked for `what`, gives something else each time."""
         key = (what, anatomy(model))
         if key not in self._kinds:
-            draws = Draws(model)
+            draws = self.draws_of(model)
+            before = draws.marks()
             with torch.no_grad():
-                self._kinds[key] = OutputKind(random=draws.differ(run(), run)), 0
+                self._kinds[key] = OutputKind(random=draws.differ(before, run(), run)), 0
         refuse_draws(self._kinds[key][0].random)
+
+    def draws_of(self, model: nn.Module) -> Draws:
+        """What the model draws in passes of which each is to be looked at. The caller holds the guard."""
+        key = anatomy(model)
+        if key not in self._draws:
+            self._draws[key] = Draws(model)
+        return self._draws[key]
 
     def _begin(self, model: nn.Module, inputs: Tensor, dense: bool) -> OutputKind:
         key = (dense, anatomy(model))
         if key not in self._kinds:
-            self._kinds[key] = _established(model, inputs[:1], self.asked, dense)
+            self._kinds[key] = _established(model, inputs[:1], self.asked, dense, self.draws_of(model))
         kind, count = self._kinds[key]
         refuse_draws(kind.random)
         if not dense or self.names.pairs:
@@ -186,14 +195,14 @@ def not_scores(output: Any, count: int, *, dense: bool = False) -> HeatmapError:
     )
 
 
-def _established(model: nn.Module, image: Tensor, asked: Asked, dense: bool) -> tuple[OutputKind, int]:
+def _established(model: nn.Module, image: Tensor, asked: Asked, dense: bool, draws: Draws) -> tuple[OutputKind, int]:
     """How to read the output, as measured, and the number of classes."""
     if getattr(model, "num_classes", None) == 0:
         raise HeatmapError("the model has no classifier (its num_classes is 0): it returns an embedding, not scores")
     if asked.output == "auto" and getattr(model, "gives_logits", False):
         asked = replace(asked, output="logits")  # a cosine has bounds, and a bias of SigLIP no zero
     settle(model, image)
-    draws = Draws(model)
+    before = draws.marks()
     with inside(Watched()) as watched, torch.no_grad():
         output = first_forward(model, image)
     if dense and {"class_queries_logits", "masks_queries_logits"} <= parts(output).keys():
@@ -205,7 +214,7 @@ def _established(model: nn.Module, image: Tensor, asked: Asked, dense: bool) -> 
     scores = None if path is None else _batched(at(output, path), 1)
     if path is None or scores is None or scores.shape[1] == 0 or (scores.ndim == 4) is not dense:
         raise not_scores(output, 1, dense=dense)
-    random = draws.differ([widened(scores)], partial(_scores_again, model, image, path))
+    random = draws.differ(before, [widened(scores)], partial(_scores_again, model, image, path))
     measured = _Measured(model, path, image, scores, None if asked.output == "logits" else watched)
     unit = "logits" if asked.output == "logits" else measured.unit(asked.output)
     binary = scores.shape[1] == 1

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from pytest_gradcam import masks
-from pytest_gradcam.cam.dense import ClassToFind, Dense
+from pytest_gradcam.cam.dense import ClassToFind, Dense, tensors_of
 from pytest_gradcam.cam.detectors import explain, find
 from pytest_gradcam.cam.output_kind import OutputKind, OutputReader
 from pytest_gradcam.cam.segmentation import explain_region
@@ -37,7 +37,7 @@ def explain_objects(
     with untouched(network):
         image = stack([one], network)[0]
         outputs.require_steady("objects", network, lambda: find(network, image).tensors)
-        found = explain(network, image, asked, layer)
+        found = outputs.draws_of(network).require_none(lambda: explain(network, image, asked, layer), tensors_of)
     return [_explained(each, names, OutputKind()) for each in found]
 
 
@@ -51,7 +51,9 @@ def explain_area(
         inputs = stack([one], network)
         with outputs.reading(network, inputs, dense=True) as kind:
             wanted = replace(class_to_find(target, names), multi=kind.multi)
-            found = explain_region(network, inputs[0], region, wanted, layer=layer)
+            found = outputs.draws_of(network).require_none(
+                lambda: explain_region(network, inputs[0], region, wanted, layer=layer), lambda one: tensors_of([one])
+            )
     return _explained(found, names, kind)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from pytest_gradcam.cam.chance import Draws, floats_in
 from pytest_gradcam.cam.dense import ClassToFind
 from pytest_gradcam.cam.detectors import find, least_score
 from pytest_gradcam.cam.output_kind import OutputReader
@@ -96,7 +98,8 @@ def _of_box(network: nn.Module, outputs: OutputReader, one: Input, target: Box) 
     with untouched(network), torch.no_grad():
         image = stack([one], network)[0]
         outputs.require_steady("objects", network, lambda: find(network, image).tensors)
-        found = find(network, image)
+        draws = outputs.draws_of(network)
+        found = draws.require_none(partial(find, network, image), lambda found: found.tensors)
         place, least = found.matching(view, wanted), least_score(network)
     label, score = int(found.labels[place]), float(found.scores[place])
     if score < 2 * least:
@@ -107,16 +110,20 @@ def _of_box(network: nn.Module, outputs: OutputReader, one: Input, target: Box) 
         )
 
     def falls(images: Sequence[Input]) -> Floats:
-        return score - np.array([_score_of_box(network, image, found.boxes[place], label) for image in images])
+        again = partial(_score_of_box, network, draws, found.boxes[place], label)
+        return score - np.array(list(map(again, images)))
 
     subject = Subject(target=names.name(label), target_index=label, score=score)
     said = f"the detection's own score, {score:.3g}: at 1 it is not found any more"
     return TargetScore(subject, score, falls, unit=score, unit_said=said)
 
 
-def _score_of_box(network: nn.Module, image: Input, box: Tensor, label: int) -> float:
+def _score_of_box(network: nn.Module, draws: Draws, box: Tensor, label: int, image: Input) -> float:
     with untouched(network), torch.no_grad():
-        return find(network, stack([image], network)[0]).again(box, label)
+        ready = stack([image], network)[0]
+        return draws.require_none(
+            lambda: find(network, ready).again(box, label), lambda score: [torch.tensor(score, dtype=torch.float64)]
+        )
 
 
 def _of_region(network: nn.Module, outputs: OutputReader, one: Input, target: Region) -> TargetScore:
@@ -169,7 +176,10 @@ class _Segmenter:
         with untouched(self.network), torch.no_grad():
             inputs = stack([one], self.network)
             with self.outputs.reading(self.network, inputs, dense=True):
-                return dense_logits(self.network, forward(self.network, inputs), inputs[0])
+                output = self.outputs.draws_of(self.network).require_none(
+                    partial(forward, self.network, inputs), floats_in
+                )
+                return dense_logits(self.network, output, inputs[0])
 
     @property
     def multi(self) -> bool:

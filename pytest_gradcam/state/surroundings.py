@@ -52,7 +52,12 @@ def keep_random_states() -> None:
     later(partial(random.setstate, random.getstate()))
     later(partial(torch.set_rng_state, torch.get_rng_state()))
     if numpy := sys.modules.get("numpy"):
-        later(partial(numpy.random.set_state, numpy.random.get_state()))
+        state = numpy.random.get_state()
+        later(partial(numpy.random.set_state, state))
+        if (
+            isinstance(state, tuple) and state[3]
+        ):  # a normal number that waits: inside, every draw shows in the generator itself
+            numpy.random.set_state((*state[:3], 0, 0.0))
     if torch.cuda.is_initialized():
         later(partial(torch.cuda.set_rng_state_all, torch.cuda.get_rng_state_all()))
     if torch.backends.mps.is_available():

@@ -120,6 +120,102 @@ def test_a_detector_that_draws_is_refused():
         explainer.assert_ignores(PICTURE, masks.box((96, 160), (100, 0, 140, 20)), target=target)
 
 
+def forked(x):
+    """The random state is put back, so that nothing shows that it was used."""
+    with torch.random.fork_rng():
+        return flip(x)
+
+
+def test_generators_that_are_put_back_after_use():
+    with pytest.raises(HeatmapError, match="another output each time"):
+        Explainer(Net(forked), "conv")(IMAGE)
+
+
+DARK, BRIGHT = IMAGE * 0.5, 0.5 + IMAGE * 0.5
+
+
+def on_bright(draw):
+    return lambda x: draw(x) if float(x.mean()) > 0.6 else x
+
+
+def used_on_bright(x):
+    """Every image draws, and the number matters for some."""
+    return x.flip(-1) if float(torch.rand(())) < 0.02 and float(x.mean()) > 0.6 else x
+
+
+LATER = {
+    "noise of NumPy": on_bright(CHANCE["noise of NumPy"]),
+    "a normal number of NumPy": on_bright(lambda x: x + float(np.random.randn())),
+    "noise of Python": on_bright(CHANCE["noise of Python"]),
+    "a rare flip": on_bright(CHANCE["a rare flip"]),
+    "a number that is drawn for every image": used_on_bright,
+    "a generator of its own": on_bright(Own(torch.Generator().manual_seed(0))),
+}
+
+
+@pytest.mark.parametrize("target", [None, lambda output: output[0]], ids=["a class", "a callable"])
+@pytest.mark.parametrize("draw", LATER.values(), ids=LATER.keys())
+def test_a_model_that_draws_on_later_images_is_refused_there(draw, target):
+    np.random.seed(0)
+    np.random.randn()  # a second normal number waits, and to take it does not move the generator
+    explainer = Explainer(Net(draw), "conv")
+    for _ in range(2):
+        explainer(DARK, target)
+        with pytest.raises(HeatmapError, match="another output or heatmap each time"):
+            explainer(BRIGHT, target)
+        with pytest.raises(HeatmapError, match="another output each time"):
+            explainer.predict([BRIGHT])
+
+
+class Pooled(nn.Module):
+    """A flip changes no score, and where the heatmap lies."""
+
+    def __init__(self, draw=flip):
+        super().__init__()
+        self.draw, self.conv, self.head = draw, nn.Conv2d(3, 4, 4, 4), nn.Linear(4, 2)
+        with torch.no_grad():
+            self.conv.weight.copy_(torch.rand(4, 3, 1, 1).expand(4, 3, 4, 4))
+
+    def forward(self, x):
+        return self.head(self.conv(self.draw(x)).relu().mean((2, 3)))
+
+
+def test_a_heatmap_that_changes_where_the_scores_do_not_is_refused():
+    with pytest.raises(HeatmapError, match="another output or heatmap each time"):
+        Explainer(Pooled())(IMAGE)
+
+
+def test_draws_cost_few_passes_where_they_were_harmless_before():
+    passes = []
+    explainer = Explainer(Net(lambda x: passes.append(1) or x + 0 * float(torch.rand(()))))
+    explainer.predict([DARK])
+    passes.clear()
+    explainer.predict([BRIGHT])
+    assert (
+        len(passes) == 2 * 5
+    )  # Net draws in two places: its own pass, one to begin with, and three with chosen numbers
+
+
+@pytest.mark.parametrize("kind", ["scores", "objects"])
+def test_without_draws_no_pass_is_repeated(kind):
+    passes = []
+    if kind == "scores":
+        model = Net(lambda x: x)
+        ask = Explainer(model).predict
+        model.register_forward_pre_hook(lambda *_: passes.append(1))
+        ask([DARK])
+        passes.clear()
+        ask([BRIGHT])
+    else:
+        model = colour_detector()
+        explainer = Explainer(model, preprocess=ready, classes=["red", "green", "blue"])
+        model.register_forward_pre_hook(lambda *_: passes.append(1))
+        explainer(PICTURE, Box("red", SQUARE))
+        passes.clear()
+        explainer(PICTURE, Box("red", SQUARE))
+    assert len(passes) == 1
+
+
 class TwoOutputs(nn.Module):
     """Steady scores beside a sample that nobody asks for."""
 

@@ -165,14 +165,39 @@ def test_one_that_draws_for_some_images_is_refused_with_the_first_of_them():
         source.read(read(dark))
 
 
-def test_draws_that_change_nothing_are_tested_once(monkeypatch):
+def test_draws_that_changed_nothing_in_one_image_cost_two_calls_in_others():
     calls = []
     pipeline = Pipeline(Augment(1))
     source = TracedPreprocess(lambda image: calls.append(1) or pipeline(image), grey=False)
     source.read(read(PIXELS))
     before = len(calls)
     source.read(read(PIXELS[::-1]))
-    assert len(calls) == before + 1
+    assert len(calls) == before + 3
+
+
+def cropped(image):
+    """To six pixels: where there are no more, the number that is drawn does not matter."""
+    place = int(random.random() * (image.width - 6 + 1))
+    return to_tensor(image.crop((place, 0, place + 6, 6)))
+
+
+@pytest.mark.parametrize("chance", [0.001, 0.5, 0.999])
+def test_draws_that_strike_later_images_are_refused_with_the_first_of_them(chance):
+    def bright_ones(image):
+        turned = random.random() < chance
+        return to_tensor(image.transpose(0) if turned and is_bright(image) else image)
+
+    def is_bright(image):
+        return np.asarray(image).mean() > 200
+
+    for preprocess, first, later in (
+        (bright_ones, PIXELS // 2, 255 - PIXELS // 8),
+        (cropped, PIXELS[:6, :6], PIXELS),
+    ):
+        source = TracedPreprocess(preprocess, grey=False)
+        source.read(read(first))
+        with pytest.warns(Warning, match="went through it before"), pytest.raises(HeatmapError, match="is random"):
+            source.read(read(later))
 
 
 @pytest.fixture
