@@ -54,6 +54,17 @@ def tensors(output: Any, depth: int = _DEPTH) -> Iterator[tuple[Path, Tensor]]:
             yield from (((key, *path), tensor) for path, tensor in tensors(part, depth - 1))
 
 
+def batched(scores: Any, count: int) -> Tensor | None:
+    """The scores (N, classes, ...) of N images; None if the shape fits neither this nor (N,), nor (classes,) for N = 1."""
+    if not isinstance(scores, Tensor) or not scores.is_floating_point():
+        return None
+    if scores.ndim == 1 and len(scores) == count:
+        return scores[:, None]
+    if scores.ndim < 2 and count == 1:
+        return scores.reshape(1, -1)
+    return scores if scores.ndim in (2, 4) and len(scores) == count else None
+
+
 def scores_at(output: Any, fits: Callable[[Tensor], bool], key: Key | None) -> Path | None:
     """The path of the class scores: at the key, else the only tensor that `fits`; None if none does.
 
@@ -97,7 +108,8 @@ def _at_key(output: Any, key: Key) -> Path:
 def describe(output: Any) -> str:
     """The output in one phrase: its container, and where its tensors are, with their shapes."""
     if isinstance(output, Tensor):
-        return f"a tensor of shape {tuple(output.shape)}"
+        kind = "" if output.is_floating_point() else f" and type {output.dtype}"
+        return f"a tensor of shape {tuple(output.shape)}{kind}"
     what = "a dict" if isinstance(output, Mapping) else f"a {type(output).__name__}"
     found = dict(tensors(output))
     return f"{what} with {_listed(found)}" if found else what

@@ -6,7 +6,7 @@ Measured once, on the first image and on noise. What the measurement cannot deci
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -14,30 +14,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pytest_gradcam.cam.activations import Activation, Watched, confirmed, inside, return_instead
+from pytest_gradcam.cam.activations import Activation, Watched, inside, return_instead
 from pytest_gradcam.cam.chance import Draws, Tensors, floats_in, refuse_draws
-from pytest_gradcam.cam.containers import Key, Path, at, describe, parts, scores_at, shown
-from pytest_gradcam.cam.limits import limit
+from pytest_gradcam.cam.containers import Key, Path, at, batched, describe, parts, scores_at, shown
+from pytest_gradcam.cam.measured_unit import Measured
 from pytest_gradcam.cam.structure import anatomy
-from pytest_gradcam.cam.units import (
-    ALIKE,
-    WAYS,
-    check_probabilities,
-    constant,
-    in_unit_range,
-    logs_of_some,
-    sums_to_one,
-    widened,
-)
+from pytest_gradcam.cam.units import WAYS, centred, check_probabilities, sums_to_one, widened
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.settings import OUTPUTS, TASKS
 from pytest_gradcam.state.guard import first_forward, forward, settle
 from pytest_gradcam.state.undo import undoing
 from pytest_gradcam.targets import ClassNames
 from pytest_gradcam.validation import nearest
-
-_LOUD = 1e3  # standard deviations of noise: a score that grows with its input leaves [0, 1]
-_DEAFENING = (1e6, 1e7, 1e8)  # such noise is pressed against any limit
 
 
 @dataclass(frozen=True)
@@ -58,7 +46,9 @@ class Asked:
 
 @dataclass(frozen=True)
 class OutputKind:
-    """How to read the scores. `unit` is "logits", "softmax" or "sigmoid"; `activation` is bypassed to get logits.
+    """How to read the scores. `unit` is "logits", "softmax", "sigmoid" or "differences", logits less what all classes share.
+
+    `activation` is bypassed to get logits.
 
     `multi`: the classes do not compete, and each is predicted if its own logit is above 0. `binary`: the model has one
     score for two classes. `told`: the user said that these are logits, so outputs are not checked against it. `random`: the
@@ -79,7 +69,7 @@ class OutputKind:
         Raises HeatmapError if the scores are not of the kind that was measured, and for probabilities without a finite
         logit.
         """
-        scores = _batched(at(output, self.path), count)
+        scores = batched(at(output, self.path), count)
         if scores is None:
             raise not_scores(output, count)
         if self.activation is None:
@@ -106,6 +96,7 @@ class OutputKind:
         return {
             "softmax": "softmax probabilities p, read as log p less its mean over the classes",
             "sigmoid": "sigmoid probabilities p, read as log p - log(1 - p)",
+            "differences": "what the classes differ by, read less its mean over the classes",
         }.get(self.unit, "")
 
     def _from_unit(self, scores: Tensor) -> Tensor:
@@ -121,11 +112,11 @@ class OutputKind:
                     f"1; {WAYS}"
                 )
             return scores
+        if self.unit == "differences":
+            return centred(scores)
         check_probabilities(wide.detach(), scores.dtype, adds_up=self.unit == "softmax")
         logs = wide.log()
-        if self.unit == "softmax":
-            return logs - logs.mean(1, keepdim=True)
-        return logs - torch.log1p(-wide)
+        return centred(logs) if self.unit == "softmax" else logs - torch.log1p(-wide)
 
 
 @dataclass
@@ -210,13 +201,18 @@ def _established(model: nn.Module, image: Tensor, asked: Asked, dense: bool, dra
             f"{type(model).__name__} answers with queries, a class and a mask each, and not with a map of each class; expected "
             "logits (N, classes, H, W). Wrap it in a module that adds the masks up class by class (docs/models.md has it)"
         )
+    if asked.key is None and type(output).__module__ == "torch.return_types":
+        raise HeatmapError(
+            f"the model returns a {type(output).__name__} of PyTorch, in which the scores of most classes or their order are "
+            "missing; expected class scores, one for each class in a fixed order. Let it return what it takes them from"
+        )
     path = scores_at(output, lambda tensor: _fits(tensor, dense), asked.key)
-    scores = None if path is None else _batched(at(output, path), 1)
+    scores = None if path is None else batched(at(output, path), 1)
     if path is None or scores is None or scores.shape[1] == 0 or (scores.ndim == 4) is not dense:
         raise not_scores(output, 1, dense=dense)
     random = draws.differ(before, [widened(scores)], partial(_scores_again, model, image, path))
-    measured = _Measured(model, path, image, scores, None if asked.output == "logits" else watched)
-    unit = "logits" if asked.output == "logits" else measured.unit(asked.output)
+    measured = Measured(model, path, image, scores, None if asked.output == "logits" else watched)
+    unit = measured.unit(asked.output)
     binary = scores.shape[1] == 1
     multi = not binary and _is_multi(asked.task, unit, model)
     kind = OutputKind(path, unit, multi, binary, measured.activation, asked.output == "logits", random)
@@ -224,159 +220,23 @@ def _established(model: nn.Module, image: Tensor, asked: Asked, dense: bool, dra
 
 
 def _scores_again(model: nn.Module, image: Tensor, path: Path) -> Tensors:
-    return floats_in(_batched(at(forward(model, image), path), 1))
+    return floats_in(batched(at(forward(model, image), path), 1))
 
 
 def _is_multi(task: str, unit: str, model: nn.Module) -> bool:
     """Whether an image may have several classes; no, unless something says so."""
-    if task == "multi" and unit == "softmax":
+    if task == "multi" and unit in ("softmax", "differences"):
+        adds_up = (
+            "add up to 1 over the classes (softmax)" if unit == "softmax" else "only say what the classes differ by"
+        )
         raise HeatmapError(
-            "task='multi' contradicts the model, whose scores add up to 1 over the classes (softmax); expected single. Check "
-            "gradcam_task and gradcam_output_key"
+            f"task='multi' contradicts the model, whose scores {adds_up}; expected single. Check gradcam_task and "
+            "gradcam_output_key"
         )
     if task != "auto":
         return task == "multi"
     problem = getattr(getattr(model, "config", None), "problem_type", None)  # set by Hugging Face's models
     return unit == "sigmoid" or problem == "multi_label_classification"
-
-
-class _Measured:
-    """The scores (1, classes, ...) of the first image and of noise, and the activation that returned them."""
-
-    def __init__(self, model: nn.Module, path: Path, image: Tensor, scores: Tensor, watched: Watched | None) -> None:
-        self._model, self._path = model, path
-        self._image, self._own, self._dtype = image, scores, scores.dtype
-        self._samples = [widened(scores), *self._sampled(1.0)]
-        self._mixes = watched is not None and watched.mixes(scores)
-        self._linear = watched is not None and watched.linear(scores)
-        self._found = None if watched is None else watched.returned(scores)
-        self.activation = self._found if self._found is not None and self._confirms(image, self._found) else None
-
-    def unit(self, asked: str) -> str:
-        """The unit. Raises HeatmapError if it is unclear, or differs from what the user said."""
-        inside = all(in_unit_range(one) for one in self._samples)
-        if self._found is not None and self._found.kind == "softmax":
-            self._check_softmax()
-        if self.activation is not None and not (asked == "probabilities" and not inside):
-            if not self.activation.of_linear:
-                self._refuse_activation_twice()
-            return {"log_softmax": "softmax", "logsigmoid": "sigmoid"}.get(self.activation.kind, self.activation.kind)
-        if asked == "probabilities":
-            return self._probabilities(inside)
-        if not all(one.isfinite().all() for one in self._samples) or not any(one.any() for one in self._samples):
-            return "logits"  # NaN is an error further on, and scores that are all 0 leave nothing to judge
-        if all(sums_to_one(one, self._dtype) for one in self._samples):
-            return "softmax"
-        self._refuse_constant_sums()
-        self._refuse_bounded(inside)
-        return "logits"
-
-    def _refuse_bounded(self, inside: bool) -> None:
-        """Raises HeatmapError for scores that stay in the range of probabilities, or of their logarithms, for any input."""
-        if inside and (self._mixes or not self._linear) and all(map(in_unit_range, self._sampled(_LOUD, -_LOUD))):
-            raise HeatmapError(
-                f"all scores lie in [0, 1], here from {self._least:.3g} to {self._most:.3g}, and do not add up to 1: they may be "
-                f"sigmoid probabilities, or small logits; {WAYS}"
-            )
-        if self._linear:
-            return
-        below = all(logs_of_some(one, self._dtype) for one in self._samples)
-        if below and all(logs_of_some(one, self._dtype) for one in self._sampled(_LOUD, -_LOUD)):
-            raise HeatmapError(
-                f"no score is above 0, here from {self._least:.3g} to {self._most:.3g}: they may be logarithms of sigmoid "
-                f"probabilities, or logits; {WAYS}"
-            )
-        # Noise of its own for each, since a model that normalises its input gives the same for all scales.
-        loud = self._scores_of([self._noise_of(seed, scale) for seed, scale in enumerate(_DEAFENING, 1)])
-        blank = [one for one in self._scores_of([0 * self._image]) if not torch.equal(widened(self._own), one)]
-        extreme = limit([*self._samples, *blank, *loud])
-        if extreme is not None:
-            raise HeatmapError(
-                f"no score is beyond {extreme:.4g}, where very large inputs end: a tanh or a clip holds them there, and their "
-                "differences do not show what the model loses; expected logits. Let the model return them, or set "
-                "gradcam_output (output= of an Explainer) to logits if these are to be judged"
-            )
-
-    def _refuse_activation_twice(self) -> None:
-        """Raises HeatmapError if the last softmax or sigmoid is applied to what are probabilities already."""
-        with undoing(partial(return_instead, self._model, self._read, self.activation)):
-            logits = self._sampled(1.0, _LOUD, -_LOUD, path=())
-        if logits and all(map(in_unit_range, logits)) and any(one.any() for one in logits):
-            raise HeatmapError(
-                "the model applies its last softmax or sigmoid to values in [0, 1], which are probabilities already: its scores "
-                "hardly show what it loses. Let it return what comes before the first of both, or set gradcam_output (output= of "
-                "an Explainer) to logits if these are to be judged"
-            )
-
-    def _check_softmax(self) -> None:
-        if not all(sums_to_one(one, self._dtype) for one in self._samples):
-            raise HeatmapError(
-                f"the model ends in a softmax, but its scores (shape {tuple(self._own.shape)}) do not add up to 1 over the "
-                "classes; expected a softmax over axis 1 of at least two classes. Check its dim"
-            )
-
-    def _probabilities(self, inside: bool) -> str:
-        if not inside:
-            raise HeatmapError(
-                f"output='probabilities', but the model returned scores from {self._least:.3g} to {self._most:.3g}; expected "
-                "[0, 1]. Check gradcam_output and gradcam_output_key"
-            )
-        return "softmax" if all(sums_to_one(one, self._dtype) for one in self._samples) else "sigmoid"
-
-    def _refuse_constant_sums(self) -> None:
-        """Raises HeatmapError for percentages and embeddings: all samples have the same sum or norm."""
-        if len(self._samples) < 2 or self._own.shape[1] < 2 or torch.equal(*self._samples[:2]):
-            return
-        sums = torch.cat([one.sum(1).flatten() for one in self._samples])
-        norms = torch.cat([one.square().sum(1).sqrt().flatten() for one in self._samples])
-        if all(bool((one >= 0).all()) for one in self._samples) and constant(sums):
-            if all(constant(each) for each in torch.cat([one.flatten(1) for one in self._samples]).T):
-                raise HeatmapError(
-                    "the model gives the same scores for the image and for noise; expected scores that depend on the input. Look "
-                    "at the weights (a collapsed training?), or set gradcam_output = logits"
-                )
-            raise HeatmapError(
-                f"the scores are never negative and add up to {float(sums[0]):.4g} for every input, like percentages; expected "
-                "logits, or probabilities that add up to 1. Let the model return one of these, or set gradcam_output = logits"
-            )
-        if self._own.ndim == 2 and constant(norms) and abs(float(norms[0]) - 1) < ALIKE:
-            raise HeatmapError(
-                f"the model returns a vector of norm 1 with {self._own.shape[1]} values for every input: an embedding, not "
-                "scores. Pass a callable as target, or set gradcam_output = logits if they are scores"
-            )
-
-    def _noise_of(self, seed: int, scale: float) -> Tensor:
-        return scale * torch.randn(self._image.shape, generator=torch.Generator().manual_seed(seed)).to(self._image)
-
-    def _sampled(self, *scales: float, path: Path | None = None) -> list[Tensor]:
-        """The scores for noise of each of these scales."""
-        return self._scores_of([self._noise_of(0, scale) for scale in scales], path)
-
-    def _scores_of(self, inputs: list[Tensor], path: Path | None = None) -> list[Tensor]:
-        """The scores for these inputs, where the model accepts them and they are finite."""
-        found = []
-        for each in inputs:
-            with suppress(Exception), torch.no_grad():  # a model may reject noise with any exception
-                output = forward(self._model, each)
-                scores = _batched(at(output, self._path if path is None else path), 1)
-                if scores is not None and scores.isfinite().all() and scores.shape == self._own.shape:
-                    found.append(widened(scores))
-        return found
-
-    def _confirms(self, image: Tensor, activation: Activation) -> bool:
-        with torch.no_grad():
-            return confirmed(self._model, image, activation, self._own, self._read)
-
-    def _read(self, output: Any, count: int) -> Any:
-        return _batched(at(output, self._path), count)
-
-    @property
-    def _least(self) -> float:
-        return min(float(one.min()) for one in self._samples)
-
-    @property
-    def _most(self) -> float:
-        return max(float(one.max()) for one in self._samples)
 
 
 def _fits(tensor: Tensor, dense: bool) -> bool:
@@ -385,14 +245,3 @@ def _fits(tensor: Tensor, dense: bool) -> bool:
     if not tensor.is_floating_point() or 0 in shape or shape[:1] != (1,):
         return False
     return len(shape) == 4 if dense else len(shape) == 2 or shape == (1,)
-
-
-def _batched(scores: Any, count: int) -> Tensor | None:
-    """The scores (N, classes, ...) of N images; None if the shape fits neither this nor (N,), nor (classes,) for N = 1."""
-    if not isinstance(scores, Tensor) or not scores.is_floating_point():
-        return None
-    if scores.ndim == 1 and len(scores) == count:
-        return scores[:, None]
-    if scores.ndim < 2 and count == 1:
-        return scores.reshape(1, -1)
-    return scores if scores.ndim in (2, 4) and len(scores) == count else None

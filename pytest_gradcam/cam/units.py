@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -9,6 +11,7 @@ from pytest_gradcam.errors import HeatmapError
 
 SATURATED = 1e-6  # this close to 1, a float32 probability has no logit; in half precision much earlier
 ALIKE = 1e-4  # how far a sum or norm may be from 1
+_FORBIDDEN = -1e4
 WAYS = "set gradcam_output (output= of an Explainer) to logits or probabilities, or let the model return logits"
 
 
@@ -23,6 +26,20 @@ def in_unit_range(scores: Tensor) -> bool:
 def logs_of_some(scores: Tensor, dtype: torch.dtype) -> bool:
     """Whether these may be logarithms of probabilities that do not add up to 1; those that do are also logits."""
     return not bool((scores > 0).any()) and not sums_to_one(scores.exp(), dtype)
+
+
+def only_differences(samples: Sequence[Tensor], dtype: torch.dtype) -> bool:
+    """Whether these are logits less a number of each image: its greatest, or that which makes probabilities add up to 1."""
+    if samples[0].shape[1] < 2:
+        return False
+    below_the_first = all(bool(((one.amax(1) == 0) & ((one == 0).sum(1) == 1)).all()) for one in samples)
+    return below_the_first or all(bool((one <= 0).all()) and sums_to_one(one.exp(), dtype) for one in samples)
+
+
+def centred(scores: Tensor) -> Tensor:
+    """The scores less their mean over the classes; those that forbid a class do not count."""
+    counted = scores.detach() > _FORBIDDEN
+    return scores - torch.where(counted, scores, 0).sum(1, keepdim=True) / counted.sum(1, keepdim=True).clamp(min=1)
 
 
 def constant(values: Tensor) -> bool:

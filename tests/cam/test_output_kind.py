@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from pytest_gradcam import HeatmapError
-from pytest_gradcam.cam import output_kind
+from pytest_gradcam.cam import containers, output_kind
 from pytest_gradcam.cam.output_kind import OutputKind
 
 Z = torch.tensor([[2.0, -1.0, 0.5], [0.1, 0.2, -3.0]])
@@ -166,9 +166,9 @@ def test_whether_classes_compete(task, unit, problem, multi):
     ],
 )
 def test_shapes_of_scores(shape, count, found):
-    read = output_kind._batched(torch.zeros(shape), count)
+    read = containers.batched(torch.zeros(shape), count)
     assert (None if read is None else tuple(read.shape)) == found
-    assert output_kind._batched(torch.zeros(shape, dtype=torch.int64), count) is None
+    assert containers.batched(torch.zeros(shape, dtype=torch.int64), count) is None
 
 
 @pytest.mark.parametrize(
