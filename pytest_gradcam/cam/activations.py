@@ -35,6 +35,7 @@ _KINDS = {
     "special_softmax": "softmax",
     "special_log_softmax": "log_softmax",
 }
+_SORTING = ("topk", "sort")
 _LINEAR = ("linear", "matmul", "__matmul__", "addmm", "conv1d", "conv2d", "conv3d")
 #: Of values that have no bounds these have none either: averages, also the weighted ones of resizing, and sums.
 _UNBOUNDED = ("interpolate", "adaptive_avg_pool2d", "avg_pool2d", "mean", "add", "__add__", "flatten", "squeeze")
@@ -75,11 +76,15 @@ class Call:
 
 
 class Watched(TorchFunctionMode):
-    """While active, keeps the last softmax and sigmoid calls and the last linear ones, and counts the former."""
+    """While active, keeps the last softmax and sigmoid calls and the last linear ones, and counts the former.
+
+    `sorts` are how many values each sort or topk returned.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.count = 0
+        self.sorts: set[int] = set()
         self._calls: deque[Call] = deque(maxlen=_KEPT)
         self._linear: deque[tuple[Tensor, int | None]] = deque(maxlen=_KEPT)
         self._of_activations: deque[Tensor] = deque(maxlen=_KEPT)
@@ -89,6 +94,8 @@ class Watched(TorchFunctionMode):
         kind = _KINDS.get(name)
         of_linear = kind is not None and self._made_of_linear(args)  # before it: it may write in place
         result = func(*args, **(kwargs or {}))
+        if name in _SORTING and result[0].ndim:
+            self.sorts.add(result[0].shape[-1])
         unbounded = name in _UNBOUNDED or (name in _SCALED and any(isinstance(each, _FIXED) for each in args))
         if name in _LINEAR or (unbounded and self._made_of_linear(args)):
             self._linear.append((result, writes(result)))

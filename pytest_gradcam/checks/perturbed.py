@@ -39,6 +39,7 @@ class PerturbedImage:
     place: Callable[[], Placement]
     mask: Bools | None = None
     followed: Followed | None = None  # of a Box: the object in the perturbed image
+    changed: bool = True  # whether any pixel of the model's input did
 
     @property
     def keeps_class(self) -> bool:
@@ -204,9 +205,10 @@ class PerturbedImages:
             after.subject.score == self.before.subject.score for after in afters
         ):
             self._require_response()
+        moved = [not np.array_equal(each.pixels, self._input.pixels) for each in changed]
         return [
-            PerturbedImage(perturbation, self.before, after, self.carried, place, mask, where)
-            for perturbation, after, where in zip(perturbations, afters, followed, strict=True)
+            PerturbedImage(perturbation, self.before, after, self.carried, place, mask, where, has_moved)
+            for perturbation, after, where, has_moved in zip(perturbations, afters, followed, moved, strict=True)
         ]
 
     def _explained(self, inputs: Sequence[ModelInput], goals: Sequence[Any]) -> Sequence[HeatmapLike]:

@@ -71,6 +71,12 @@ class Reliance:
     draw: Callable[[str, Sequence[str]], Image] | None = field(default=None, repr=False, compare=False)
     mend: Callable[[], list[Bools]] | None = field(default=None, repr=False, compare=False)
 
+    def __bool__(self) -> bool:
+        raise HeatmapError(
+            "a Reliance is neither true nor false; ask for its `relies` (True, False, or None where it is undecided), or call "
+            "assert_no_reliance"
+        )
+
     @cached_property
     def picture(self) -> Image:
         """Up to three of the images: with the mask's outline, with the masked pixels replaced, and with the heatmap. If the masks

@@ -16,10 +16,11 @@ from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.evidence import messages
 from pytest_gradcam.evidence.bounds import Lift
 from pytest_gradcam.evidence.check import Check
+from pytest_gradcam.evidence.current_test import under_given
 from pytest_gradcam.evidence.record import Record
 from pytest_gradcam.evidence.settle import judge, undecided
 from pytest_gradcam.overlay import Panel
-from pytest_gradcam.perturbations import Perturbation
+from pytest_gradcam.perturbations import Perturbation, identity
 from pytest_gradcam.questions.explained_model import ExplainedModel
 from pytest_gradcam.questions.protocols import Bools, Mask
 from pytest_gradcam.targets import Box, Target
@@ -172,6 +173,11 @@ class _Run:
         perturbations = _several(self._call.perturbation)
         self._mask = None if self._call.mask is None else self._perturbed.mask(self._call.mask)
         images = self._perturbed.of(perturbations, self._mask)
+        if _say_nothing(images):
+            raise HeatmapError(
+                f"{' and '.join(map(repr, perturbations))} left the model's input as it was, so there is nothing to survive; "
+                "expected a change. Pass a higher severity, or a kind that this image shows (a grey one has no saturation)"
+            )
         judged = [_judge(image, criterion) for image in images for criterion in criteria]
         reported = _reported(judged)
         self._shown = image = reported.image
@@ -207,6 +213,12 @@ class _Run:
 
     def _replay(self, perturbation: Any) -> tuple[str, str]:
         return "replay", self._call.replay(perturbation, self._target)
+
+
+def _say_nothing(images: Sequence[PerturbedImage]) -> bool:
+    """Whether nothing was changed, though the caller did not ask for that; Hypothesis tries a severity of 0 as well."""
+    changed = any(image.changed or image.perturbation == identity for image in images)
+    return not changed and not under_given()
 
 
 def _judge(image: PerturbedImage, criterion: Criterion) -> _Judged:

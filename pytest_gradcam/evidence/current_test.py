@@ -5,6 +5,7 @@ Light on purpose: pytest loads this module in every run, also where no check is 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from threading import Lock, get_ident
@@ -19,6 +20,12 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from pytest_gradcam.evidence.record import Record
+
+
+def under_given() -> bool:
+    """Whether Hypothesis' @given runs the test, with examples that it chooses."""
+    hypothesis = sys.modules.get("hypothesis")
+    return hypothesis is not None and bool(hypothesis.currently_in_test_context())
 
 
 _began = [time()]

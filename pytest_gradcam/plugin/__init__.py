@@ -234,7 +234,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     begin()
     if _TEST in item.stash:
         item.stash[_TEST].begin()
-    elif _has_gradcam(item):
+    elif _has_gradcam(item) or any(mark.name == "gradcam" for mark in item.own_markers):
         current()
 
 

@@ -166,11 +166,14 @@ def _did_not_pass(value: object) -> bool:
 
 
 def _asks_for_gradcam(item: pytest.Item) -> bool:
-    """Whether the test's own arguments lead to the fixture. An autouse fixture does not count."""
+    """Whether the test's own arguments and marks lead to the fixture. Autouse fixtures and marks of its class do not count."""
     try:
         names = list(inspect.signature(item.obj).parameters)  # type: ignore[attr-defined]
     except (AttributeError, TypeError, ValueError):
         return False
+    if any(mark.name == "gradcam" for mark in item.own_markers):
+        return True
+    names += [name for mark in item.own_markers if mark.name == "usefixtures" for name in mark.args]
     # Only private names show what a fixture depends on; without them, only the test's own arguments count.
     definitions = getattr(getattr(item, "_fixtureinfo", None), "name2fixturedefs", {})
     seen: set[str] = set()

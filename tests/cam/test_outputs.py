@@ -188,9 +188,7 @@ class TestUnits:
             explainer(last).assert_ignores(IMAGE, CORNER)
         assert explainer(last, output="logits")(IMAGE).subject.classes == 3
 
-    @pytest.mark.parametrize(
-        "last", [F.relu, F.softplus, lambda z: z.relu().log1p(), lambda z: 5 * F.normalize(z), torch.sinh]
-    )
+    @pytest.mark.parametrize("last", [F.relu, F.softplus, lambda z: z.relu().log1p(), torch.sinh])
     def test_scores_that_grow_are_taken(self, last):
         assert explainer(last)(IMAGE).subject.predicted == "red"
 

@@ -60,6 +60,12 @@ def test_the_mean_colour_alone_does_not_clear_images_that_are_all_of_one_class()
     assert judged(figures(0.9, intervention="colour", alike=True)).relies is True
 
 
+def test_it_is_no_truth_value():
+    found = judged(figures(0.0))
+    with pytest.raises(HeatmapError, match="a Reliance is neither true nor false; ask for its `relies`"):
+        assert found
+
+
 def test_another_bound():
     assert judged(figures(0.7), 0.9).relies is False
     assert judged(figures(0.7), 0.5).relies is True
