@@ -135,9 +135,10 @@ class ClassNames:
         last = max(self._names, default=-1)
         if last >= count or (self._complete and self.pairs and last + 1 != count):
             two = "; one score stands for two classes, 0 and 1" if count == 2 else ""
-            what = f"{len(self._names)} class names" if self._complete else f"a class name for the index {last}"
+            count_of = "is 1 class name" if len(self._names) == 1 else f"are {len(self._names)} class names"
+            what = count_of if self._complete else f"is a class name for the index {last}"
             raise HeatmapError(
-                f"there {'are' if self._complete else 'is'} {what}, and the model gives {count} scores; expected one name for "
+                f"there {what}, and the model gives {count} scores; expected one name for "
                 f"each score, in the order of the scores{two}. Check gradcam_classes (classes= of an Explainer), and whether "
                 "there is a background class"
             )
@@ -194,12 +195,37 @@ def _pairs(classes: Any) -> list[tuple[str, int]]:
         raise HeatmapError(f"classes={classes!r:.60} is one name; expected a sequence of names or a dict name -> index")
     if not isinstance(classes, Mapping):
         return [(name, index) for index, entry in enumerate(classes) for name in _labels(entry)]
-    for key in ("id2label", "label2id"):  # of Hugging Face's config.json
-        if isinstance(classes.get(key), Mapping):
-            return _pairs(classes[key])
+    of_config = [_pairs(classes[key]) for key in ("id2label", "label2id") if isinstance(classes.get(key), Mapping)]
+    if of_config:  # Hugging Face's config.json
+        return _agreed(of_config)
     if _by_name(classes):
-        return [(str(name), _index(index)) for name, index in classes.items()]
+        return _one_name_each([(str(name), _index(index)) for name, index in classes.items()])
     return [(name, _index(index)) for index, entry in classes.items() for name in _labels(entry)]
+
+
+def _agreed(ways: list[list[tuple[str, int]]]) -> list[tuple[str, int]]:
+    """What a configuration says once or both ways. Raises HeatmapError where label2id has what id2label has not.
+
+    A name that two classes share is there once only.
+    """
+    for name, index in ways[-1]:
+        if (name, index) not in ways[0]:
+            raise HeatmapError(
+                f"id2label and label2id of the class names differ: {name!r} is {index} in label2id alone; expected the same in "
+                "both. Pass the one that the model was trained with"
+            )
+    return ways[0]
+
+
+def _one_name_each(pairs: list[tuple[str, int]]) -> list[tuple[str, int]]:
+    first: dict[int, str] = {}
+    for name, index in pairs:
+        if first.setdefault(index, name) != name:
+            raise HeatmapError(
+                f"the class names {first[index]!r} and {name!r} have the same index, {index}; expected one name for each index. "
+                "For several names of a class pass index -> list of its names"
+            )
+    return pairs
 
 
 def _by_name(classes: Mapping[Any, Any]) -> bool:
@@ -224,6 +250,11 @@ def _is_index(value: Any) -> bool:
 def _labels(entry: Any) -> list[str]:
     """The names of one class: one, or several as in ImageNet's ["n01440764", "tench"]."""
     several = entry if isinstance(entry, (list, tuple)) and entry else [entry]
+    if len({isinstance(name, str) for name in several}) > 1:
+        raise HeatmapError(
+            f"the class {shown(entry)} is text and a number; expected names in the order of the scores. If the number is the "
+            "index, pass a dict name -> index"
+        )
     for name in several:
         if not isinstance(name, (str, int, float)) or not str(name).strip():
             raise HeatmapError(f"the class name {shown(name)} is blank or not text; expected a name for each score")

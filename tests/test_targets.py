@@ -60,3 +60,29 @@ def test_which_way_a_dict_goes_is_read_from_its_types(classes, pairs):
 def test_a_dict_of_digits_both_ways_is_refused(classes):
     with pytest.raises(HeatmapError, match="may go from names to indices or from indices to names"):
         ClassNames(classes)
+
+
+@pytest.mark.parametrize(
+    ("classes", "words"),
+    [
+        ({"red": 0, "green": 0, "blue": 2}, "'red' and 'green' have the same index, 0"),
+        ({"id2label": {"0": "red", "1": "green"}, "label2id": {"red": 1, "green": 0}}, "'red' is 1 in label2id alone"),
+        ([["green", 1], ["red", 0]], r"\['green', 1\] is text and a number"),
+    ],
+)
+def test_names_that_contradict_each_other_are_refused(classes, words):
+    with pytest.raises(HeatmapError, match=words):
+        ClassNames(classes)
+
+
+@pytest.mark.parametrize(
+    "classes",
+    [
+        {"red": 0, "green": 1},
+        {"id2label": {"0": "red", "1": "green"}, "label2id": {"red": 0, "green": 1}},
+        {"id2label": {"0": "crane", "1": "crane"}, "label2id": {"crane": 1}},
+        {"0": ["n1", "red"], "1": ["n2", "green"]},
+    ],
+)
+def test_names_that_do_not_are_taken(classes):
+    ClassNames(classes).check(2)

@@ -92,6 +92,9 @@ def preprocess(spec: str, *, weights: str | None = None) -> Any:
     return found
 
 
+_OTHER_FORMATS = frozenset((".yaml", ".yml", ".csv", ".tsv", ".xml", ".toml", ".pbtxt"))  # their first line is no name
+
+
 def class_names(text: str) -> Any:
     """The names in a text file (one per line), a .json file (a list, or a dict name -> index) or 'package.module:name', or
     those of the published weights of 'KIND:NAME'.
@@ -101,7 +104,14 @@ def class_names(text: str) -> Any:
         if kind_of(text) is not None:
             names = _published_names(text)
         elif path.suffix == ".json":
-            names = json.loads(path.read_text("utf-8-sig"))  # as other systems' editors write it
+            names = json.loads(
+                path.read_text("utf-8-sig"), object_pairs_hook=_each_once
+            )  # as other systems' editors write it
+        elif path.suffix.lower() in _OTHER_FORMATS:
+            raise SettingsError(
+                f"gradcam_classes = {text!r}: {path.suffix} files are not read; expected a .txt file with one name per line, "
+                "in the order of the model's scores, or a .json file"
+            )
         elif path.suffix == ".txt" or path.is_file():
             names = _lines(path)
         elif ":" in text:
@@ -112,16 +122,31 @@ def class_names(text: str) -> Any:
         raise SettingsError(
             f"gradcam_classes = {text!r} is not a file; expected a .txt or .json file, package.module:name, or torchvision:NAME"
         ) from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise SettingsError(
             f"gradcam_classes = {text!r} cannot be read ({error}); expected JSON or UTF-8 text"
         ) from None
     names = names.tolist() if hasattr(names, "tolist") else names
     if not isinstance(names, (list, tuple, Mapping)) or not names:
-        raise SettingsError(
-            f"gradcam_classes = {text!r} holds a {type(names).__name__}; expected names, name -> index, or index -> name"
+        held = (
+            f"an empty {type(names).__name__}"
+            if isinstance(names, (list, tuple, Mapping))
+            else f"a {type(names).__name__}"
         )
+        raise SettingsError(f"gradcam_classes = {text!r} holds {held}; expected names, name -> index, or index -> name")
     return names
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The object of a JSON file. Raises SettingsError for a key that it has twice: JSON's readers drop the first one."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise SettingsError(
+            f"gradcam_classes: the key {twice!r} is there twice; expected each once, with one class of its own"
+        )
+    return found
 
 
 def _published_names(spec: str) -> Any:

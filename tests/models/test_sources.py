@@ -150,6 +150,10 @@ def test_class_names_from_files_and_modules(monkeypatch, tmp_path):
         ("blank.txt", "cat\n\ndog\n", "blank line 2; expected one name per line"),
         ("first.txt", "\ncat\ndog\n", "blank line 1"),
         ("number.json", "3", "holds a int"),
+        ("deep.json", "[" * 100_000, "cannot be read"),
+        ("twice.json", '{"0": "cat", "0": "dog"}', "the key '0' is there twice"),
+        ("data.yaml", "names: [cat, dog]", ".yaml files are not read"),
+        ("names.csv", "index,name", ".csv files are not read"),
     ],
 )
 def test_class_names_that_are_none(tmp_path, name, content, words):
