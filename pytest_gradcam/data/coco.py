@@ -13,7 +13,7 @@ from pytest_gradcam import images, masks
 from pytest_gradcam.data.case import Case, is_path
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.masks._documents import file_name, json_object
-from pytest_gradcam.validation import is_whole, nearest
+from pytest_gradcam.validation import is_flag, is_whole, nearest, shown
 
 Entry = Mapping[str, Any]
 
@@ -98,8 +98,34 @@ def read(annotations: Any, folder: Path) -> Document:
             )
         if not all(isinstance(entry, Mapping) for entry in content[key]):
             raise HeatmapError(f"{name} has an entry in {key} that is not an object; expected COCO's entries")
-    categories = {entry.get("id"): str(entry.get("name")) for entry in content["categories"]}
-    return Document(name, folder, content["images"], content["annotations"], categories)
+        _check_ids(name, key, content[key])
+    return Document(name, folder, content["images"], content["annotations"], _categories(name, content["categories"]))
+
+
+def _check_ids(name: str, key: str, entries: Sequence[Entry]) -> None:
+    """Raises HeatmapError for ids that are neither numbers nor text; what is missing is said of each image."""
+    for place, entry in enumerate(entries):
+        for field in ("id", "image_id", "category_id"):
+            value = entry.get(field)
+            if value is not None and (is_flag(value) or not isinstance(value, (int, float, str))):
+                raise HeatmapError(
+                    f"{name}: {key}[{place}] has {shown(value)} as its {field}; expected a number or text"
+                )
+
+
+def _categories(name: str, entries: Sequence[Entry]) -> dict[Any, str]:
+    """The names by id. Raises HeatmapError for a category without a name, and for two with one id: which would be meant?"""
+    found: dict[Any, str] = {}
+    for place, entry in enumerate(entries):
+        label = entry.get("name")
+        if not isinstance(label, str) or not label.strip():
+            raise HeatmapError(f"{name}: categories[{place}] has {shown(label)} as its name; expected text")
+        if found.setdefault(entry.get("id"), label) != label:
+            raise HeatmapError(
+                f"{name}: the categories {found[entry.get('id')]!r} and {label!r} have the same id, {entry.get('id')!r}; expected "
+                "an id of its own for each"
+            )
+    return found
 
 
 def cases(document: Document, choice: Choice) -> Iterator[Case]:

@@ -179,6 +179,24 @@ class TestCoco:
         with pytest.raises(HeatmapError, match="has no list 'images'"):
             cases.from_coco(tmp_path / "a.json", tmp_path)
 
+    @pytest.mark.parametrize(
+        ("key", "entry", "words"),
+        [
+            ("images", {"id": [1]}, r"images\[2\] has \[1\] as its id; expected a number or text"),
+            ("annotations", {"image_id": {}}, r"annotations\[1\] has {} as its image_id"),
+            ("annotations", {"image_id": 1, "category_id": True}, r"annotations\[1\] has True as its category_id"),
+            ("categories", {"id": 1, "name": "dog"}, r"the categories 'cat' and 'dog' have the same id, 1"),
+            ("categories", {"id": 9}, r"categories\[\d\] has None as its name; expected text"),
+        ],
+    )
+    def test_ids_that_say_nothing(self, tmp_path, key, entry, words):
+        path = coco(tmp_path, [box()])
+        content = json.loads(path.read_text("utf-8"))
+        content[key].append(entry)
+        path.write_text(json.dumps(content), "utf-8")
+        with pytest.raises(HeatmapError, match=words):
+            cases.from_coco(path, tmp_path)
+
     def test_every_bad_row_is_reported_at_once(self, tmp_path):
         path = coco(
             tmp_path,
