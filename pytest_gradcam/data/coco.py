@@ -122,7 +122,7 @@ def _categories(name: str, entries: Sequence[Entry]) -> dict[Any, str]:
             raise HeatmapError(f"{name}: categories[{place}] has {shown(label)} as its name; expected text")
         if found.setdefault(entry.get("id"), label) != label:
             raise HeatmapError(
-                f"{name}: the categories {found[entry.get('id')]!r} and {label!r} have the same id, {entry.get('id')!r}; expected "
+                f"{name}: categories {found[entry.get('id')]!r} and {label!r} have the same id, {entry.get('id')!r}; expected "
                 "an id of its own for each"
             )
     return found

@@ -185,7 +185,7 @@ class TestCoco:
             ("images", {"id": [1]}, r"images\[2\] has \[1\] as its id; expected a number or text"),
             ("annotations", {"image_id": {}}, r"annotations\[1\] has {} as its image_id"),
             ("annotations", {"image_id": 1, "category_id": True}, r"annotations\[1\] has True as its category_id"),
-            ("categories", {"id": 1, "name": "dog"}, r"the categories 'cat' and 'dog' have the same id, 1"),
+            ("categories", {"id": 1, "name": "dog"}, r"categories 'cat' and 'dog' have the same id, 1"),
             ("categories", {"id": 9}, r"categories\[\d\] has None as its name; expected text"),
         ],
     )
