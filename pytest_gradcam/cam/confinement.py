@@ -21,18 +21,26 @@ def confinement(look: Callable[[Tensor], Tensor], image: Tensor, enough: float =
 
     `look` maps an image (1, C, H, W) to the activations (1, channels, h, w) of a layer. A block takes the pixels of other
     places of `image`, so that its values stay in the input's range. 1 means that the cells have no place of their own; NaN
-    that nothing shows anywhere. From `enough` on, two blocks are: more of them move it by a tenth.
+    that nothing shows anywhere. From `enough` on, two blocks are: more of them move it by a tenth. Where several blocks show
+    elsewhere rather than in their own cells, the median of all counts.
     """
     with torch.no_grad():
         before = look(image).double()
         height, width = grid = (before.shape[2], before.shape[3])
         own = others = torch.zeros((), dtype=torch.double)
+        shown: list[
+            float
+        ] = []  # at each place: one that the cells' order leaves where it is says nothing of the others
         for number, place in enumerate(islice(spread(grid), _BLOCKS), 1):
             change = (look(_replaced(image, grid, place)).double() - before).norm(dim=1)[0].flatten().cpu()
-            own = own + change[place]
-            others = others + (change.sum() - change[place]) / (height * width - 1)
-            if number >= _FEWEST and own >= enough * others > 0:
+            beside = (change.sum() - change[place]) / (height * width - 1)
+            own, others = own + change[place], others + beside
+            if change.any():
+                shown.append(float(change[place] / beside.clamp_min(1e-300)))
+            if number >= _FEWEST and own >= enough * others > 0 and min(shown) >= 1:
                 break
+    if sum(ratio < 1 for ratio in shown) >= _FEWEST:
+        return min(float(own / others), sorted(shown)[len(shown) // 2])
     return float(own / others)
 
 

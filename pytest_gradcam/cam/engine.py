@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import partial
+from operator import attrgetter
 from typing import Any, TypeVar
 
 import numpy as np
@@ -270,8 +271,8 @@ class Engine:
             with untouched(self._network), torch.no_grad():
                 inputs = stack([ready[place] for place in places], self._network)
                 with self._outputs_of.reading_for(function, self._network, inputs):
-                    draws = self._outputs_of.draws_of(self._network)
-                    output = draws.require_none(partial(forward, self._network, inputs), floats_in)
+                    run = partial(forward, self._network, inputs)
+                    output = self._outputs_of.draws_of(self._network).require_none(run, floats_in)
             yield from ((place, per_image(output, i, len(places))) for i, place in enumerate(places))
 
     def _together(self, ready: Sequence[Input]) -> int:
@@ -389,9 +390,11 @@ class Engine:
                 if how.needs_layer:
                     chosen = self._choices.of(self._network, inputs, goals[0], layer)
                 site = chosen.choice.site
-                draws = self._outputs_of.draws_of(self._network)
-                calculation = partial(make, self._network, inputs, site, goals, how)
-                maps = draws.require_none(calculation, lambda maps: maps.tensors, "output or heatmap")
+                draws, calculation = (
+                    self._outputs_of.draws_of(self._network),
+                    partial(make, self._network, inputs, site),
+                )
+                maps = draws.require_none(partial(calculation, goals, how), attrgetter("tensors"), "output or heatmap")
         made = []
         for one, goal, (output, score, grid, resampled) in zip(group, goals, maps.each(), strict=True):
             where = site.centres if grid.shape == site.grid else None

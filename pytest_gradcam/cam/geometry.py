@@ -17,7 +17,7 @@ from pytest_gradcam.cam import orders, trace
 from pytest_gradcam.cam.centres import is_mixed, way
 from pytest_gradcam.cam.confinement import confinement
 from pytest_gradcam.cam.orders import Order
-from pytest_gradcam.cam.reach import Reach, spread
+from pytest_gradcam.cam.reach import Reach, around, is_beside, spread
 from pytest_gradcam.cam.sites import Grid, Site, like_input
 from pytest_gradcam.cam.trace import Output, Trace
 from pytest_gradcam.errors import HeatmapError
@@ -30,6 +30,9 @@ _STAGES = ((5, 0.85), (9, 0.8), (17, 0.7))
 _FEW = 3  # cells are enough, and one more where there are other tokens, if each of them
 _SURE = 0.9  # has at least this rank: by chance three do once in 1000 times
 _FOUND = 0.85  # mean rank from which another order is
+_SHARP = 0.5  # of a cell's reach in one place and those beside it: it looks at little else
+_STRAY = 0.1  # share of the cells that may do so elsewhere
+_ELSEWHERE = 0.3  # from this share on an image's cells have other places than their own
 _LEAST = 4  # cells that say something of another order than the inferred one
 _TRIES = 3  # cells tried for each one wanted, since some are silent
 _FINE = 16  # positions; a coarser grid has too few places to tell orders apart
@@ -68,6 +71,11 @@ class Geometry:
     fault: bool = False
     contrast: float = float("nan")
     shown: float = float("nan")
+
+    @property
+    def is_seen(self) -> bool:
+        """Whether cells were seen to look anywhere at all: where none does, another image may show more."""
+        return self.cells > 0 or not isnan(self.shown)
 
     def __str__(self) -> str:
         told = [self.note]
@@ -151,7 +159,7 @@ class _Examination:
             self._measure(wanted)
             if len(self.reach.energies) < _LEAST:
                 return None
-            if self._rank(self.site.grid, inferred) >= least:
+            if self._rank(self.site.grid, inferred) >= least and self._astray(self.site.grid, inferred) <= _STRAY:
                 return self._confirmed(inferred)
         return self._corrected() or (self.site, self._nowhere(inferred))
 
@@ -159,7 +167,10 @@ class _Examination:
         """Tokens without places may be anything, as latents or channels. An image's cells are what its axes say, only mixed."""
         if self.site.layout == "BNC":
             return self._geometry(_NOWHERE, inferred, True)
-        return self._geometry("its cells look everywhere alike, as in untrained or very deep networks", inferred)
+        alike = self._geometry("its cells look everywhere alike, as in untrained or very deep networks", inferred)
+        return (
+            replace(alike, note=_NOWHERE, fault=True) if self._astray(self.site.grid, inferred) > _ELSEWHERE else alike
+        )
 
     def _measure(self, wanted: int) -> None:
         first = self.site.prefix
@@ -238,8 +249,12 @@ class _Examination:
 
     def _rearranged(self) -> tuple[Site, Geometry] | None:
         """The site with its cells mirrored, turned or in blocks, as they show it."""
-        grid, first = self.site.grid, self.site.prefix
-        known = {name: order + first for name, order in (*orders.flips(grid), *orders.blocks(grid))}
+        grid = self.site.grid
+        known: dict[str, Order] = {}
+        for name, order in (*orders.flips(grid), *orders.blocks(grid)):
+            first = self._shift(order) if self._extra else 0
+            if first is not None:
+                known[name] = order + first
         fitting = {
             name: self._strength(grid, order) for name, order in known.items() if self._rank(grid, order) >= _FOUND
         }
@@ -250,6 +265,20 @@ class _Examination:
             note = f"its cells are {' or '.join(names)}, which cannot be told apart"
             return self.site, self._geometry(note, known[names[0]], True)
         return self._with(grid, known[names[0]], f"its cells are {names[0]}")
+
+    def _shift(self, order: Order) -> int | None:
+        """How many tokens that are not positions lie before those in this order; None unless its ends say the same."""
+
+        def before() -> dict[int, int]:
+            peaks = self.reach.excess(self.site.grid).argmax(1).tolist()
+            return {cell: cell - int(order[peak]) for cell, peak in zip(self.reach.energies, peaks, strict=True)}
+
+        counts = before().values()
+        first, count = Counter(counts).most_common(1)[0]
+        if count < _AGREE * len(counts) or not 0 <= first <= self._extra:
+            return None
+        ends = (first, first + len(order) - 1)
+        return first if all(self.reach.measure(end) and before()[end] == first for end in ends) else None
 
     def _other_grid(self) -> tuple[Site, Geometry] | None:
         """The site with another grid among its tokens, on which enough cells agree."""
@@ -270,7 +299,7 @@ class _Examination:
 
     def _with(self, grid: Grid, order: Order, note: str = "") -> tuple[Site, Geometry] | None:
         cells = [cell for cell in self.reach.energies if cell in set(order.tolist())]
-        if len(cells) < _LEAST or self._rank(grid, order) < _FOUND:
+        if len(cells) < _LEAST or self._rank(grid, order) < _FOUND or self._astray(grid, order) > _STRAY:
             return None
         first = int(order[0])
         in_turn = np.array_equal(order, orders.rows(grid, first))
@@ -300,6 +329,16 @@ class _Examination:
         excess = self.reach.excess(grid)
         return [float((excess[i] < excess[i, place]).sum()) / (excess.shape[1] - 1) for i, place in self._places(order)]
 
+    def _astray(self, grid: Grid, order: Order) -> float:
+        """The share of cells that look at another place and little else: where rows run to and fro, half of them are right."""
+        shares, peaks = self.reach.shares(grid), self.reach.excess(grid).argmax(1).tolist()
+        little = max(_SHARP, 3 * 9 / (grid[0] * grid[1]))  # three times what a place and those beside it have of all
+        found = [
+            around(shares[i].reshape(grid), peaks[i]) > little and not is_beside(peaks[i], place, grid[1])
+            for i, place in self._places(order)
+        ]
+        return sum(found) / max(1, len(found))
+
     def _strength(self, grid: Grid, order: Order) -> float:
         """The mean excess at the cells' places in an order, in units of each cell's largest."""
         excess = self.reach.excess(grid)
@@ -309,10 +348,7 @@ class _Examination:
     def _geometry(self, note: str, order: Order, fault: bool = False, grid: Grid | None = None) -> Geometry:
         grid = grid or self.site.grid
         shares = self.reach.shares(grid).reshape(-1, *grid)
-        inside = []
-        for i, place in self._places(order):
-            row, column = divmod(place, grid[1])
-            inside.append(float(shares[i, max(row - 1, 0) : row + 2, max(column - 1, 0) : column + 2].sum()))
+        inside = [around(shares[i], place) for i, place in self._places(order)]
         share = float(np.median(inside)) if inside else float("nan")
         contrast = self._contrast(shares.flatten(1), order)
         return Geometry(note, len(self.reach.energies), self._rank(grid, order), share, fault, contrast=contrast)

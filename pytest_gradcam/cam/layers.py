@@ -9,7 +9,7 @@ through which that block reads them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from pytest_gradcam.cam import trace
 from pytest_gradcam.cam.capture import capture
 from pytest_gradcam.cam.geometry import Geometry, examine, refuse_second_look
-from pytest_gradcam.cam.sites import Site, like_input, read_layout
+from pytest_gradcam.cam.sites import Site, is_pooled, like_input, read_layout, tie_of
 from pytest_gradcam.cam.trace import CutTest, Output, Trace
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.state.forward_only import require_insides
@@ -74,14 +74,23 @@ class _Place:
         return type(self.output.module) is nn.Linear
 
 
-def choose(model: nn.Module, inputs: Tensor, score: Callable[[Any], Tensor], *, name: str | None = None) -> Choice:
+def choose(
+    model: nn.Module,
+    inputs: Tensor,
+    score: Callable[[Any], Tensor],
+    *,
+    name: str | None = None,
+    faults: dict[Site, str] | None = None,
+) -> Choice:
     """The place where a class activation map of this score is meaningful, for inputs of this size.
 
     `inputs` is a float tensor (1, C, H, W); `score` maps the model's output to a scalar; `name` is a module that the
     user chose: its last call with a grid is taken, with or without gradient. The caller holds the guard. Raises
     HeatmapError, which lists the candidates, if none is sound or `name` cannot be used, and if the chosen module looks
-    at the input more than once, side by side.
+    at the input more than once, side by side. What was seen to be wrong with a site is added to `faults`, and counts in a
+    later call with another input, which may hide it.
     """
+    faults = {} if faults is None else faults
     if inputs.ndim != 4 or inputs.shape[0] != 1:
         raise HeatmapError(f"the input has the shape {tuple(inputs.shape)}; expected one image, (1, C, H, W)")
     require_insides(model, "a class activation map")
@@ -89,17 +98,17 @@ def choose(model: nn.Module, inputs: Tensor, score: Callable[[Any], Tensor], *, 
         # Not a leaf, since the first layer may work in place.
         start = inputs.detach().clone().requires_grad_().clone()
         if name is not None:
-            return _named(model, start, name)
+            return _named(model, start, name, faults)
         traced = trace.run(model, start)
         value = score(traced.result)
         if not value.isfinite().all():
             raise HeatmapError(
                 "the score is NaN or infinite; expected a number. Check the weights, and the input's range"
             )
-        return _Search(model, traced, _places(traced, inputs), value, start).choice()
+        return _Search(model, traced, _places(traced, inputs), value, start, faults).choice()
 
 
-def _named(model: nn.Module, inputs: Tensor, name: str) -> Choice:
+def _named(model: nn.Module, inputs: Tensor, name: str, faults: dict[Site, str]) -> Choice:
     names = [known for known, _ in model.named_modules() if known]
     if name not in names:
         raise HeatmapError(f"the model has no layer {name!r}{nearest(name, names) or '; see model.named_modules()'}")
@@ -115,7 +124,7 @@ def _named(model: nn.Module, inputs: Tensor, name: str) -> Choice:
         )
     place = own[-1]
     refuse_second_look(model, traced, place.output, inputs)
-    site, geometry = examine(place.output, place.site, inputs, partial(_activations, model))
+    site, geometry = _examined(model, place, inputs, faults)
     if geometry.fault:
         raise HeatmapError(
             f"layer {name} cannot be read as a map: {geometry.note} in an input of {inputs.shape[2]} x {inputs.shape[3]}; "
@@ -124,6 +133,16 @@ def _named(model: nn.Module, inputs: Tensor, name: str) -> Choice:
         )
     measured = {place.site: (site, geometry)}
     return Choice(site, _NAMED, _candidates(places, {place.site: _NAMED}, "has a grid", measured))
+
+
+def _examined(model: nn.Module, place: _Place, inputs: Tensor, faults: dict[Site, str]) -> tuple[Site, Geometry]:
+    """The site as its cells show it, with what was seen to be wrong with it: few cells say anything of a nearly empty image."""
+    site, geometry = examine(place.output, place.site, inputs, partial(_activations, model))
+    if geometry.fault and geometry.is_seen:
+        faults[place.site] = geometry.note
+    elif place.site in faults:
+        geometry = replace(geometry, note=faults[place.site], fault=True)
+    return site, geometry
 
 
 @dataclass
@@ -138,6 +157,7 @@ class _Search:
     places: list[_Place]
     score: Tensor
     start: Tensor
+    faults: dict[Site, str]
     notes: dict[Site, str] = field(default_factory=dict)
     unfit: set[Site] = field(default_factory=set)
     measured: dict[Site, tuple[Site, Geometry]] = field(default_factory=dict)
@@ -156,16 +176,13 @@ class _Search:
             if found is None:
                 raise self._refusal(passed_over or self._silence())
             refuse_second_look(self.model, self.traced, found.output, self.start)
-            site, geometry = self.measured[found.site] = self._examined(found)
+            site, geometry = self.measured[found.site] = _examined(self.model, found, self.start, self.faults)
             if not geometry.fault:
                 candidates = _candidates(self.places, self.notes, "not on every path", self.measured)
                 return Choice(site, self.notes[found.site], candidates)
             self._pass_over(found, geometry.note)
             passed_over = passed_over or f"{found.site} holds no map: {geometry.note}"
         raise self._refusal(passed_over)
-
-    def _examined(self, found: _Place) -> tuple[Site, Geometry]:
-        return examine(found.output, found.site, self.start, partial(_activations, self.model))
 
     def _sound(self, cuts: list[_Place]) -> _Place | None:
         """The place at which the score can be explained, as far as gradients tell."""
@@ -183,7 +200,7 @@ class _Search:
                 continue
             place = place_of.get(id(output))
             if place is None:
-                coarsest = 1 if _is_pooled(output.shape) else coarsest
+                coarsest = 1 if is_pooled(output.shape) else coarsest
             elif place.positions > coarsest:
                 self._pass_over(place, f"only enlarged from {coarsest} positions")
             elif place.is_bare_linear:
@@ -344,21 +361,11 @@ def _places(traced: Trace, inputs: Tensor) -> list[_Place]:
     }
     places = []
     for output in traced.outputs.values():
-        layout = read_layout(output.shape, size, convolved, tie=_tie(output.module))
+        layout = read_layout(output.shape, size, convolved, tie=tie_of(output.module))
         if layout:
             site = Site(output.name, output.call, output.path, layout.axes, layout.grid, layout.prefix)
             places.append(_Place(output, site))
     return places
-
-
-def _tie(module: nn.Module) -> str:
-    """How to read (1, n, n, n): these two work on the last axis, their subclasses for images do not."""
-    return "BHWC" if type(module) in (nn.LayerNorm, nn.Linear) else "BCHW"
-
-
-def _is_pooled(shape: tuple[int, ...]) -> bool:
-    """Whether nothing spatial is left: a later grid cannot show positions."""
-    return shape[0] == 1 and (len(shape) == 2 or (len(shape) == 4 and shape[2:] == (1, 1)))
 
 
 def _main(model: nn.Module, traced: Trace, places: list[_Place]) -> Iterator[_Place]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import torch
@@ -93,6 +93,17 @@ class Reach:
         return (shares - average) / average.sqrt().clamp_min(1e-12)
 
 
+def around(shares: Tensor, place: int) -> float:
+    """How much lies in a place of a grid (h, w) and those beside it."""
+    row, column = divmod(place, shares.shape[1])
+    return float(shares[max(row - 1, 0) : row + 2, max(column - 1, 0) : column + 2].sum())
+
+
+def is_beside(one: int, other: int, columns: int) -> bool:
+    """Whether two places of a grid with so many columns are the same or adjacent."""
+    return max(abs(a - b) for a, b in zip(divmod(one, columns), divmod(other, columns), strict=True)) <= 1
+
+
 def _inside(first: float, step: float, cells: int, kept: int, size: int) -> Tensor:
     """(cells, kept): which share of each of `kept` parts of a side lies in each cell, `step` pixels wide around its centre."""
     edges = (first + 0.5 + step * (torch.arange(cells + 1, dtype=torch.double) - 0.5)) * kept / size
@@ -101,12 +112,22 @@ def _inside(first: float, step: float, cells: int, kept: int, size: int) -> Tens
 
 
 def spread(grid: Grid) -> Iterator[int]:
-    """The positions of a grid, each once, in an order in which the first few are far apart."""
+    """The positions of a grid, each once, in an order in which the first few are far apart, and not all in even rows.
+
+    A snake runs forward in these.
+    """
     height, width = grid
+    even = all(row % 2 == 0 for row, _ in map(_step(grid), range(1, 5)))
     seen = set()
     for i in range(1, 20 * height * width):
-        row, column = (int((0.5 + i * step) % 1 * side) for step, side in zip(_STEPS, grid, strict=True))
+        row, column = _step(grid)(i)
+        row += even and i in (2, 4)
         if (position := row * width + column) not in seen:
             seen.add(position)
             yield position
     yield from (position for position in range(height * width) if position not in seen)
+
+
+def _step(grid: Grid) -> Callable[[int], list[int]]:
+    """The row and column of each element of the sequence."""
+    return lambda i: [int((0.5 + i * step) % 1 * side) for step, side in zip(_STEPS, grid, strict=True)]

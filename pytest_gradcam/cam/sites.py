@@ -170,3 +170,13 @@ def _halved(grids: Collection[Grid]) -> set[Grid]:
         halves = {((h + up) // 2, (w + up) // 2) for h, w in new for up in (0, 1)}
         new = {half for half in halves if min(half) > 1} - found
     return found
+
+
+def is_pooled(shape: tuple[int, ...]) -> bool:
+    """Whether nothing spatial is left: a later grid cannot show positions."""
+    return shape[0] == 1 and (len(shape) == 2 or (len(shape) == 4 and shape[2:] == (1, 1)))
+
+
+def tie_of(module: nn.Module) -> str:
+    """How to read (1, n, n, n): these two work on the last axis, their subclasses for images do not."""
+    return "BHWC" if type(module) in (nn.LayerNorm, nn.Linear) else "BCHW"

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from pytest_gradcam import Explainer
 from pytest_gradcam.cam import orders
 from pytest_gradcam.cam.capture import capture
 from pytest_gradcam.cam.geometry import Geometry
@@ -184,6 +185,49 @@ def test_one_token_amid_the_positions_is_found_wherever_it_lies(at: int) -> None
     assert places(model, site) == list(range(64))
 
 
+@pytest.mark.parametrize("side", [64, 96, 128])
+def test_rows_that_run_to_and_fro_are_not_taken_for_rows(side: int) -> None:
+    def snake(others: Tensor, x: Tensor) -> Tensor:
+        rows = x.unflatten(1, (side // 8, side // 8)).clone()
+        rows[:, 1::2] = rows[:, 1::2].flip(2)
+        return torch.cat([others, rows.flatten(1, 2)], 1)
+
+    model = Tokens(1, snake)
+    choice = find(model, side=side)
+    assert choice.site.name == "patches"
+    assert places(model, choice.site, side) == list(range((side // 8) ** 2))
+    with pytest.raises(HeatmapError, match="its cells have no place of their own"):
+        find(model, side=side, name="blocks")
+
+
+@pytest.mark.parametrize("at", [3, 16, 63])
+def test_a_token_amid_columns_is_never_overlooked(at: int) -> None:
+    def columns(others: Tensor, x: Tensor) -> Tensor:
+        x = x.unflatten(1, (8, 8)).transpose(1, 2).flatten(1, 2)
+        return torch.cat([x[:, :at], others, x[:, at:]], 1)
+
+    model = Tokens(1, columns)
+    site = find(model, side=64).site
+    assert places(model, site) == list(range(64))
+
+
+class Sorted(Trunk):
+    """The rows of its features change places by what the image shows."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        features = nn.functional.avg_pool2d(x, 4)
+        return self.head(self.late(features.sort(2).values).relu().mean((2, 3)))
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.late = nn.Conv2d(3, 8, 1)
+
+
+def test_cells_of_an_image_that_look_elsewhere_are_refused() -> None:
+    with pytest.raises(HeatmapError, match="late cannot be read as a map: its cells have no place of their own"):
+        find(Sorted(), name="late")
+
+
 def test_a_confirmed_layout_stays_exactly_as_it_was_inferred() -> None:
     site, geometry = examined(Tokens(2, ARRANGED["before"][0]), "blocks")
     assert site == Site("blocks", 0, (), "BNC", (8, 8), 2)
@@ -257,6 +301,60 @@ def test_a_map_of_two_looks_that_were_joined_is_refused() -> None:
 
     with pytest.raises(HeatmapError, match="look at their own places and at these mirrored left to right"):
         find(Joined(), name="trunk.2")
+
+
+class Joined(nn.Module):
+    """Adds the mirror image to the image, and sees nothing where that is dark."""
+
+    def __init__(self, other: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.other = other
+        self.patches, self.late = (
+            nn.Conv2d(3, 8, 8, 8, bias=False),
+            nn.Sequential(nn.ReLU(), nn.Conv2d(8, 8, 1), nn.ReLU()),
+        )
+        self.head = nn.Linear(8, 3)
+        for part in self.modules():
+            if hasattr(part, "weight"):
+                nn.init.constant_(part.weight, 0.1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.late(self.patches(self.other(x))).mean((2, 3)))
+
+
+def squeezed(x: Tensor) -> Tensor:
+    return nn.functional.interpolate(nn.functional.pad(x, (0, x.shape[3], 0, 0)), size=x.shape[2:])
+
+
+def nearly_empty() -> Tensor:
+    image = torch.zeros(3, 64, 64)
+    image[:, 40:48, 48:56] = 1
+    return image
+
+
+@pytest.mark.parametrize("layer", [None, "late"])
+def test_an_image_that_is_nearly_empty_hides_no_second_place(layer: str | None) -> None:
+    with pytest.raises(HeatmapError, match="its cells look at their own places and at these mirrored left to right"):
+        Explainer(Joined(lambda x: (x + x.flip(3)) / 2).eval(), layer)(nearly_empty(), 0)
+
+
+def test_places_that_the_model_squeezes_are_right_or_refused() -> None:
+    peak = Explainer(Joined(squeezed).eval())(nearly_empty(), 0).peak
+    assert (peak.x // 8, peak.y // 8) == (6, 5)
+    with pytest.raises(HeatmapError, match="its cells have no place of their own"):
+        Explainer(Squeezed().eval())(nearly_empty(), 0)
+
+
+class Squeezed(Joined):
+    """The same, with a class token that reads the patches."""
+
+    def __init__(self) -> None:
+        super().__init__(squeezed)
+        self.read = nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = self.patches(self.other(x)).relu().flatten(2).transpose(1, 2)
+        return self.head(self.read(tokens).mean(1))
 
 
 def test_cells_of_an_image_that_look_everywhere_alike_are_told_and_stay() -> None:
