@@ -38,8 +38,7 @@ class Maps:
     scores: list[Tensor]
     resampled: Sequence[NDArray[np.float32]] = ()
 
-    @property
-    def tensors(self) -> list[Tensor]:
+    def to_compare(self) -> list[Tensor]:
         """Each score and each map, to compare with those of another run."""
         return [each.detach().double() for each in (*self.scores, *torch.from_numpy(self.grids))]
 

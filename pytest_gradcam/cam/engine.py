@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import partial
-from operator import attrgetter
 from typing import Any, TypeVar
 
 import numpy as np
@@ -18,7 +17,7 @@ from pytest_gradcam.cam import model_methods
 from pytest_gradcam.cam.cache import HeatmapCache, model_key
 from pytest_gradcam.cam.cache import key as cache_key
 from pytest_gradcam.cam.chance import draws_allowed, floats_in
-from pytest_gradcam.cam.compute import make
+from pytest_gradcam.cam.compute import Maps, make
 from pytest_gradcam.cam.identity import Identity, about, describe
 from pytest_gradcam.cam.layer_choices import NO_LAYER, LayerChoices
 from pytest_gradcam.cam.layers import Candidate
@@ -271,8 +270,9 @@ class Engine:
             with untouched(self._network), torch.no_grad():
                 inputs = stack([ready[place] for place in places], self._network)
                 with self._outputs_of.reading_for(function, self._network, inputs):
-                    run = partial(forward, self._network, inputs)
-                    output = self._outputs_of.draws_of(self._network).require_none(run, floats_in)
+                    output = self._outputs_of.steadily(
+                        self._network, partial(forward, self._network, inputs), floats_in
+                    )
             yield from ((place, per_image(output, i, len(places))) for i, place in enumerate(places))
 
     def _together(self, ready: Sequence[Input]) -> int:
@@ -390,11 +390,8 @@ class Engine:
                 if how.needs_layer:
                     chosen = self._choices.of(self._network, inputs, goals[0], layer)
                 site = chosen.choice.site
-                draws, calculation = (
-                    self._outputs_of.draws_of(self._network),
-                    partial(make, self._network, inputs, site),
-                )
-                maps = draws.require_none(partial(calculation, goals, how), attrgetter("tensors"), "output or heatmap")
+                run = partial(make, self._network, inputs, site, goals, how)
+                maps = self._outputs_of.steadily(self._network, run, Maps.to_compare, "output or heatmap")
         made = []
         for one, goal, (output, score, grid, resampled) in zip(group, goals, maps.each(), strict=True):
             where = site.centres if grid.shape == site.grid else None

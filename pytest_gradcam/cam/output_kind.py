@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +26,9 @@ from pytest_gradcam.state.guard import first_forward, forward, settle
 from pytest_gradcam.state.undo import undoing
 from pytest_gradcam.targets import ClassNames
 from pytest_gradcam.validation import nearest
+
+
+_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True)
@@ -154,6 +157,12 @@ class OutputReader:
             with torch.no_grad():
                 self._kinds[key] = OutputKind(random=draws.differ(before, run(), run)), 0
         refuse_draws(self._kinds[key][0].random)
+
+    def steadily(
+        self, model: nn.Module, run: Callable[[], _Result], read: Callable[[_Result], Tensors], what: str = "output"
+    ) -> _Result:
+        """What `run` returns, in which the model must not draw numbers on which what `read` finds there depends."""
+        return self.draws_of(model).require_none(run, read, what)
 
     def draws_of(self, model: nn.Module) -> Draws:
         """What the model draws in passes of which each is to be looked at. The caller holds the guard."""

@@ -37,7 +37,7 @@ def explain_objects(
     with untouched(network):
         image = stack([one], network)[0]
         outputs.require_steady("objects", network, lambda: find(network, image).tensors)
-        found = outputs.draws_of(network).require_none(lambda: explain(network, image, asked, layer), tensors_of)
+        found = outputs.steadily(network, lambda: explain(network, image, asked, layer), tensors_of)
     return [_explained(each, names, OutputKind()) for each in found]
 
 
@@ -51,8 +51,10 @@ def explain_area(
         inputs = stack([one], network)
         with outputs.reading(network, inputs, dense=True) as kind:
             wanted = replace(class_to_find(target, names), multi=kind.multi)
-            found = outputs.draws_of(network).require_none(
-                lambda: explain_region(network, inputs[0], region, wanted, layer=layer), lambda one: tensors_of([one])
+            found = outputs.steadily(
+                network,
+                lambda: explain_region(network, inputs[0], region, wanted, layer=layer),
+                lambda one: tensors_of([one]),
             )
     return _explained(found, names, kind)
 

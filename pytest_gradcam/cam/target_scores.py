@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from pytest_gradcam.cam.chance import Draws, floats_in
+from pytest_gradcam.cam.chance import floats_in
 from pytest_gradcam.cam.dense import ClassToFind
 from pytest_gradcam.cam.detectors import find, least_score
 from pytest_gradcam.cam.output_kind import OutputReader
@@ -98,8 +98,7 @@ def _of_box(network: nn.Module, outputs: OutputReader, one: Input, target: Box) 
     with untouched(network), torch.no_grad():
         image = stack([one], network)[0]
         outputs.require_steady("objects", network, lambda: find(network, image).tensors)
-        draws = outputs.draws_of(network)
-        found = draws.require_none(partial(find, network, image), lambda found: found.tensors)
+        found = outputs.steadily(network, partial(find, network, image), lambda found: found.tensors)
         place, least = found.matching(view, wanted), least_score(network)
     label, score = int(found.labels[place]), float(found.scores[place])
     if score < 2 * least:
@@ -110,7 +109,7 @@ def _of_box(network: nn.Module, outputs: OutputReader, one: Input, target: Box) 
         )
 
     def falls(images: Sequence[Input]) -> Floats:
-        again = partial(_score_of_box, network, draws, found.boxes[place], label)
+        again = partial(_score_of_box, network, outputs, found.boxes[place], label)
         return score - np.array(list(map(again, images)))
 
     subject = Subject(target=names.name(label), target_index=label, score=score)
@@ -118,11 +117,13 @@ def _of_box(network: nn.Module, outputs: OutputReader, one: Input, target: Box) 
     return TargetScore(subject, score, falls, unit=score, unit_said=said)
 
 
-def _score_of_box(network: nn.Module, draws: Draws, box: Tensor, label: int, image: Input) -> float:
+def _score_of_box(network: nn.Module, outputs: OutputReader, box: Tensor, label: int, image: Input) -> float:
     with untouched(network), torch.no_grad():
         ready = stack([image], network)[0]
-        return draws.require_none(
-            lambda: find(network, ready).again(box, label), lambda score: [torch.tensor(score, dtype=torch.float64)]
+        return outputs.steadily(
+            network,
+            lambda: find(network, ready).again(box, label),
+            lambda score: [torch.tensor(score, dtype=torch.float64)],
         )
 
 
@@ -176,9 +177,7 @@ class _Segmenter:
         with untouched(self.network), torch.no_grad():
             inputs = stack([one], self.network)
             with self.outputs.reading(self.network, inputs, dense=True):
-                output = self.outputs.draws_of(self.network).require_none(
-                    partial(forward, self.network, inputs), floats_in
-                )
+                output = self.outputs.steadily(self.network, partial(forward, self.network, inputs), floats_in)
                 return dense_logits(self.network, output, inputs[0])
 
     @property
