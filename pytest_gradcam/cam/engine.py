@@ -269,10 +269,9 @@ class Engine:
         for places in batches(ready, self._together(ready)):
             with untouched(self._network), torch.no_grad():
                 inputs = stack([ready[place] for place in places], self._network)
+                run = partial(forward, self._network, inputs)
                 with self._outputs_of.reading_for(function, self._network, inputs):
-                    output = self._outputs_of.steadily(
-                        self._network, partial(forward, self._network, inputs), floats_in
-                    )
+                    output = self._outputs_of.steadily(self._network, run, floats_in)
             yield from ((place, per_image(output, i, len(places))) for i, place in enumerate(places))
 
     def _together(self, ready: Sequence[Input]) -> int:
@@ -396,7 +395,6 @@ class Engine:
         for one, goal, (output, score, grid, resampled) in zip(group, goals, maps.each(), strict=True):
             where = site.centres if grid.shape == site.grid else None
             subject = goal.subject(output, score, self._names, kind)
-            subject = replace(subject, layer=site.name, centres=where, method=how.name)
-            subject = about(subject, who, one)
+            subject = about(replace(subject, layer=site.name, centres=where, method=how.name), who, one)
             made.append(Heatmap(grid, one.seen, subject, resampled))
         return made, chosen.steady

@@ -27,7 +27,6 @@ from pytest_gradcam.state.undo import undoing
 from pytest_gradcam.targets import ClassNames
 from pytest_gradcam.validation import nearest
 
-
 _Result = TypeVar("_Result")
 
 
