@@ -395,4 +395,4 @@ class Engine:
             subject = replace(subject, layer=site.name, centres=where, method=how.name)
             subject = about(subject, who, one)
             made.append(Heatmap(grid, one.seen, subject, resampled))
-        return made, chosen.steady
+        return made, chosen.steady or how.name == NO_HEATMAP

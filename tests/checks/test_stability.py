@@ -383,11 +383,14 @@ class TestSeveral:
         )
         assert engine.passes == [1, 8, 8, 4]
 
-    def test_with_a_cache_the_original_is_explained_once(self):
+    @pytest.mark.parametrize(
+        "criteria", [{"similarity_at_least": 0.01, "same_class": False}, {}], ids=["heatmap", "class alone"]
+    )
+    def test_with_a_cache_the_original_is_explained_once(self, criteria):
         cache = HeatmapCache()
         engine = Counting(Colour().eval(), Interface(preprocess), "features", cache=cache)
         for severity in (0.01, 0.02, 0.03, 0.02):
-            explained_by(engine).assert_stable(IMAGE, fog(severity), similarity_at_least=0.01, same_class=False)
+            explained_by(engine).assert_stable(IMAGE, fog(severity), **criteria)
         assert engine.passes == [1] * 5
         assert len(cache._kept) == 1  # the tries of a search are not worth a place
 
