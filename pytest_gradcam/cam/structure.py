@@ -53,7 +53,9 @@ def _name(value: object) -> str:
 
 def _attributes(module: nn.Module) -> list[tuple[str, Any]]:
     held = vars(module).items()
-    told = [(key, value) for key, value in held if (key not in _TABLES or value) and key not in ("_parameters", "_buffers")]
+    told = [
+        (key, value) for key, value in held if (key not in _TABLES or value) and key not in ("_parameters", "_buffers")
+    ]
     return [(key, _said(value)) for key, value in told]
 
 

@@ -7,7 +7,6 @@ a thumbnail of what the model saw, which tells another image from the same one d
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -22,7 +21,7 @@ from pytest_gradcam.checks import similarity
 from pytest_gradcam.checks.similarity import Alike
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.evidence import baseline_paths, settle, store
-from pytest_gradcam.evidence.current_test import CurrentTest, current
+from pytest_gradcam.evidence.current_test import CurrentTest, current, under_given
 from pytest_gradcam.evidence.record import Record, Subject
 from pytest_gradcam.grids import require_evidence, resize
 from pytest_gradcam.questions.protocols import MapOnView, Values
@@ -239,8 +238,7 @@ def _path(test: CurrentTest | None, name: str | None) -> Path:
     """The file of the test's next baseline. Raises HeatmapError where there can be none."""
     if test is None:
         raise HeatmapError("a baseline belongs to a test, and none is running; call this in a test, or assert_similar")
-    hypothesis = sys.modules.get("hypothesis")
-    if hypothesis is not None and hypothesis.currently_in_test_context():
+    if under_given():
         raise HeatmapError(
             "under Hypothesis' @given every example would be held to one baseline; take fixed inputs, with "
             "pytest.mark.parametrize, or compare the heatmap with that of the unchanged image (assert_similar)"

@@ -164,6 +164,8 @@ class PerturbedImages:
             )
         self._engine, self._asked, self._question = model.engine, question, question
         self._picture, self._input = _read(model.engine, image)
+        #: Whether the perturbed images that were made last are all the original, as the model sees them.
+        self.alike = False
         size = self._picture.shape
         self.object = FollowedObject(self._engine, self._input, size, goal) if isinstance(goal, Box) else None
         blind = self._engine.without_heatmaps(question.method)
@@ -192,6 +194,7 @@ class PerturbedImages:
         place = self._input.place
         assert place is not None  # a picture has one
         changed = [self._perturbed(perturbation) for perturbation in perturbations]
+        self.alike = all(np.array_equal(each.pixels, self._input.pixels) for each in changed)
         followed: list[Followed | None] = [None] * len(changed)
         if self.object is None:
             afters = self._explained(changed, [self._goal] * len(changed))

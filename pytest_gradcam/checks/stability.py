@@ -16,6 +16,7 @@ from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.evidence import messages
 from pytest_gradcam.evidence.bounds import Lift
 from pytest_gradcam.evidence.check import Check
+from pytest_gradcam.evidence.current_test import under_given
 from pytest_gradcam.evidence.record import Record
 from pytest_gradcam.evidence.settle import judge, undecided
 from pytest_gradcam.overlay import Panel
@@ -52,7 +53,8 @@ def assert_stable(
     `similarity_at_least`: the rank correlation (Spearman) of the heatmap with that of the original, moved as the
     image is, over the pixels that the original showed, in (0, 1].
     Raises FocusError if a bound breaks; HeatmapError if none does and one cannot be decided: a mask that was moved out
-    of the view, a heatmap without evidence, a bound that cannot decide anything.
+    of the view, a heatmap without evidence, a bound that cannot decide anything, and where no perturbation changes a pixel
+    that the model sees (outside of Hypothesis' @given, which may draw one).
     """
     call = _Call(image, perturbation, mask, Bounds(same_class, score_within, mass_at_least, similarity_at_least))
     for question in model.questions(image, target):
@@ -174,6 +176,9 @@ class _Run:
         images = self._perturbed.of(perturbations, self._mask)
         judged = [_judge(image, criterion) for image in images for criterion in criteria]
         reported = _reported(judged)
+        passes = reported.error is None and not reported.breaks
+        if passes and self._perturbed.alike and not under_given():  # a search may draw it, as one of many
+            raise HeatmapError(_alike(perturbations))
         self._shown = image = reported.image
         own = [each for each in judged if each.image is image]
         record = replace(
@@ -268,6 +273,17 @@ def _several(perturbation: Any) -> list[Perturbation]:
     if not several:
         raise HeatmapError("there are no perturbations; pass at least one")
     return several
+
+
+def _alike(perturbations: Sequence[Perturbation]) -> str:
+    if len(perturbations) == 1:
+        what = f"{perturbations[0]!r} changes no pixel"
+    else:
+        what = f"none of the {len(perturbations)} perturbations changes a pixel"
+    return (
+        f"{what} of what the model sees of this image, so nothing was tested; expected an image that differs. Pass a higher "
+        "severity, or an image on which it shows"
+    )
 
 
 def _seed(perturbation: Any) -> int | None:

@@ -5,6 +5,7 @@ Light on purpose: pytest loads this module in every run, also where no check is 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from threading import Lock, get_ident
@@ -32,6 +33,12 @@ def begin_run() -> None:
 def run_began() -> float:
     """When the run began, in seconds since the epoch: before any of the user's files was imported in it."""
     return _began[0]
+
+
+def under_given() -> bool:
+    """Whether this is one of many examples that Hypothesis draws for a test."""
+    hypothesis = sys.modules.get("hypothesis")
+    return hypothesis is not None and bool(hypothesis.currently_in_test_context())
 
 
 class Objects(NamedTuple):
