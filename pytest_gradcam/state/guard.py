@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from pytest_gradcam.errors import HeatmapError, raised
-from pytest_gradcam.state.forward_only import ForwardOnly
 from pytest_gradcam.state.parts import TABLES, Parts, entries, is_lazy, parts_of, same
 from pytest_gradcam.state.surroundings import keep_random_states, run_eagerly, take_gradients
 from pytest_gradcam.state.tensors import has_bytes, unreadable, writes
@@ -56,13 +55,6 @@ def _begin(model: nn.Module) -> Parts:
             parameter.requires_grad_(False)
     run_eagerly()
     return parts
-
-
-def settle(model: nn.Module, inputs: torch.Tensor) -> None:
-    """Has a callable called once if it never was: the first time it is called twice, which would count its activations twice."""
-    if any(isinstance(part, ForwardOnly) and not part.is_steady for part in model.modules()):
-        with torch.no_grad():
-            forward(model, inputs)
 
 
 def first_forward(model: nn.Module, inputs: torch.Tensor) -> Any:
