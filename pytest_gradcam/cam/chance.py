@@ -77,8 +77,8 @@ def refuse_draws(differ: bool) -> None:
         raise HeatmapError(
             "the model gives the same image another output each time, in eval mode, so a verdict would be one draw of many; "
             "expected a model that repeats itself. Look for F.dropout without training=self.training, and for an augmentation in "
-            "forward, and export files in eval mode; where chance belongs to the model, wrap it in a module that seeds each forward pass, and set batch_size to "
-            "1. assert_deterministic measures how far heatmaps differ"
+            "forward, and export files in eval mode; where chance belongs to the model, wrap it in a module that seeds each "
+            "forward pass, and set batch_size to 1. assert_deterministic measures how far heatmaps differ"
         )
 
 
