@@ -19,6 +19,14 @@ HEAVY = (
 )
 
 
+@pytest.mark.parametrize("module", ["scipy.signal", "scipy.stats", "skimage.transform", "matplotlib", "pandas"])
+def test_an_explainer_loads_only_what_every_check_needs(module):
+    """scipy.signal and what it loads took half of the time until the first heatmap."""
+    probe = f"import pytest_gradcam.explainer, sys; print({module!r} in sys.modules)"
+    result = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, timeout=120, check=True)
+    assert result.stdout.strip() == "False"
+
+
 @pytest.mark.parametrize("module", ["pytest_gradcam", "pytest_gradcam.plugin"])
 def test_the_package_and_the_plugin_import_nothing_heavy(module):
     probe = f"import {module}, sys; print([name for name in {HEAVY} if name in sys.modules])"

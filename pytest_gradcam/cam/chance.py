@@ -76,9 +76,8 @@ class Draws:
         """
         chosen = [*islice(levels(), 2), next(seeds())] if self._harmless else [*seeds(), *levels()]
         try:
-            self._alone(
-                run, chosen[0]
-            )  # at its end, what the passes before it changed in the model is put back as well
+            # At its end, what the passes before it changed in the model is put back as well.
+            self._alone(run, chosen[0])
             known, *more = (self._alone(run, state) for state in chosen)
             self._harmless = not any(_differ(known, each) for each in more)
         except HeatmapError:  # such as that nothing was found now
@@ -112,8 +111,8 @@ def refuse_draws(differ: bool, what: str = "output") -> None:
         raise HeatmapError(
             f"the model gives the same image another {what} each time, in eval mode, so a verdict would be one draw of many; "
             "expected a model that repeats itself. Look for F.dropout without training=self.training, and for an augmentation in "
-            "forward; where chance belongs to the model, wrap it in a module that seeds each forward pass, and set batch_size to "
-            "1. assert_deterministic measures how far heatmaps differ"
+            "forward, and export files in eval mode; where chance belongs to the model, wrap it in a module that seeds each "
+            "forward pass, and set batch_size to 1. assert_deterministic measures how far heatmaps differ"
         )
 
 

@@ -397,4 +397,4 @@ class Engine:
             subject = goal.subject(output, score, self._names, kind)
             subject = about(replace(subject, layer=site.name, centres=where, method=how.name), who, one)
             made.append(Heatmap(grid, one.seen, subject, resampled))
-        return made, chosen.steady
+        return made, chosen.steady or how.name == NO_HEATMAP

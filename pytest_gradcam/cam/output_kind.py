@@ -22,7 +22,7 @@ from pytest_gradcam.cam.structure import anatomy
 from pytest_gradcam.cam.units import WAYS, centred, check_probabilities, sums_to_one, widened
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.settings import OUTPUTS, TASKS
-from pytest_gradcam.state.guard import first_forward, forward, settle
+from pytest_gradcam.state.guard import first_forward, forward
 from pytest_gradcam.state.undo import undoing
 from pytest_gradcam.targets import ClassNames
 from pytest_gradcam.validation import nearest
@@ -200,7 +200,6 @@ def _established(model: nn.Module, image: Tensor, asked: Asked, dense: bool, dra
         raise HeatmapError("the model has no classifier (its num_classes is 0): it returns an embedding, not scores")
     if asked.output == "auto" and getattr(model, "gives_logits", False):
         asked = replace(asked, output="logits")  # a cosine has bounds, and a bias of SigLIP no zero
-    settle(model, image)
     before = draws.marks()
     with inside(Watched()) as watched, torch.no_grad():
         output = first_forward(model, image)

@@ -20,6 +20,9 @@ from pytest_gradcam.state.parts import parts_of
 from pytest_gradcam.state.tensors import remembered_digest
 
 _PLAIN = (type(None), bool, int, float, str, torch.dtype, torch.device)
+_PLAIN_TYPES = frozenset(_PLAIN)  # most values are of these, and need not be asked for more
+#: What every module holds for its hooks and parts: nearly always empty, and then not worth the time to say so.
+_TABLES = frozenset(name for name, value in vars(nn.Module()).items() if isinstance(value, (dict, set)))
 _DEPTH = 4  # of nested lists and dicts
 _GLOBAL_HOOKS = ("_global_forward_hooks", "_global_forward_pre_hooks", "_global_backward_hooks")
 
@@ -49,11 +52,17 @@ def _name(value: object) -> str:
 
 
 def _attributes(module: nn.Module) -> list[tuple[str, Any]]:
-    return [(key, _said(value)) for key, value in vars(module).items() if key not in ("_parameters", "_buffers")]
+    held = vars(module).items()
+    told = [
+        (key, value) for key, value in held if (key not in _TABLES or value) and key not in ("_parameters", "_buffers")
+    ]
+    return [(key, _said(value)) for key, value in told]
 
 
 def _said(value: Any, depth: int = _DEPTH) -> Any:
     """The value as something whose repr is the same whenever the value is."""
+    if type(value) in _PLAIN_TYPES:
+        return value
     if isinstance(value, Tensor):
         return remembered_digest(value)
     if isinstance(value, np.ndarray) and not value.dtype.hasobject:

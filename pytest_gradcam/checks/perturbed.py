@@ -39,7 +39,6 @@ class PerturbedImage:
     place: Callable[[], Placement]
     mask: Bools | None = None
     followed: Followed | None = None  # of a Box: the object in the perturbed image
-    changed: bool = True  # whether any pixel of the model's input did
 
     @property
     def keeps_class(self) -> bool:
@@ -165,6 +164,8 @@ class PerturbedImages:
             )
         self._engine, self._asked, self._question = model.engine, question, question
         self._picture, self._input = _read(model.engine, image)
+        #: Whether the perturbed images that were made last are all the original, as the model sees them.
+        self.alike = False
         size = self._picture.shape
         self.object = FollowedObject(self._engine, self._input, size, goal) if isinstance(goal, Box) else None
         blind = self._engine.without_heatmaps(question.method)
@@ -193,6 +194,7 @@ class PerturbedImages:
         place = self._input.place
         assert place is not None  # a picture has one
         changed = [self._perturbed(perturbation) for perturbation in perturbations]
+        self.alike = all(np.array_equal(each.pixels, self._input.pixels) for each in changed)
         followed: list[Followed | None] = [None] * len(changed)
         if self.object is None:
             afters = self._explained(changed, [self._goal] * len(changed))
@@ -205,10 +207,9 @@ class PerturbedImages:
             after.subject.score == self.before.subject.score for after in afters
         ):
             self._require_response()
-        moved = [not np.array_equal(each.pixels, self._input.pixels) for each in changed]
         return [
-            PerturbedImage(perturbation, self.before, after, self.carried, place, mask, where, has_moved)
-            for perturbation, after, where, has_moved in zip(perturbations, afters, followed, moved, strict=True)
+            PerturbedImage(perturbation, self.before, after, self.carried, place, mask, where)
+            for perturbation, after, where in zip(perturbations, afters, followed, strict=True)
         ]
 
     def _explained(self, inputs: Sequence[ModelInput], goals: Sequence[Any]) -> Sequence[HeatmapLike]:

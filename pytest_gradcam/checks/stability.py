@@ -20,7 +20,7 @@ from pytest_gradcam.evidence.current_test import under_given
 from pytest_gradcam.evidence.record import Record
 from pytest_gradcam.evidence.settle import judge, undecided
 from pytest_gradcam.overlay import Panel
-from pytest_gradcam.perturbations import Perturbation, identity
+from pytest_gradcam.perturbations import Perturbation
 from pytest_gradcam.questions.explained_model import ExplainedModel
 from pytest_gradcam.questions.protocols import Bools, Mask
 from pytest_gradcam.targets import Box, Target
@@ -53,7 +53,8 @@ def assert_stable(
     `similarity_at_least`: the rank correlation (Spearman) of the heatmap with that of the original, moved as the
     image is, over the pixels that the original showed, in (0, 1].
     Raises FocusError if a bound breaks; HeatmapError if none does and one cannot be decided: a mask that was moved out
-    of the view, a heatmap without evidence, a bound that cannot decide anything.
+    of the view, a heatmap without evidence, a bound that cannot decide anything, and where no perturbation changes a pixel
+    that the model sees (outside of Hypothesis' @given, which may draw one).
     """
     call = _Call(image, perturbation, mask, Bounds(same_class, score_within, mass_at_least, similarity_at_least))
     for question in model.questions(image, target):
@@ -173,13 +174,11 @@ class _Run:
         perturbations = _several(self._call.perturbation)
         self._mask = None if self._call.mask is None else self._perturbed.mask(self._call.mask)
         images = self._perturbed.of(perturbations, self._mask)
-        if _say_nothing(images):
-            raise HeatmapError(
-                f"{' and '.join(map(repr, perturbations))} left the model's input as it was, so there is nothing to survive; "
-                "expected a change. Pass a higher severity, or a kind that this image shows (a grey one has no saturation)"
-            )
         judged = [_judge(image, criterion) for image in images for criterion in criteria]
         reported = _reported(judged)
+        passes = reported.error is None and not reported.breaks
+        if passes and self._perturbed.alike and not under_given():  # a search may draw it, as one of many
+            raise HeatmapError(_alike(perturbations))
         self._shown = image = reported.image
         own = [each for each in judged if each.image is image]
         record = replace(
@@ -213,12 +212,6 @@ class _Run:
 
     def _replay(self, perturbation: Any) -> tuple[str, str]:
         return "replay", self._call.replay(perturbation, self._target)
-
-
-def _say_nothing(images: Sequence[PerturbedImage]) -> bool:
-    """Whether nothing was changed, though the caller did not ask for that; Hypothesis tries a severity of 0 as well."""
-    changed = any(image.changed or image.perturbation == identity for image in images)
-    return not changed and not under_given()
 
 
 def _judge(image: PerturbedImage, criterion: Criterion) -> _Judged:
@@ -280,6 +273,17 @@ def _several(perturbation: Any) -> list[Perturbation]:
     if not several:
         raise HeatmapError("there are no perturbations; pass at least one")
     return several
+
+
+def _alike(perturbations: Sequence[Perturbation]) -> str:
+    if len(perturbations) == 1:
+        what = f"{perturbations[0]!r} changes no pixel"
+    else:
+        what = f"none of the {len(perturbations)} perturbations changes a pixel"
+    return (
+        f"{what} of what the model sees of this image, so nothing was tested; expected an image that differs. Pass a higher "
+        "severity, or an image on which it shows"
+    )
 
 
 def _seed(perturbation: Any) -> int | None:

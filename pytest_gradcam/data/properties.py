@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from scipy import ndimage, stats
+from scipy import ndimage
 
 from pytest_gradcam import images
 from pytest_gradcam.data.case import is_path
@@ -138,7 +138,9 @@ def _tested(name: str, measured: list[tuple[str, dict[str, Any]]]) -> Property |
 
 
 def _numbers(groups: list[list[Any]]) -> tuple[float, float]:
-    statistic, p_value = stats.kruskal(*groups)
+    from scipy.stats import kruskal  # which takes half a second to import
+
+    statistic, p_value = kruskal(*groups)
     return float(min(1.0, statistic / (sum(map(len, groups)) - 1))), float(p_value)
 
 
@@ -151,7 +153,9 @@ def _cut(groups: list[list[float]]) -> list[list[float]]:
 
 
 def _names(groups: list[list[Any]]) -> tuple[float, float]:
+    from scipy.stats import chi2_contingency
+
     values = sorted({value for group in groups for value in group})
     table: NDArray[np.intp] = np.array([[group.count(value) for value in values] for group in groups])
-    found = stats.chi2_contingency(table, correction=False)
+    found = chi2_contingency(table, correction=False)
     return float(np.sqrt(found.statistic / (table.sum() * (min(table.shape) - 1)))), float(found.pvalue)

@@ -22,12 +22,6 @@ if TYPE_CHECKING:
     from pytest_gradcam.evidence.record import Record
 
 
-def under_given() -> bool:
-    """Whether Hypothesis' @given runs the test, with examples that it chooses."""
-    hypothesis = sys.modules.get("hypothesis")
-    return hypothesis is not None and bool(hypothesis.currently_in_test_context())
-
-
 _began = [time()]
 
 
@@ -39,6 +33,12 @@ def begin_run() -> None:
 def run_began() -> float:
     """When the run began, in seconds since the epoch: before any of the user's files was imported in it."""
     return _began[0]
+
+
+def under_given() -> bool:
+    """Whether this is one of many examples that Hypothesis draws for a test."""
+    hypothesis = sys.modules.get("hypothesis")
+    return hypothesis is not None and bool(hypothesis.currently_in_test_context())
 
 
 class Objects(NamedTuple):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -54,9 +55,16 @@ def _newest(name: str) -> Any:
 
 
 def _published(name: str, file: Path | None) -> Any:
-    """The published weights that the file is, or None: their addresses end in the digits that its SHA-256 begins with."""
+    """The published weights that the file is, or None."""
     if file is None or not file.is_file():
         return None
+    found = file.stat()
+    return _entry(name, file, (found.st_mtime_ns, found.st_ctime_ns, found.st_size))
+
+
+@lru_cache(maxsize=8)
+def _entry(name: str, file: Path, _state: tuple[int, ...]) -> Any:
+    """Their addresses end in the digits that the file's SHA-256 begins with: transforms and classes both ask, and it is large."""
     with file.open("rb") as content:
         digest = hashlib.file_digest(content, "sha256").hexdigest()
     entries = torchvision.models.get_model_weights(name)

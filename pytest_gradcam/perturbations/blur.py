@@ -5,7 +5,6 @@ from __future__ import annotations
 from math import ceil
 
 import numpy as np
-from scipy.signal import fftconvolve
 
 from pytest_gradcam.perturbations.base import Kind, Pixels, Values, frozen, side
 
@@ -60,6 +59,8 @@ def _window(radius: float) -> tuple[Values, Values]:
 
 def _blurred(image: Pixels, kernel: Values) -> Values:
     """The image convolved with the kernel after scaling that to the sum 1."""
+    from scipy.signal import fftconvolve  # which takes half a second to import
+
     reach = kernel.shape[0] // 2
     beside = [(reach, reach), (reach, reach), (0, 0)]
     padded = np.pad(image.astype(np.float32), beside[: image.ndim], mode="symmetric")

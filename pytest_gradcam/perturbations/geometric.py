@@ -7,7 +7,6 @@ model that looks at them would be blamed for it. A moved mask is False there.
 from __future__ import annotations
 
 import numpy as np
-from skimage.transform import warp
 
 from pytest_gradcam.perturbations.base import Kind, Mask, Pixels, Values, frozen
 
@@ -127,5 +126,7 @@ class flip(_Moving):
 
 def _sampled(array: Values, inverse: Values, beyond: str) -> Values:
     """The array at the places that `inverse` gives for each pixel, bilinearly, in the array's own range."""
+    from skimage.transform import warp  # which takes a tenth of a second to import
+
     values = array.astype(np.float32)
     return np.asarray(warp(values, inverse, order=1, mode=beyond, preserve_range=True))

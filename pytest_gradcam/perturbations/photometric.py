@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from skimage.color import rgb2yiq, yiq2rgb
 
 from pytest_gradcam.perturbations.base import Kind, Pixels, Values, frozen, levels
 
@@ -104,6 +103,8 @@ def _toned(image: Pixels, curve: Values) -> Pixels:
 
 def _chroma(image: Pixels, gain: float, angle: float) -> Values:
     """The image with its chroma scaled and turned, at equal luma."""
+    from skimage.color import rgb2yiq, yiq2rgb
+
     if image.ndim == 2:
         return image
     cos, sin = gain * np.cos(angle), gain * np.sin(angle)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from PIL import Image
-from scipy.signal import fftconvolve
 
 from pytest_gradcam.perturbations.base import Kind, Pixels, Values, centred, frozen, over, side
 from pytest_gradcam.perturbations.blur import streak
@@ -39,6 +38,8 @@ class rain(Kind):
 
     def _streaks(self, image: Pixels) -> Values:
         """How much of each pixel a streak covers: (H, W) in [0, 1]."""
+        from scipy.signal import fftconvolve  # which takes half a second to import
+
         kernel = streak(0.1 * side(image), self.angle, width=max(1.0, side(image) / 250))
         drops = np.random.default_rng(self.seed).random(image.shape[:2], dtype=np.float32)
         hit = (drops < 0.4 * self.severity / kernel.sum()).astype(np.float32)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage, signal
+from scipy import ndimage
 
 Bools = NDArray[np.bool_]
 _OVERLAP = 0.3  # share of the mask that a control may cover again
@@ -18,7 +18,7 @@ def elsewhere(mask: Bools, forbidden: Bools, *, count: int = 2) -> list[Bools]:
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     home = np.array([rows[0], columns[0]])
     shape = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    overlap = signal.correlate((mask | forbidden).astype(np.float64), shape.astype(np.float64), "valid", "fft")
+    overlap = _overlaps((mask | forbidden).astype(np.float64), shape.astype(np.float64))
     free = np.argwhere(overlap < 0.5)  # counts, up to the rounding of the transform
     taken: list[NDArray[np.intp]] = [home]
     found: list[Bools] = []
@@ -42,15 +42,23 @@ def hottest(mask: Bools, forbidden: Bools, heat: NDArray[np.floating]) -> Bools 
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     shape = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     stencil, taken = shape.astype(np.float64), (mask | forbidden).astype(np.float64)
-    free = np.argwhere(signal.correlate(taken, stencil, "valid", "fft") <= _OVERLAP * mask.sum() + 0.5)
+    free = np.argwhere(_overlaps(taken, stencil) <= _OVERLAP * mask.sum() + 0.5)
     if not len(free):
         return None
-    covered = signal.correlate(np.where(mask | forbidden, 0.0, heat), stencil, "valid", "fft")
+    covered = _overlaps(np.where(mask | forbidden, 0.0, heat), stencil)
     top, left = free[int(covered[free[:, 0], free[:, 1]].argmax())]
     moved = np.zeros_like(mask)
     moved[top : top + shape.shape[0], left : left + shape.shape[1]] = shape
     moved &= ~(mask | forbidden)
     return moved if moved.any() else None
+
+
+def _overlaps(values: NDArray[np.float64], stencil: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The sum of the values under the stencil, at each place where it lies inside."""
+    from scipy.signal import correlate  # which takes half a second to import
+
+    found: NDArray[np.float64] = correlate(values, stencil, "valid", "fft")
+    return found
 
 
 def around(mask: Bools, forbidden: Bools) -> Bools:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 import numpy as np
@@ -15,7 +15,6 @@ from pytest_gradcam.state.tensors import unreadable
 
 _EXPECTED = "expected scores, a float tensor or array (N, classes) for N images"
 _CALL = "a forward-only model is called with one float tensor (N, C, H, W) and returns scores (N, classes)"
-_STEADY = 1e-3  # of the largest score: by less two runs on the same input differ, as on a GPU
 _DEPTH = 3  # of containers in containers
 _SCORES = f", or a method that needs only scores: {' or '.join(SCORE_METHODS)} (method=, gradcam_method)"
 #: For what is a part of the output: an object, a region.
@@ -47,25 +46,12 @@ class ForwardOnly(nn.Module):
         self.again = again
         self.name = name or getattr(function, "__qualname__", type(function).__qualname__)
         self.digest = digest
-        self._steady_for: set[torch.Size] = set()
         self.training = False  # not eval(): programs of torch.export refuse it
-
-    @property
-    def is_steady(self) -> bool:
-        """Whether it was called twice on the same input already, as the first forward pass does."""
-        return bool(self._steady_for)
-
-    def forward(self, inputs: Tensor) -> Any:
-        output = self._called(inputs)
-        if not self._steady_for:
-            self._require_steady(inputs, output)
-            self._steady_for.add(inputs.shape)
-        return output
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         return super().__reduce_ex__(protocol) if self.again is None else (self.again, ())
 
-    def _called(self, inputs: Tensor) -> Any:
+    def forward(self, inputs: Tensor) -> Any:
         try:
             output = self.function(inputs.detach().clone())
         except (HeatmapError, MemoryError, torch.OutOfMemoryError):
@@ -120,14 +106,6 @@ class ForwardOnly(nn.Module):
         found = "None" if output is None else f"a {type(output).__name__}"
         raise HeatmapError(f"the model {self.name} returned {found}; {_EXPECTED}")
 
-    def _require_steady(self, inputs: Tensor, output: Any) -> None:
-        """Raises HeatmapError if the same input gets other scores the second time: no eval mode can be set here."""
-        if not all(map(_alike, _leaves(output), _leaves(self._called(inputs)))):
-            raise HeatmapError(
-                f"the model {self.name} gives the same input other scores each time, so no verdict can be repeated; expected the "
-                "same scores. Export it in eval mode (model.eval()), without dropout"
-            )
-
 
 def require_insides(model: nn.Module, what: str, *, otherwise: str = _SCORES) -> None:
     """Raises HeatmapError for a model that is known by its scores alone, in which `what` has nothing to look at.
@@ -154,17 +132,3 @@ def blind(model: nn.Module, method: str) -> str:
 
 def _is_array(value: Any) -> bool:
     return hasattr(type(value), "__array__")
-
-
-def _leaves(output: Any) -> Iterator[Tensor]:
-    """The tensors in the output."""
-    if isinstance(output, Tensor):
-        yield output
-    elif isinstance(output, (Mapping, list)):
-        for part in output.values() if isinstance(output, Mapping) else output:
-            yield from _leaves(part)
-
-
-def _alike(one: Tensor, other: Tensor) -> bool:
-    allowed = _STEADY * float(one.abs().max().nan_to_num())
-    return one.shape == other.shape and torch.allclose(one, other, rtol=0, atol=allowed, equal_nan=True)

@@ -11,10 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from pytest_gradcam.errors import HeatmapError, raised
-from pytest_gradcam.state.forward_only import ForwardOnly
 from pytest_gradcam.state.parts import TABLES, Parts, entries, is_lazy, parts_of, same
 from pytest_gradcam.state.surroundings import keep_random_states, run_eagerly, take_gradients
-from pytest_gradcam.state.tensors import has_bytes, unreadable, writes
+from pytest_gradcam.state.tensors import checksum, unreadable, writes
 from pytest_gradcam.state.undo import later, undoing
 from pytest_gradcam.state.values import Groups, Values
 
@@ -58,21 +57,14 @@ def _begin(model: nn.Module) -> Parts:
     return parts
 
 
-def settle(model: nn.Module, inputs: torch.Tensor) -> None:
-    """Has a callable called once if it never was: the first time it is called twice, which would count its activations twice."""
-    if any(isinstance(part, ForwardOnly) and not part.is_steady for part in model.modules()):
-        with torch.no_grad():
-            forward(model, inputs)
-
-
 def first_forward(model: nn.Module, inputs: torch.Tensor) -> Any:
     """As `forward`. Raises HeatmapError as well for a model that changes its parameters where PyTorch does not count it."""
     parts = parts_of(model)
     memories = [parameter.detach() for parameter in parts.parameters]  # another memory is put back
-    before = list(map(_sums, memories))
+    before = list(map(checksum, memories))
     output = forward(model, inputs)
-    for parameter, memory, sums in zip(parts.parameters, memories, before, strict=True):
-        if not torch.equal(_sums(memory), sums):
+    for parameter, memory, found in zip(parts.parameters, memories, before, strict=True):
+        if checksum(memory) != found:
             raise HeatmapError(_written(parts, parameter))
     return output
 
@@ -118,13 +110,6 @@ def _way_out(model: nn.Module, usual: str) -> str:
             "this one in a module whose forward makes them of a batch (N, C, H, W)"
         )
     return usual
-
-
-def _sums(values: Tensor) -> Tensor:
-    """Two sums that a change of values changes; none of what is no plain tensor."""
-    if not has_bytes(values) or not values.is_floating_point():
-        return torch.zeros(2)
-    return torch.stack([values.sum(), values.abs().sum()]).nan_to_num()
 
 
 def _check_initialised(parts: Parts) -> None:

@@ -12,16 +12,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.weak import WeakIdKeyDictionary
+from xxhash import xxh3_128, xxh3_128_digest
 
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _COUNTER = "_version"  # where PyTorch counts the writes into a tensor
 _known = WeakIdKeyDictionary()  # of tensors that are alive: (their checksum, their digest)
-
-# Odd, so that no change of a single word cancels. Each 32-bit word is multiplied by a 64-bit factor, so that several
-# changes cancel once in 2**32 cases at most, whichever bits they flip.
-_BLOCK = 1024
-_LARGE = 2**16  # bytes: smaller tensors share a checksum, since most of the time it takes is for the call
-_FACTORS = np.random.default_rng(0).integers(2**63, size=_BLOCK, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
 
 
 def all_finite(tensor: Tensor) -> bool:
@@ -34,6 +29,11 @@ def digest(tensor: Tensor) -> str | None:
     return _digest(tensor, _bytes(tensor)) if has_bytes(tensor) else None
 
 
+def checksum(tensor: Tensor) -> bytes:
+    """XXH3 of 128 bits over its bytes, as fast as they can be read; empty for tensors without bytes of their own."""
+    return xxh3_128_digest(_bytes(tensor).data) if has_bytes(tensor) else b""
+
+
 def remembered_digest(tensor: Tensor) -> str | None:
     """The tensor's digest. All bytes are read at each call, but hashed only if their checksum changed since the last.
 
@@ -42,7 +42,7 @@ def remembered_digest(tensor: Tensor) -> str | None:
     if not has_bytes(tensor):
         return None
     data = _bytes(tensor)
-    state = (tensor.dtype, tensor.shape, _checksum(data))
+    state = (tensor.dtype, tensor.shape, xxh3_128_digest(data.data))
     known = _known.get(tensor)
     if known is not None and known[0] == state:
         return str(known[1])
@@ -57,8 +57,7 @@ class WeightsDigest:
     def __init__(self, named: Iterable[tuple[str, Tensor]]) -> None:
         self._named = sorted(named, key=lambda pair: pair[0])
         self._place: object = None
-        self._large: list[NDArray[np.uint8]] = []
-        self._small: list[NDArray[np.uint8]] = []
+        self._arrays: list[NDArray[np.uint8]] = []
         self._state: object = None
         self._digest = ""
 
@@ -67,7 +66,10 @@ class WeightsDigest:
         tensors = [tensor for _, tensor in self._named]
         if not all(map(has_bytes, tensors)):
             return ""
-        state = (self._found(tensors), list(map(_checksum, self._large)), _checksum(_joined(self._small)))
+        place, checksum = self._found(tensors), xxh3_128()
+        for array in self._arrays:
+            checksum.update(array.data)
+        state = (place, checksum.digest())
         if state != self._state:
             found = sha256("".join(f"{name} {remembered_digest(tensor)}\n" for name, tensor in self._named).encode())
             self._state, self._digest = state, found.hexdigest()
@@ -79,8 +81,7 @@ class WeightsDigest:
         if place != self._place:
             arrays = list(map(_bytes, tensors))
             shared = [array.ctypes.data for array in arrays] == place[: len(arrays)]
-            self._large = [array for array in arrays if len(array) >= _LARGE]
-            self._small = [array for array in arrays if len(array) < _LARGE]
+            self._arrays = arrays
             self._place = place if shared else None
         return place
 
@@ -133,15 +134,3 @@ def _bytes(tensor: Tensor) -> NDArray[np.uint8]:
 def _form(tensor: Tensor) -> tuple[Any, ...]:
     """How the memory of a tensor is read."""
     return tensor.dtype, tensor.shape, tensor.stride(), tensor.is_conj(), tensor.is_neg()
-
-
-def _joined(arrays: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
-    return np.concatenate(arrays) if arrays else np.empty(0, np.uint8)
-
-
-def _checksum(data: NDArray[np.uint8]) -> bytes:
-    """A weighted sum modulo 2**64 of each block of 1024 words, and the bytes that are left over."""
-    blocks = len(data) // (4 * _BLOCK)
-    whole = data[: 4 * _BLOCK * blocks]
-    sums = np.einsum("ij,j->i", whole.view(np.uint32).reshape(blocks, _BLOCK), _FACTORS)
-    return bytes(sums.tobytes() + data[len(whole) :].tobytes())

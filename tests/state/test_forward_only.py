@@ -84,7 +84,7 @@ def test_what_is_no_model_is_refused(model, words):
 
 def test_a_model_that_cannot_be_repeated_is_refused():
     dropout = nn.Sequential(nn.Flatten(), nn.Dropout(), nn.Linear(3 * 32 * 32, 2)).train()
-    with pytest.raises(HeatmapError, match="gives the same input other scores each time"):
+    with pytest.raises(HeatmapError, match="gives the same image another output each time, in eval mode"):
         Explainer(lambda batch: dropout(batch)).predict([IMAGE])
 
 

@@ -291,6 +291,7 @@ def test_a_table_and_the_size_that_it_is_for_are_put_back_together(before):
     "write",
     [
         lambda weight: weight.data.mul_(1.5),
+        lambda weight: weight.data.copy_(weight.data.flip(0)),  # the same values elsewhere
         lambda weight: weight.detach().numpy().__imul__(1.5),
         lambda weight: weight.data.copy_(torch.nn.functional.normalize(weight.data)),
     ],
