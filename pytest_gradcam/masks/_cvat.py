@@ -45,6 +45,10 @@ def _only_image(root: Element, image: str, subset: str | None, name: str) -> Ele
     found = [one for one in entries if isinstance(image, str) and one.get("name") == image]
     if not found:
         where = "" if subset is None else f" in subset {shown(subset)}"
+        if not entries and root.find("track") is not None:
+            raise HeatmapError(
+                f"{name} is an export of CVAT for video, with tracks; expected one of CVAT for images; export it in that format"
+            )
         held = some(one.get("name") for one in entries)
         raise HeatmapError(f"{name} holds no image {shown(image)}{where}; it holds {held}; pass one of these")
     if len(found) > 1:

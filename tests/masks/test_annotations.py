@@ -284,3 +284,10 @@ class TestCvat:
             masks.from_cvat(cvat(tmp_path, CVAT_BOX), "c.png")
         with pytest.raises(HeatmapError, match="marks nothing; it holds nothing"):
             masks.from_cvat(cvat(tmp_path, CVAT_BOX), "b.png")
+
+    def test_tracks_of_a_video(self, tmp_path: Path) -> None:
+        (tmp_path / "video.xml").write_text('<annotations><track id="0" label="car"/></annotations>')
+        with pytest.raises(
+            HeatmapError, match="is an export of CVAT for video, with tracks; expected one of CVAT for images"
+        ):
+            masks.from_cvat(tmp_path / "video.xml", "frame_000000")
