@@ -35,21 +35,17 @@ _SMOOTHED = 1e-3  # probabilities that end this far below 1 were mixed with some
 class Measured:
     """The scores (1, classes, ...) of the first image and of noise, and the activation that returned them."""
 
-    def __init__(
-        self, model: nn.Module, path: Path, image: Tensor, scores: Tensor, watched: Watched | None, sorts: set[int]
-    ) -> None:
+    def __init__(self, model: nn.Module, path: Path, image: Tensor, scores: Tensor, watched: Watched | None) -> None:
         self._model, self._path = model, path
         self._image, self._own, self._dtype = image, scores, scores.dtype
         self._samples = [widened(scores), *self._sampled(1.0)]
         self._mixes = watched is not None and watched.mixes(scores)
         self._linear = watched is not None and watched.linear(scores)
-        self._sorts = sorts
         self._found = None if watched is None else watched.returned(scores)
         self.activation = self._found if self._found is not None and self._confirms(image, self._found) else None
 
     def unit(self, asked: str) -> str:
         """The unit. Raises HeatmapError if it is unclear, or differs from what the user said."""
-        self._refuse_sorted()
         if asked == "logits":
             return "differences" if self._are_differences() else "logits"
         inside = all(in_unit_range(one) for one in self._samples)
@@ -80,9 +76,9 @@ class Measured:
         more = [*self._sampled(_LOUD, -_LOUD), *self._scores_of([self._noise_of(seed, 1.0) for seed in (1, 2)])]
         return len(more) > 1 and only_differences([*self._samples, *more], self._dtype)
 
-    def _refuse_sorted(self) -> None:
-        """Raises HeatmapError for the greatest scores in their order, which are not those of the first classes."""
-        if self._own.ndim == 2 and self._own.shape[1] in self._sorts and all(map(_is_sorted, self._samples)):
+    def refuse_sorted(self, sorts: set[int]) -> None:
+        """Raises HeatmapError for the greatest scores in their order; `sorts` are how many values the model sorted."""
+        if self._own.ndim == 2 and self._own.shape[1] in sorts and all(map(_is_sorted, self._samples)):
             raise HeatmapError(
                 f"the {self._own.shape[1]} scores come in descending order for every input, so these are the greatest ones (of a "
                 "topk or a sort) and not those of the classes; expected one score for each class in a fixed order. Let the model "

@@ -218,8 +218,8 @@ def _established(model: nn.Module, image: Tensor, asked: Asked, dense: bool, dra
     if path is None or scores is None or scores.shape[1] == 0 or (scores.ndim == 4) is not dense:
         raise not_scores(output, 1, dense=dense)
     random = draws.differ(before, [widened(scores)], partial(_scores_again, model, image, path))
-    seen = None if asked.output == "logits" else watched
-    measured = Measured(model, path, image, scores, seen, watched.sorts)
+    measured = Measured(model, path, image, scores, None if asked.output == "logits" else watched)
+    measured.refuse_sorted(watched.sorts)
     unit = measured.unit(asked.output)
     binary = scores.shape[1] == 1
     multi = not binary and _is_multi(asked.task, unit, model)

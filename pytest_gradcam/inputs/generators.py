@@ -212,7 +212,8 @@ def _set_torch(generator: torch.Generator, words: Words) -> None:
     fields[1:3] = (1 << 32) | STATE, 0  # how many words are left, that it is seeded, and which is next
     fields[3:] = words
     generator.set_state(state)
-    if float(torch.rand(1, generator=generator)) != _twister(words).random_raw() % 2**24 / 2**24:  # of 24 bits
+    first = torch.rand(1, generator=generator, dtype=torch.float32, device="cpu")
+    if float(first) != _twister(words).random_raw() % 2**24 / 2**24:  # of 24 bits
         raise untestable("this version of PyTorch")
     generator.set_state(state)
 
