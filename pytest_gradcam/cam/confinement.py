@@ -28,9 +28,8 @@ def confinement(look: Callable[[Tensor], Tensor], image: Tensor, enough: float =
         before = look(image).double()
         height, width = grid = (before.shape[2], before.shape[3])
         own = others = torch.zeros((), dtype=torch.double)
-        shown: list[
-            float
-        ] = []  # at each place: one that the cells' order leaves where it is says nothing of the others
+        # At each place, since one that the order of cells leaves where it is says nothing of others.
+        shown: list[float] = []
         for number, place in enumerate(islice(spread(grid), _BLOCKS), 1):
             change = (look(_replaced(image, grid, place)).double() - before).norm(dim=1)[0].flatten().cpu()
             beside = (change.sum() - change[place]) / (height * width - 1)

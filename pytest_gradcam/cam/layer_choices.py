@@ -89,9 +89,8 @@ def _choose(model: nn.Module, inputs: Tensor, goal: Goal, name: str | None) -> C
         return Chosen(look(noise.to(inputs), name=name), steady=True)
     except HeatmapError:
         known = -1
-        while (
-            len(faults) > known
-        ):  # until the noise, in which more cells answer, has nothing against what the image says
+        # Until the noise, in which more cells answer, has nothing against what the image says.
+        while len(faults) > known:
             known = len(faults)
             found = look(inputs[:1], name=name)
             with suppress(HeatmapError):

@@ -87,10 +87,8 @@ class Steadiness:
             for source in drew:
                 if not source.settable:
                     raise untestable(str(source))
-            chosen = [*levels(), *seeds()]
-            if (
-                found := hash(tuple(after))
-            ) in self._harmless:  # on other images: here the least and the greatest numbers tell
+            chosen, found = [*levels(), *seeds()], hash(tuple(after))
+            if found in self._harmless:  # on other images: here the least and the greatest numbers tell
                 chosen = chosen[:2]
             self._require(self._alike(image, out, chosen, 2 + LEVELS), name)
             self._harmless.add(found)

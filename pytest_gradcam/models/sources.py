@@ -104,9 +104,8 @@ def class_names(text: str) -> Any:
         if kind_of(text) is not None:
             names = _published_names(text)
         elif path.suffix == ".json":
-            names = json.loads(
-                path.read_text("utf-8-sig"), object_pairs_hook=_each_once
-            )  # as other systems' editors write it
+            content = path.read_text("utf-8-sig")  # as other systems' editors write it
+            names = json.loads(content, object_pairs_hook=_each_once)
         elif path.suffix.lower() in _OTHER_FORMATS:
             raise SettingsError(
                 f"gradcam_classes = {text!r}: {path.suffix} files are not read; expected a .txt file with one name per line, "
@@ -128,12 +127,11 @@ def class_names(text: str) -> Any:
         ) from None
     names = names.tolist() if hasattr(names, "tolist") else names
     if not isinstance(names, (list, tuple, Mapping)) or not names:
-        held = (
-            f"an empty {type(names).__name__}"
-            if isinstance(names, (list, tuple, Mapping))
-            else f"a {type(names).__name__}"
+        kind = "an empty" if isinstance(names, (list, tuple, Mapping)) else "a"
+        found = f"{kind} {type(names).__name__}"
+        raise SettingsError(
+            f"gradcam_classes = {text!r} holds {found}; expected names, name -> index, or index -> name"
         )
-        raise SettingsError(f"gradcam_classes = {text!r} holds {held}; expected names, name -> index, or index -> name")
     return names
 
 

@@ -54,9 +54,8 @@ def keep_random_states() -> None:
     if numpy := sys.modules.get("numpy"):
         state = numpy.random.get_state()
         later(partial(numpy.random.set_state, state))
-        if (
-            isinstance(state, tuple) and state[3]
-        ):  # a normal number that waits: inside, every draw shows in the generator itself
+        # A normal number that waits is dropped: inside, every draw shows in the generator itself.
+        if isinstance(state, tuple) and state[3]:
             numpy.random.set_state((*state[:3], 0, 0.0))
     if torch.cuda.is_initialized():
         later(partial(torch.cuda.set_rng_state_all, torch.cuda.get_rng_state_all()))
