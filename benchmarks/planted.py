@@ -76,10 +76,15 @@ class Peaks:
 
 @dataclass(frozen=True)
 class Limits:
-    """The steps that a model may take to learn, and the places of the patch that are tried."""
+    """The steps that a model may take to learn, the places of the patch that are tried, and the seed of all that is drawn."""
 
     steps: int
     places: int
+    seed: int = 0
+
+
+def _draw(limits: Limits, purpose: int) -> torch.Generator:
+    return torch.Generator().manual_seed(1000 * limits.seed + purpose)
 
 
 def patch() -> Tensor:
@@ -110,9 +115,9 @@ def _place(side: int, draw: torch.Generator) -> int:
     return int(torch.randint(side - _PATCH + 1, (), generator=draw))
 
 
-def built(name: str) -> tuple[nn.Module, Size]:
+def built(name: str, seed: int = 0) -> tuple[nn.Module, Size]:
     """A model with random weights and one score, and the input size it is made for."""
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     model: Any
     if name in _TORCHVISION:
         model, size = torchvision.models.get_model(name, num_classes=1), (224, 224)
@@ -126,7 +131,7 @@ def built(name: str) -> tuple[nn.Module, Size]:
 def taught(name: str, limits: Limits) -> tuple[nn.Module, Size, int]:
     """A model that has learnt to tell whether the patch is there, or tried to, its input size and the steps it took."""
     for rate in _RATES:
-        model, size = built(name)
+        model, size = built(name, limits.seed)
         steps = teach(model, size, rate, limits)
         if steps < limits.steps:
             break
@@ -138,7 +143,7 @@ def teach(model: nn.Module, size: Size, rate: float, limits: Limits) -> int:
 
     It stays in eval mode, with the batch statistics of the first images, so that it is trained as it is used.
     """
-    draw = torch.Generator().manual_seed(1)
+    draw = _draw(limits, 1)
     first = scenes(32, size, draw)
     calibrate(model, torch.cat([first.plain[:8], first.patched[8:16]]))
     fit_heads(model, first)
@@ -239,7 +244,7 @@ def survey(names: Iterable[str], limits: Limits) -> list[Peaks | None]:
     for name in names:
         started = time.process_time()
         model, size, steps = taught(name, limits)
-        images = scenes(limits.places, size, torch.Generator().manual_seed(2))
+        images = scenes(limits.places, size, _draw(limits, 2))
         lowest, highest = float(scores(model, images.patched).min()), float(scores(model, images.plain).max())
         found.append(peaks(model, images) if lowest > 0 > highest else None)
         line = str(found[-1] or "not decided by the patch")
@@ -264,10 +269,11 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--only", default="", metavar="PATTERN", help="models whose name matches a regular expression")
     parser.add_argument("--steps", type=int, default=100, help="after which a model counts as not decided by the patch")
     parser.add_argument("--places", type=int, default=24, help="of the patch, each on an image of its own")
+    parser.add_argument("--seed", type=int, default=0, help="of the weights, and of the images to learn from and to test")
 
 
 def run(options: argparse.Namespace) -> None:
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     names = (name for name in _TORCHVISION + _TIMM if re.search(options.only, name))
-    report(survey(names, Limits(options.steps, options.places)))
+    report(survey(names, Limits(options.steps, options.places, options.seed)))
