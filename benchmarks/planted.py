@@ -4,8 +4,8 @@ A small model of each kind, with random weights, learns within some dozen steps 
 one colour and texture, at a random place, from the same images without it. On new images the patch must decide: every
 score is positive with it and negative without it. Then it is counted how often the peak of the map at the layer chosen
 with no configuration lies in a cell of the grid that touches the patch, for plain Grad-CAM and for HiResCAM, beside
-what chance would give. A map that is positive nowhere has no peak, and every check of it is refused: how many are so is
-told as well, and the peak then asked of the others. A model that has not learnt it within the step
+what chance would give. A map that is positive nowhere has no peak, and every check of it is refused: the share of these is
+given in brackets for each method, and the peak is asked of the others. A model that has not learnt it within the step
 limit is reported as not decided by the patch, and not counted.
 """
 
@@ -58,28 +58,43 @@ class Scenes:
 
 
 @dataclass(frozen=True)
-class Peaks:
-    """The shares of the places where a map peaks on the patch, the share of the cells that touch it, and the layer.
+class OnPatch:
+    """How many of a method's maps peak on the patch: a share of those that are positive somewhere, NaN if none is.
 
-    `empty` is the share of Grad-CAM's maps that are positive nowhere; they are not among the others. NaN if all are.
+    `empty` is the share of the others, which every check refuses.
     """
 
-    gradcam: float
+    share: float
     empty: float
-    hirescam: float
+
+    def __str__(self) -> str:
+        return f"{self.share:.2f} ({self.empty:.2f})"
+
+
+@dataclass(frozen=True)
+class Peaks:
+    """Where the maps of two methods peak, the share of the cells that touch the patch, and the layer."""
+
+    gradcam: OnPatch
+    hirescam: OnPatch
     chance: float
     layer: str
 
     def __str__(self) -> str:
-        return f"{self.gradcam:20.2f} {self.empty:6.2f} {self.hirescam:9.2f} {self.chance:10.2f}  {self.layer}"
+        return f"{self.gradcam!s:>12} {self.hirescam!s:>12} {self.chance:10.2f}  {self.layer}"
 
 
 @dataclass(frozen=True)
 class Limits:
-    """The steps that a model may take to learn, and the places of the patch that are tried."""
+    """The steps that a model may take to learn, the places of the patch that are tried, and the seed of all that is drawn."""
 
     steps: int
     places: int
+    seed: int = 0
+
+
+def _draw(limits: Limits, purpose: int) -> torch.Generator:
+    return torch.Generator().manual_seed(1000 * limits.seed + purpose)
 
 
 def patch() -> Tensor:
@@ -110,9 +125,9 @@ def _place(side: int, draw: torch.Generator) -> int:
     return int(torch.randint(side - _PATCH + 1, (), generator=draw))
 
 
-def built(name: str) -> tuple[nn.Module, Size]:
+def built(name: str, seed: int = 0) -> tuple[nn.Module, Size]:
     """A model with random weights and one score, and the input size it is made for."""
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     model: Any
     if name in _TORCHVISION:
         model, size = torchvision.models.get_model(name, num_classes=1), (224, 224)
@@ -126,7 +141,7 @@ def built(name: str) -> tuple[nn.Module, Size]:
 def taught(name: str, limits: Limits) -> tuple[nn.Module, Size, int]:
     """A model that has learnt to tell whether the patch is there, or tried to, its input size and the steps it took."""
     for rate in _RATES:
-        model, size = built(name)
+        model, size = built(name, limits.seed)
         steps = teach(model, size, rate, limits)
         if steps < limits.steps:
             break
@@ -138,7 +153,7 @@ def teach(model: nn.Module, size: Size, rate: float, limits: Limits) -> int:
 
     It stays in eval mode, with the batch statistics of the first images, so that it is trained as it is used.
     """
-    draw = torch.Generator().manual_seed(1)
+    draw = _draw(limits, 1)
     first = scenes(32, size, draw)
     calibrate(model, torch.cat([first.plain[:8], first.patched[8:16]]))
     fit_heads(model, first)
@@ -204,12 +219,9 @@ def peaks(model: nn.Module, images: Scenes) -> Peaks:
     grid = gradcam[0].grid.shape
     cells = torch.stack([touched(corner, images.plain.shape[2:], grid) for corner in images.corners])
     maps = torch.stack([torch.from_numpy(heatmap.grid) for heatmap in gradcam])
-    some = maps.flatten(1).amax(1) > 0
     sharp = torch.stack([hirescam(explainer, one) for one in images.patched])
     where = f"{explainer.layer} ({grid[0]} x {grid[1]})"
-    return Peaks(
-        _on(cells[some], maps[some]), 1 - float(some.float().mean()), _on(cells, sharp), float(cells.mean()), where
-    )
+    return Peaks(on_patch(cells, maps), on_patch(cells, sharp), float(cells.mean()), where)
 
 
 def hirescam(explainer: Explainer, image: Tensor) -> Tensor:
@@ -227,19 +239,22 @@ def touched(corner: Size, size: Size, grid: Size) -> Tensor:
     return adaptive_max_pool2d(inside, grid)[0]
 
 
-def _on(cells: Tensor, heat: Tensor) -> float:
-    highest, peak = heat.flatten(1).max(1)  # the mean of none is NaN
-    return float(((highest > 0) * cells.flatten(1)[torch.arange(len(cells)), peak]).mean())
+def on_patch(cells: Tensor, maps: Tensor) -> OnPatch:
+    """How often maps (n, h, w), positive or zero, peak in these cells of theirs: 1 or 0."""
+    highest, peak = maps.flatten(1).max(1)
+    some = highest > 0
+    found = cells.flatten(1)[torch.arange(len(cells)), peak][some]
+    return OnPatch(float(found.mean()), 1 - float(some.float().mean()))  # the mean of none is NaN
 
 
 def survey(names: Iterable[str], limits: Limits) -> list[Peaks | None]:
     """Prints a line for each model. None stands for one whose score the patch does not decide."""
-    print(f"{'':32} steps  lowest with, highest without  gradcam  empty  hirescam  by chance")
+    print(f"{'':32} steps  lowest with, highest without  gradcam (empty)  hirescam (empty)  by chance")
     found: list[Peaks | None] = []
     for name in names:
         started = time.process_time()
         model, size, steps = taught(name, limits)
-        images = scenes(limits.places, size, torch.Generator().manual_seed(2))
+        images = scenes(limits.places, size, _draw(limits, 2))
         lowest, highest = float(scores(model, images.patched).min()), float(scores(model, images.plain).max())
         found.append(peaks(model, images) if lowest > 0 > highest else None)
         line = str(found[-1] or "not decided by the patch")
@@ -253,21 +268,31 @@ def survey(names: Iterable[str], limits: Limits) -> list[Peaks | None]:
 def report(found: list[Peaks | None]) -> None:
     decided = [shown for shown in found if shown]
     print(f"\nThe patch decides in {len(decided)} of {len(found)} models. The map peaks on it")
-    for method in ("gradcam", "hirescam", "chance"):
-        shares = torch.tensor([share for shown in decided if not isnan(share := getattr(shown, method))])
+    for method in ("gradcam", "hirescam"):
+        each: list[OnPatch] = [getattr(shown, method) for shown in decided]
+        shares = [one.share for one in each if not isnan(one.share)]
         print(
-            f"  {method:8} at every place in {int((shares == 1).sum())} models, in the mean at {shares.mean():.2f} of the places"
+            f"  {method:8} at every place in {shares.count(1)} of {len(shares)} models with a map that is not empty, "
+            f"in the mean at {_mean(shares):.2f} of the places"
         )
+    print(f"  by chance at {_mean([shown.chance for shown in decided]):.2f} of the places")
+
+
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values) if values else float("nan")
 
 
 def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--only", default="", metavar="PATTERN", help="models whose name matches a regular expression")
     parser.add_argument("--steps", type=int, default=100, help="after which a model counts as not decided by the patch")
     parser.add_argument("--places", type=int, default=24, help="of the patch, each on an image of its own")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="of the weights, and of the images to learn from and to test"
+    )
 
 
 def run(options: argparse.Namespace) -> None:
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     names = (name for name in _TORCHVISION + _TIMM if re.search(options.only, name))
-    report(survey(names, Limits(options.steps, options.places)))
+    report(survey(names, Limits(options.steps, options.places, options.seed)))

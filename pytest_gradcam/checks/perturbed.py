@@ -240,11 +240,7 @@ class PerturbedImages:
 
     def _require_response(self) -> None:
         """Raises HeatmapError if the model scores noise, the negative and an empty image as it scores the image."""
-        pixels = self._input.pixels
-        low, high = pixels.min(), pixels.max()
-        noise = np.random.default_rng(0).uniform(low, high, pixels.shape)
-        others = [noise, low + high - pixels, np.full(pixels.shape, (low + high) / 2)]
-        inputs = [self._input, *(self._input.with_pixels(other.astype(np.float32)) for other in others)]
+        inputs = [self._input, *self._other_images()]
         if self.object is not None:
             found = [self.object.after(identity, each).score for each in inputs]
             scores = np.array(found)
@@ -255,6 +251,19 @@ class PerturbedImages:
             raise HeatmapError(
                 f"the {whose} gives every image the same scores, so any change leaves them as they are; check {cause}"
             )
+
+    def _other_images(self) -> list[ModelInput]:
+        """Noise, the negative and an empty image: as pictures, which are the same however the preprocess is written."""
+        shown = np.asarray(self._picture.pil)
+        noise = np.random.default_rng(0).integers(0, 256, shown.shape, np.uint8)
+        try:
+            return [self._engine.read(other) for other in (noise, 255 - shown, np.full_like(shown, 128))]
+        except HeatmapError:  # a preprocess that takes only what looks like its images
+            pixels = self._input.pixels
+            low, high = pixels.min(), pixels.max()
+            noise = np.random.default_rng(0).uniform(low, high, pixels.shape)
+            others = (noise, low + high - pixels, np.full(pixels.shape, (low + high) / 2))
+            return [self._input.with_pixels(other.astype(np.float32)) for other in others]
 
     def _perturbed(self, perturbation: Perturbation) -> ModelInput:
         return self._engine.read(perturbation(np.asarray(self._picture.pil))).variant_of(self._input)

@@ -46,6 +46,9 @@ _BLOCK = np.ones((3, 3))
 _AFFINE = 0.008  # rounding to 8 bits leaves less
 _CURVED = 0.06  # what gamma and JPEG leave beside a straight line
 _ALIKE = 0.95  # correlation of an image with what is left of it once the mask is taken off
+_HALF = (
+    1.5 / 255
+)  # a pixel of which the mask covers half leads by 0, give or take a level for rounding to 8 bits: it is out
 _FAINT = 0.01  # a mask and its negative differ by this much at least, in any pixel off the outline
 
 
@@ -184,7 +187,7 @@ class SeenPicture:
         if not pixels.any() or pixels.all():  # decided without the preprocess: nothing, or nothing but the mask
             return MaskInView(np.full(tuple(self.tensor.shape[-2:]), pixels.any()))
         lead = self._carried(pixels.view(np.uint8) * np.uint8(255))
-        inside = (lead > 0) & ~self._probe().padding
+        inside = (lead > _HALF) & ~self._probe().padding
         return MaskInView(inside, "" if inside.any() else self._extent())
 
     def _carried(self, painted: NDArray[np.uint8], *, two_valued: bool = True) -> FloatArray:

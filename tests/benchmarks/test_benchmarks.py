@@ -169,7 +169,7 @@ def test_peaks_of_planted():
         features.weight[:] = torch.tensor([1.0, -0.5, -0.5])[None, :, None, None]
     model = torch.nn.Sequential(features, torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
     found = peaks(model.eval(), scenes(2, (224, 224), torch.Generator().manual_seed(0)))
-    assert (found.gradcam, found.empty, found.hirescam) == (1, 0, 1)
+    assert (found.gradcam.share, found.gradcam.empty) == (found.hirescam.share, found.hirescam.empty) == (1, 0)
     assert 0 < found.chance < 0.5
     assert found.layer.endswith("(7 x 7)")
 
@@ -187,5 +187,18 @@ def test_an_empty_map_has_no_peak_in_planted():
         model[0].weight[:] = -1e-3  # a score that stays below zero, and so does the map
         model[0].bias[:] = -10
     found = peaks(model.eval(), scenes(2, (224, 224), torch.Generator().manual_seed(0)))
-    assert math.isnan(found.gradcam)
-    assert found.empty == 1
+    for method in (found.gradcam, found.hirescam):
+        assert math.isnan(method.share)
+        assert method.empty == 1
+
+
+def test_empty_maps_are_no_misses_in_planted():
+    pytest.importorskip("timm")
+    import torch
+
+    from benchmarks.planted import OnPatch, on_patch
+
+    maps = torch.zeros(4, 2, 2)
+    maps[0, 0, 1] = maps[1, 1, 1] = 1
+    cells = torch.tensor([[0.0, 1.0], [0.0, 0.0]]).expand(4, 2, 2)
+    assert on_patch(cells, maps) == OnPatch(share=0.5, empty=0.5)

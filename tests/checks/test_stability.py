@@ -658,6 +658,48 @@ def test_a_model_that_scores_every_image_alike_survives_nothing(bounds):
         explainer.assert_stable(image, brightness(0.3), target=1, **bounds)
 
 
+class ByColour(nn.Module):
+    """Scores how far red lies above green, and 1."""
+
+    def __init__(self):
+        super().__init__()
+        self.features = nn.Conv2d(3, 1, 4, stride=4, bias=False)
+        with torch.no_grad():
+            self.features.weight[:] = torch.tensor([1.0, -1.0, 0.0])[None, :, None, None]
+
+    def forward(self, x):
+        found = self.features(x).relu().mean((2, 3))
+        return torch.cat([found, torch.ones_like(found)], 1)
+
+
+def in_grey(image):
+    return torch.from_numpy(np.array(image.convert("L"))).float().expand(3, -1, -1) / 255
+
+
+@pytest.mark.parametrize("preprocess", [in_grey, lambda image: in_grey(image) * 2 - 1])
+def test_a_model_that_sees_nothing_of_what_its_preprocess_leaves_survives_nothing(preprocess):
+    """It would respond to noise in colours, which the preprocess never returns."""
+    explainer = Explainer(ByColour().eval(), preprocess=preprocess, output="logits")
+    image = np.random.default_rng(0).integers(0, 255, (32, 32, 3), np.uint8)
+    with pytest.raises(HeatmapError, match="the model gives every image the same scores"):
+        explainer.assert_stable(image, brightness(0.3), target=1)
+
+
+def test_a_preprocess_that_takes_no_other_image_is_asked_for_none():
+    """A constant is then looked for in the pixels that it returned."""
+    image = np.random.default_rng(0).integers(0, 100, (32, 32, 3), np.uint8)
+
+    def only_dark(picture):
+        if np.array(picture).mean() > 120:
+            raise ValueError("too bright")
+        return torch.from_numpy(np.array(picture)).permute(2, 0, 1).float() / 255
+
+    with pytest.raises(HeatmapError, match="the model gives every image the same scores"):
+        Explainer(Constant().eval(), preprocess=only_dark, output="logits").assert_stable(
+            image, brightness(0.1), target=1
+        )
+
+
 @pytest.mark.parametrize("target", [lambda row: row[1] * 0 + 3, lambda row: torch.tensor(3.0)])
 def test_a_callable_that_scores_every_image_alike_survives_nothing(explainer, target):
     with pytest.raises(HeatmapError, match="the target gives every image the same scores"):

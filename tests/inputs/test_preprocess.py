@@ -283,3 +283,20 @@ def test_a_mask_is_carried_once():
     assert np.array_equal(picture.carry(mask.copy()).pixels, mask)
     assert len(runs) == count
     assert not np.array_equal(picture.carry(~mask).pixels, mask)
+
+
+@pytest.mark.parametrize(
+    "preprocess",
+    [
+        v2.Compose([v2.Resize((24, 24)), v2.ToImage(), v2.ToDtype(torch.float32, scale=True)]),
+        v1.Compose([v1.Resize((24, 24)), v1.ToTensor(), v1.Normalize(MEAN, STD)]),
+        v2.Compose([v2.ToImage(), v2.ToDtype(torch.float32, scale=True), v2.Resize((24, 24), antialias=True)]),
+    ],
+    ids=["bytes", "bytes, normalised", "floats"],
+)
+@pytest.mark.parametrize("seed", range(6))
+def test_a_pixel_of_which_the_mask_covers_half_is_out_whatever_the_image_shows(preprocess, seed):
+    """The right edge of the mask cuts the view's column 19 in the middle: rounding to 8 bits put parts of it in or out."""
+    pixels = np.random.default_rng(seed).integers(0, 256, (32, 32, 3), np.uint8)
+    expected = masks.box((24, 24), (10, 2, 19, 13))
+    assert np.array_equal(seen(preprocess, pixels).carry(masks.box((32, 32), (13, 3, 26, 17))).pixels, expected)
