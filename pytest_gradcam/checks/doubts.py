@@ -28,9 +28,10 @@ class Falls:
     its input at all; `fallback` the share of the images whose class is also the model's answer to the mean colour alone;
     `alike` whether all images are of one class; `pairs_differ` the mean square by which the masked pixels differ within a
     pair, `classes_differ` how much larger it is between images of different predicted classes than within one; `exchanged`
-    what became of the decisions, where images of several predicted classes exchange pixels; `fault` what is wrong with
-    the masks, as far as can be seen; `wording` how to speak of the falls, which are moves of a score where the targets
-    are not classes.
+    what became of the decisions, where images of several predicted classes exchange pixels; `costs` (N,) what the loss of
+    each image's decision costs in accuracy, where its pixels were removed: 0 for a decision that stays, and for one that the
+    pixels around the mask cost as well; `fault` what is wrong with the masks, as far as can be seen; `wording` how to speak of
+    the falls, which are moves of a score where the targets are not classes.
     """
 
     intervention: Intervention
@@ -49,6 +50,7 @@ class Falls:
     classes_differ: float = 0.0
     mean_heat: float | None = None
     exchanged: Exchanged | None = None
+    costs: Floats | None = None
     fault: Fault | None = None
     wording: Wording = MARGIN
 
@@ -66,7 +68,7 @@ def doubt(falls: Falls, found: Estimate, bound: float) -> str:
             f"without the masked pixels {lost}, so it is now more certain of another class than it was of this one, which any "
             "change may have caused; pass more images"
         )
-    if relies and _beyond(falls, bound).lower <= margins.PART * bound and not _deep(falls, bound):
+    if relies and beyond(falls, bound).lower <= margins.PART * bound and not _deep(falls, bound):
         return (
             f"without the masked pixels {lost}, and {two(around)} without those right around the mask: "
             "it touches the object, or the artefact reaches beyond it; correct its outline, or pass more images"
@@ -151,7 +153,7 @@ def _blank(falls: Falls) -> str:
     )
 
 
-def _beyond(falls: Falls, bound: float) -> Estimate:
+def beyond(falls: Falls, bound: float) -> Estimate:
     """How much more the mask costs than the pixels right around it; exact pairs need no such yardstick."""
     both = falls.main if falls.around is None else falls.main[: len(falls.around)] - falls.around
     return margins.estimate(both, bound, independent=falls.worth, base=falls.without)

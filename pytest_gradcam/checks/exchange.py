@@ -22,6 +22,8 @@ Indices = NDArray[np.intp]
 
 #: Receivers and donors that an entry of the matrix needs to be looked at.
 FEWEST = 3
+#: Where the mean margin is smaller, the scores say little about probabilities, as cosines do, and are scaled to it.
+LEAST_MARGIN = 1.5
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,28 @@ class Difference:
     def upper(self, z: float) -> float:
         return self.mean + z * self.error
 
+    def less(self, control: Difference | None) -> Difference:
+        """This less a control, which never adds to it."""
+        if control is None:
+            return self
+        error = math.hypot(self.error, control.error)
+        return Difference(self.mean - max(0.0, control.mean), error, self.own, self.receivers, self.donors)
+
+
+@dataclass(frozen=True)
+class Row:
+    """What images lose: their decisions, the accuracy that is lost with these, and how far their margin falls."""
+
+    flips: Difference
+    accuracy: Difference
+    fall: Difference
+
+    def less(self, control: Row | None) -> Row:
+        """This less a control, which never adds to it."""
+        if control is None:
+            return self
+        return Row(self.flips.less(control.flips), self.accuracy.less(control.accuracy), self.fall.less(control.fall))
+
 
 @dataclass(frozen=True)
 class Exchange:
@@ -51,7 +75,7 @@ class Exchange:
     `predicted` (N,) are the classes of the unchanged images, `leads` (N,) their margins in the model's units; `to` and `donor`
     (M,) the image that was changed and the one whose pixels it received; `falls` (M,) how far its margin fell, in the same
     units: by all of its lead, and another class is predicted. Where both are the same image, the pixels are those of the same
-    scene in its pair.
+    scene in its pair. `costs` (M,) is how much accuracy each change costs (`costs`); without them every lost decision costs one.
     """
 
     predicted: Indices
@@ -59,6 +83,7 @@ class Exchange:
     to: Indices
     donor: Indices
     falls: Floats
+    costs: Floats | None = None
 
     @cached_property
     def paired(self) -> Bools:
@@ -87,6 +112,15 @@ class Exchange:
         return self.difference(self.flipped.astype(np.float64), rate=True)
 
     @cached_property
+    def accuracy(self) -> Difference:
+        """The accuracy that is lost with them, by the model's own probabilities."""
+        return self.difference(self._costs, rate=True)
+
+    @property
+    def _costs(self) -> Floats:
+        return self.flipped.astype(np.float64) if self.costs is None else self.costs
+
+    @cached_property
     def margin(self) -> Difference:
         """The fall of the margin, in the model's units."""
         return self.difference(self.falls)
@@ -103,6 +137,20 @@ class Exchange:
         places = [(a, b) for a in [*several, None] for b in [*several, None] if a != b]
         found = {place: self.entry(*place) for place in places}
         return {place: entry for place, entry in found.items() if entry is not None}
+
+    @property
+    def whole(self) -> Row:
+        """What all images lose."""
+        return Row(self.flips, self.accuracy, self.margin)
+
+    @cached_property
+    def rows(self) -> dict[int, Row]:
+        """What the images of each class lose of which there are enough."""
+        several = [a for a, b in self.entries if a is not None and b is None]
+        return {
+            a: Row(self.entries[a, None], self.difference(self._costs, a, rate=True), self.difference(self.falls, a))
+            for a in several
+        }
 
     def difference(
         self, value: Floats, receiving: int | None = None, giving: int | None = None, *, rate: bool = False
@@ -144,6 +192,17 @@ class Exchange:
         received = np.bincount(self.to, residual, minlength=count)
         both = received + np.bincount(self.donor, np.where(self.paired, 0, residual), minlength=count)
         return math.sqrt(max(float(both @ both - residual @ residual), float(received @ received)))
+
+
+def costs(before: NDArray[np.floating], after: NDArray[np.floating], to: Indices, unit: float) -> Floats:
+    """How much accuracy each change costs (M,), from the scores (N, classes) of the unchanged and (M, classes) of the changed
+    images, and the model's mean margin: how likely the class was that was predicted before, less how likely the new one was,
+    by the model itself before the change. A decision that was a toss-up costs little, whichever way it turns.
+    """
+    scale = max(1.0, LEAST_MARGIN / unit)
+    likely = special.softmax(scale * before.astype(np.float64), axis=1)[to]
+    rows = np.arange(len(to))
+    return np.asarray(likely[rows, before.argmax(axis=1)[to]] - likely[rows, after.argmax(axis=1)])
 
 
 def _least(count: int) -> float:

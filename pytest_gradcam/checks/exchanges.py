@@ -18,6 +18,7 @@ from pytest_gradcam.replacement import control_regions, fills
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.intp]
+Three = tuple[Floats, Floats, Floats]
 Change = tuple[int, ModelInput]  # the index of an image, and the image with its masked pixels replaced
 #: Draws for each image where the scene shows through the mask: the control costs as many again.
 _FEW = 2
@@ -78,15 +79,18 @@ class Exchanges:
     def found(
         self,
         leads: Floats,
-        falls: tuple[Floats, Floats, Floats],
+        falls: Three,
+        costs: Three,
         name: Callable[[int], str],
     ) -> Exchanged:
-        """What the falls of the margin after patches of `main`, `yardstick` and `control` show, with the leads (N,) before."""
-        changes, yardstick, control = falls
+        """What the falls of the margin after patches of `main`, `yardstick` and `control` show, with the leads (N,) before,
+        and what they cost in accuracy.
+        """
+        (changes, yardstick, control), (cost, own_cost, control_cost) = falls, costs
         main = [(patch.to, patch.donors[0]) for patch in [*self.main, *self.own.patches]]
         return Exchanged(
-            self._exchange(main, leads, np.concatenate([changes, yardstick])),
-            self._exchange(self._controls(), leads, control) if self.through else None,
+            self._exchange(main, leads, np.concatenate([changes, yardstick]), np.concatenate([cost, own_cost])),
+            self._exchange(self._controls(), leads, control, control_cost) if self.through else None,
             self.continuity,
             name,
         )
@@ -95,9 +99,9 @@ class Exchanges:
         """The receiver and donor of each control: the first donor of another class, and of the own one."""
         return [(patch.to, patch.donors[0]) for each in (self.main, self.own.patches) for patch in firsts(each)]
 
-    def _exchange(self, pairs: Sequence[tuple[int, int]], leads: Floats, falls: Floats) -> Exchange:
+    def _exchange(self, pairs: Sequence[tuple[int, int]], leads: Floats, falls: Floats, costs: Floats) -> Exchange:
         to, donors = np.array(pairs, np.intp).reshape(-1, 2).T
-        return Exchange(self.predicted, leads, to, donors, falls)
+        return Exchange(self.predicted, leads, to, donors, falls, costs)
 
 
 def own_class(images: Sequence[MaskedImage], predicted: Indices) -> Patches:

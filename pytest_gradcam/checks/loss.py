@@ -2,6 +2,7 @@
 
 Two claims, each with its own bound, and 'relies weakly' between them. 'Relies' needs a lower bound of the loss above `RELIES`, or
 of its part in one class above `IN_ONE`; 'does not rely' needs upper bounds of everything that was looked at below theirs.
+The loss is of accuracy, as far as the model's own probabilities tell; for a 'no' every lost decision counts in full.
 The constants were chosen on the tuning half of the ladder in benchmarks/shortcuts and judged on the other half.
 """
 
@@ -14,17 +15,19 @@ from typing import Literal
 
 from scipy import special
 
-from pytest_gradcam.checks.exchange import FEWEST, Difference, Exchange, normal
+from pytest_gradcam.checks.exchange import FEWEST, Difference, Exchange, Floats, Row, normal
 
 Claim = Literal["relies", "relies weakly", "does not rely", "undecided"]
 Entry = tuple[int | None, int | None]  # receiving and donor class; None: any
 
-#: The share of decisions above which the model relies, at the lower bound.
+#: The loss of accuracy above which the model relies, at the lower bound.
 RELIES = 0.10
 #: The share of decisions that one class's images lose, or that one class's pixels turn, at the lower bound.
 IN_ONE = 0.20
-#: Weak reliance: so much of the decisions is lost and so much of the margin falls, at the lower bounds; or the margin alone.
+#: Weak reliance: so much accuracy is lost and so much of the margin falls, at the lower bounds; or the margin alone.
 WEAK_LOSS, WEAK_FALL, FALL_ALONE = 0.02, 0.12, 0.20
+#: Weak reliance of one class's images: they lose so much accuracy, and at the lower bound more than `FALL_ALONE` of their margin.
+WEAK_IN_ONE = 0.10
 #: No reliance: the upper bounds of the loss, of the fall of the margin, and of the loss of each class stay below these. No
 #: control is subtracted for that, nor the yardstick where the scene shows through: what they take away may be the artefact's.
 NONE_LOSS, NONE_FALL, NONE_IN_ONE = 0.15, 0.35, 0.40
@@ -59,9 +62,10 @@ class Exchanged:
 class Loss:
     """The estimated loss of accuracy when the pixels are exchanged, and the verdict on it.
 
-    `estimate` is the share of all decisions that are lost, `interval` its 90 % interval. `worst` is the largest entry of the
+    `estimate` is that loss, by the model's own probabilities, `interval` its 90 % interval. `worst` is the largest entry of the
     matrix in words, with `worst_estimate` and its lower bound `worst_lower`, corrected for having looked at all entries;
-    `single` says that this entry decides, `by_margin` that the fall of the margin does, whatever the loss.
+    `single` says that this entry decides, `by_margin` that the fall of the margin does, whatever the loss; `way` what was done
+    to the pixels.
     `by_class` and `matrix` hold the estimates by receiving class, and by receiving and donor class.
     """
 
@@ -75,6 +79,7 @@ class Loss:
     worst_lower: float | None = None
     single: bool = False
     by_margin: bool = False
+    way: str = "exchanged"
     p_value: float | None = None
     by_class: dict[str, float] = field(default_factory=dict)
     matrix: dict[tuple[str, str], float] = field(default_factory=dict)
@@ -93,7 +98,7 @@ class Loss:
     def said(self) -> str:
         """The estimate and its interval."""
         low, high = self.interval
-        return f"{percent(self.estimate)} of the decisions, {percent(low)} to {percent(high)} at 90 %"
+        return f"{share(self.estimate)} of accuracy, {share(low)} to {share(high)} at 90 %"
 
     def rows(self) -> list[tuple[str, str]]:
         """The figures: a label and a phrase for each."""
@@ -102,7 +107,7 @@ class Loss:
             rows.append(
                 (
                     "scene",
-                    f"{percent(self.control)} for as many pixels elsewhere: subtracted, since the scene shows through the mask",
+                    f"{share(self.control)} for as many pixels elsewhere: subtracted, since the scene shows through the mask",
                 )
             )
         if self.by_class:
@@ -122,10 +127,7 @@ class Loss:
     def sentence(self) -> str:
         """The estimate in one sentence."""
         low, high = self.interval
-        said = (
-            f"if they were exchanged, {percent(self.estimate)} of the decisions would be lost ({percent(low)} to "
-            f"{percent(high)})"
-        )
+        said = f"if they were {self.way}, accuracy would fall by about {share(self.estimate)} ({share(low)} to {share(high)})"
         return f"{said}; {self.worst}" if self.worst else said
 
 
@@ -134,30 +136,38 @@ def percent(share: float) -> str:
     return f"{round(100 * min(1.0, max(0.0, share)))} %"
 
 
+def share(figure: float) -> str:
+    """A share between 0 and 1 with two decimals."""
+    return f"{min(1.0, max(0.0, figure)):.2f}"
+
+
 def estimated(found: Exchanged) -> Loss:
     """The loss and the verdict."""
-    flips, fall, control = found.main.flips, found.main.margin, _control(found)
-    net, net_fall = _less(flips, control[0]), _less(fall, control[1])
-    entries = found.main.entries
+    whole, control = found.main.whole, _control(found)
+    net, rows, entries = whole.less(control), _rows(found), _looked_at(found)
     z = normal(CONFIDENCE, len(entries))
     # Of equals the one that says most: a row or a column before one of its cells.
     worst = max(entries, key=lambda place: (round(entries[place].lower(z), 2), place.count(None)), default=None)
-    falls = not found.through and net_fall.lower(normal(CONFIDENCE)) > 0
-    single = falls and worst is not None and entries[worst].lower(z) > IN_ONE
-    claim, reason = _claim(found, net, net_fall, single=single)
-    p_value = _p_value(net_fall, WEAK_FALL)
+    single = worst is not None and entries[worst].lower(z) > IN_ONE and _falls(found, worst, net, rows)
+    claim, reason = _claim(found, net, single=single)
+    p_value = _p_value(net.fall, WEAK_FALL)
+    if claim in ("undecided", "does not rely") and (weak := _weakest(rows)) is not None:
+        claim, reason, worst, single = "relies weakly", "", (weak, None), True
+        p_value = min(p_value, _p_value(rows[weak].fall, FALL_ALONE, len(rows)))
+    elif single and worst is not None:
+        p_value = min(p_value, _p_value(entries[worst], IN_ONE, len(entries)))
     verdict = Loss(
         claim,
-        round(max(0.0, net.mean), 6),
-        _interval(net, flips),
+        round(max(0.0, net.accuracy.mean), 6),
+        _interval(net.accuracy, whole.accuracy),
         reason,
-        control=None if control[0] is None else control[0].mean,
+        control=None if control is None else control.accuracy.mean,
         single=single,
         p_value=p_value,
         by_class={found.name(a): entry.mean for (a, b), entry in entries.items() if a is not None and b is None},
         matrix={
             (found.name(a), found.name(b)): entry.mean
-            for (a, b), entry in entries.items()
+            for (a, b), entry in found.main.entries.items()
             if a is not None and b is not None
         },
     )
@@ -165,38 +175,68 @@ def estimated(found: Exchanged) -> Loss:
         return verdict
     largest = entries[worst]
     verdict = replace(verdict, worst_estimate=largest.mean, worst_lower=largest.lower(z))
-    if single:
-        verdict = replace(verdict, p_value=min(p_value, _p_value(largest, IN_ONE, len(entries))))
-    return replace(verdict, worst=_words(found, worst, largest)) if _stands_out(largest, net) else verdict
+    shown = single or _stands_out(largest, net.flips)
+    return replace(verdict, worst=_words(found, worst, largest)) if shown else verdict
 
 
-def _control(found: Exchanged) -> tuple[Difference | None, Difference | None]:
-    """What exchanging as much of the scene costs, in decisions and in margin; None where the mask hides the scene."""
-    if not found.through or found.control is None:
-        return None, None
-    return found.control.flips, found.control.margin
+def _rows(found: Exchanged) -> dict[int, Row]:
+    """What the images of each class lose; where the scene shows through beyond what as many pixels elsewhere cost them."""
+    if not found.through:
+        return found.main.rows
+    control = {} if found.control is None else found.control.rows
+    return {index: row.less(control[index]) for index, row in found.main.rows.items() if index in control}
 
 
-def _less(figure: Difference, control: Difference | None) -> Difference:
-    """The figure less the control, which never adds to it."""
-    if control is None:
-        return figure
-    return Difference(
-        figure.mean - max(0.0, control.mean),
-        math.hypot(figure.error, control.error),
-        figure.own,
-        figure.receivers,
-        figure.donors,
-    )
+def _looked_at(found: Exchanged) -> dict[Entry, Difference]:
+    """Every entry of the matrix; where the scene shows through only its rows, of which the control has enough images."""
+    if not found.through:
+        return found.main.entries
+    return {(index, None): row.flips for index, row in _rows(found).items()}
 
 
-def _claim(found: Exchanged, net: Difference, fall: Difference, *, single: bool) -> tuple[Claim, str]:
-    z = normal(CONFIDENCE)
-    if (net.lower(z) > RELIES and fall.lower(z) > WEAK_FALL) or single:
+def _falls(found: Exchanged, place: Entry, net: Row, rows: dict[int, Row]) -> bool:
+    """Whether the margin falls as well: at all, or where the scene shows through that of the class that loses most."""
+    if not found.through:
+        return net.fall.lower(normal(CONFIDENCE)) > 0
+    assert place[0] is not None
+    return rows[place[0]].fall.lower(normal(CONFIDENCE, len(rows))) > FALL_ALONE
+
+
+def _weakest(rows: dict[int, Row]) -> int | None:
+    """The class whose images lose most, of those that rely weakly; None if no class does."""
+    z = normal(CONFIDENCE, len(rows))
+    weak = [a for a, row in rows.items() if row.accuracy.mean >= WEAK_IN_ONE and row.fall.lower(z) > FALL_ALONE]
+    return max(weak, key=lambda index: rows[index].accuracy.mean, default=None)
+
+
+def removed(costs: Floats, way: str) -> Loss | None:
+    """A weak reliance: decisions are lost when the pixels of each image are replaced in another `way`; None if they may be by
+    chance. `costs` (N,) is what that costs in accuracy, 0 where the decision stays.
+
+    The interval of the share of lost decisions is exact (Clopper and Pearson 1934).
+    """
+    lost, images = int((costs > 0).sum()), len(costs)
+    low = 0.0 if lost == 0 else float(special.betaincinv(lost, images - lost + 1, 1 - CONFIDENCE))
+    high = 1.0 if lost == images else float(special.betaincinv(lost + 1, images - lost, CONFIDENCE))
+    if low <= WEAK_LOSS:
+        return None
+    each = float(costs.sum()) / lost
+    p_value = float(special.bdtrc(lost - 1, images, WEAK_LOSS))
+    return Loss("relies weakly", float(costs.mean()), (low * each, high * each), p_value=p_value, way=way)
+
+
+def _control(found: Exchanged) -> Row | None:
+    """What exchanging as much of the scene costs; None where the mask hides the scene."""
+    return found.control.whole if found.through and found.control is not None else None
+
+
+def _claim(found: Exchanged, net: Row, *, single: bool) -> tuple[Claim, str]:
+    z, lost, fall = normal(CONFIDENCE), net.accuracy, net.fall
+    if (lost.lower(z) > RELIES and fall.lower(z) > WEAK_FALL) or single:
         return "relies", ""
-    if (net.lower(z) > WEAK_LOSS and fall.lower(z) > WEAK_FALL) or (fall.lower(z) > FALL_ALONE and net.mean > 0):
+    if (lost.lower(z) > WEAK_LOSS and fall.lower(z) > WEAK_FALL) or (fall.lower(z) > FALL_ALONE and lost.mean > 0):
         return "relies weakly", ""
-    reason = _open(found, net, fall)
+    reason = _open(found, net.flips, net.fall)
     return ("undecided", reason) if reason else ("does not rely", "")
 
 
@@ -248,21 +288,27 @@ def _needed(count: int, reach: float, above: float, below: float) -> float:
 
 def _unseen(found: Exchanged) -> str:
     """Classes of which too few images were seen to say that none of their decisions is lost."""
-    z = normal(CONFIDENCE)
+    z, rows = normal(CONFIDENCE), _rows(found)
+    for index, row in rows.items():
+        if row.flips.mean >= WEAK_IN_ONE and row.fall.lower(normal(CONFIDENCE, len(rows))) > FALL_ALONE:
+            return (
+                f"images of {found.name(index)!r} lose {percent(row.flips.mean)} of their decisions and {row.fall.mean:.2f} of "
+                "the margin; pass more images of that class"
+            )
     for index in map(int, found.main.classes):
-        row, name = found.main.entries.get((index, None)), found.name(index)
+        entry, name = found.main.entries.get((index, None)), found.name(index)
         shaken, have = found.main.shaken(index), int((found.main.predicted == index).sum())
         # No event in n images: at most 3 in n (rule of three). A class that hardly moves needs no such proof.
         fewest = math.ceil(3 / NONE_IN_ONE) if shaken else FEWEST
-        if row is None or have < fewest:
+        if entry is None or have < fewest:
             return (
                 f"only {have} of the images are predicted as {name!r}, too few to say that these do not depend on the masked "
                 f"pixels; pass {max(1, fewest - have)} more of that class"
             )
-        if shaken and row.upper(z) >= NONE_IN_ONE:
+        if shaken and entry.upper(z) >= NONE_IN_ONE:
             return (
-                f"images of {name!r} lose {percent(row.mean)} of their decisions, perhaps up to {percent(row.upper(z))}; pass "
-                "more images of that class"
+                f"images of {name!r} lose {percent(entry.mean)} of their decisions, perhaps up to {percent(entry.upper(z))}; "
+                "pass more images of that class"
             )
     return ""
 
@@ -280,8 +326,9 @@ def _interval(net: Difference, gross: Difference) -> tuple[float, float]:
 
     What the control takes away may have been the artefact's: the upper end is no less than the loss before.
     """
-    reach = normal(CONFIDENCE) * math.hypot(net.error, OFF + OFF_PER_LOSS * max(0.0, net.mean))
-    return max(0.0, net.mean - reach), min(1.0, max(net.mean + reach, gross.mean))
+    mean = max(0.0, net.mean)
+    reach = normal(CONFIDENCE) * math.hypot(net.error, OFF + OFF_PER_LOSS * mean)
+    return max(0.0, mean - reach), min(1.0, max(mean + reach, gross.mean))
 
 
 def _stands_out(entry: Difference, net: Difference) -> bool:

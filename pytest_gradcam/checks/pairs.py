@@ -14,7 +14,7 @@ from pytest_gradcam.checks import margins, outline
 from pytest_gradcam.checks.asked import Asked, classes_of, means
 from pytest_gradcam.checks.donors import arrange
 from pytest_gradcam.checks.doubts import Falls
-from pytest_gradcam.checks.exchange import Exchange
+from pytest_gradcam.checks.exchange import Exchange, costs
 from pytest_gradcam.checks.exchanges import Change, firsts, own_class, pasted
 from pytest_gradcam.checks.loss import THROUGH, Exchanged
 from pytest_gradcam.checks.masked_image import MaskedImage, as_images, common_level, scores_of
@@ -73,6 +73,7 @@ def pair_falls(
                 np.concatenate([to, receivers]),
                 np.concatenate([to, np.array([patch.donors[0] for patch in patches], np.intp)]),
                 np.concatenate([falls, (lead[receivers] - asked.margins(yardstick, receivers)) / unit]),
+                costs(before, np.concatenate([after, yardstick]), np.concatenate([to, receivers]), unit),
             ),
             name=model.engine.names.name,
         )

@@ -16,6 +16,7 @@ from pytest_gradcam.checks.asked import Asked, Indices, classes_of, means
 from pytest_gradcam.checks.better_masks import better_masks, better_panels
 from pytest_gradcam.checks.donors import Patches, arrange
 from pytest_gradcam.checks.doubts import Falls
+from pytest_gradcam.checks.exchange import costs
 from pytest_gradcam.checks.exchanges import Change, Exchanges, firsts, pasted
 from pytest_gradcam.checks.margins import Floats, Intervention
 from pytest_gradcam.checks.masked_image import (
@@ -222,6 +223,11 @@ class _Plan:
         return [(i, image.filled(fill)) for i, image in enumerate(images)]
 
 
+def _decided(asked: Asked) -> bool:
+    """Whether the margins are those of the model's decisions for one of the classes."""
+    return not asked.alone and bool((asked.classes == asked.scores.argmax(axis=1)).all())
+
+
 def _plan(asked: Asked, *, decisions: bool) -> _Plan:
     """The most natural intervention that the images allow; where they can, they exchange pixels for the sake of `decisions`.
 
@@ -236,7 +242,7 @@ def _plan(asked: Asked, *, decisions: bool) -> _Plan:
     swap = arrange(images, predicted, lambda i, j: not asked.lead(i).is_predicted(asked.scores[j]))
     if swap.enough and not swap.same:
         why = "the images are predicted as different classes, and these pixels differ between them"
-        decides = decisions and not asked.alone and bool((asked.classes == predicted).all())
+        decides = decisions and _decided(asked)
         return _Plan("swap", why, swap, Exchanges.between(images, predicted, swap) if decides else None)
     paste = swap if swap.same else arrange(images, predicted, lambda i, j: True)
     if paste.same:
@@ -275,9 +281,11 @@ def _falls(
     unit = margins.unit(asked.scores[:count], lead[:count] if asked.alone else None)
     each = _falls_of(groups, after, asked, unit)
     main, around, removed, cores, *_ = (means(*fall, len(images)) for fall in each)
-    exchanged = None
+    cost, exchanged = _costs_of(groups, asked.scores, after, unit), None
     if exchanges is not None:
-        exchanged = exchanges.found(lead / unit, (each[0][0], each[4][0], each[5][0]), model.engine.names.name)
+        exchanged = exchanges.found(
+            lead / unit, (each[0][0], each[4][0], each[5][0]), (cost[0], cost[4], cost[5]), model.engine.names.name
+        )
     return Falls(
         plan.intervention,
         plan.why,
@@ -291,6 +299,7 @@ def _falls(
         fallback=float((asked.margins(after[[-1] * count], np.arange(count)) > margins.LEVEL * unit).mean()),
         alike=asked.alike,
         exchanged=exchanged,
+        costs=np.where(cost[1] > 0, 0, cost[0]) if plan.intervention == "colour" and _decided(asked) else None,
     ), groups[0]
 
 
@@ -303,6 +312,15 @@ def _falls_of(groups: Sequence[list[Change]], after: NDArray[np.float32], asked:
         falls.append(((lead[sources] - changed) / unit, sources))
         start += len(group)
     return falls
+
+
+def _costs_of(
+    groups: Sequence[list[Change]], before: NDArray[np.float32], after: NDArray[np.float32], unit: float
+) -> list[Floats]:
+    """What the changes of each group cost in accuracy (M,), from scores as in `_falls_of`."""
+    sources = np.array([i for group in groups for i, _ in group], np.intp)
+    cost = costs(before, after[: len(sources)], sources, unit)
+    return np.split(cost, np.cumsum([len(group) for group in groups])[:-1])
 
 
 def _surrounded(images: Sequence[MaskedImage]) -> list[MaskedImage]:

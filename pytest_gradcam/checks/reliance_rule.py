@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pytest_gradcam.checks import margins
-from pytest_gradcam.checks.doubts import Falls, contradiction, doubt, two, unpaired
-from pytest_gradcam.checks.loss import NONE_FALL, Exchanged, Loss, estimated, percent
+from pytest_gradcam.checks.doubts import Falls, beyond, contradiction, doubt, two, unpaired
+from pytest_gradcam.checks.exchange import FEWEST
+from pytest_gradcam.checks.loss import FALL_ALONE, NONE_FALL, WEAK_FALL, Exchanged, Loss, estimated, removed, share
 from pytest_gradcam.checks.margins import MARGIN, Estimate, Floats, Intervention, Wording
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.replacement.fills import Bools
@@ -141,7 +142,7 @@ class Reliance:
         if self.lost is not None and self.by_loss:
             return f"the model {self.claim} on the masked pixels{self._which()}: {self.lost.sentence}"
         side = f"above {self.bound:.3g} is reliance"
-        also = "" if self.lost is None else f", and {percent(self.lost.estimate)} of its decisions"
+        also = "" if self.lost is None else f", and {share(self.lost.estimate)} of accuracy"
         return (
             f"the model {'relies' if self.relies else 'does not rely'} on the masked pixels: without them "
             f"{self.wording.lost(two(self.effect), 'it')} ({self._range()}; {side}){also}"
@@ -167,7 +168,7 @@ class Reliance:
                 parts.append(found.lost.said)
             if added := self.added.get(name):
                 more, (low, high) = added
-                parts.append(f"{percent(more)} ({percent(low)} to {percent(high)}) beyond the others")
+                parts.append(f"{share(more)} ({share(low)} to {share(high)}) beyond the others")
             yield "mask", ", ".join(parts)
 
     def rows(self) -> list[tuple[str, str]]:
@@ -220,7 +221,14 @@ def judged(falls: Falls, bound: float | None = None) -> Reliance:
     """
     if bound is None and falls.exchanged is not None and falls.alive:
         return _exchanged(falls, falls.exchanged)
-    return _by_margin(falls, margins.BOUNDS[falls.intervention] if bound is None else bound)
+    if bound is not None:
+        return _by_margin(falls, bound)
+    found = _by_margin(falls, margins.BOUNDS[falls.intervention])
+    lost = None if found.relies else _weakly(falls, found)
+    if lost is None:
+        return found
+    verdict = replace(found, relies=True, weak=True, reason="", lost=lost, p_value=lost.p_value)
+    return replace(verdict, agreement=_agreement(falls, True))
 
 
 def _exchanged(falls: Falls, exchanged: Exchanged) -> Reliance:
@@ -258,6 +266,22 @@ def _by_margin(falls: Falls, bound: float) -> Reliance:
     reason = doubt(falls, found, bound)
     relies = None if reason else margins.exceeds(found, bound)
     return replace(_figures(falls, found, bound), relies=relies, reason=reason, agreement=_agreement(falls, relies))
+
+
+def _weakly(falls: Falls, found: Reliance) -> Loss | None:
+    """The decisions that are lost without pixels that are the same in all images, where that shows a weak reliance.
+
+    Nothing is exchanged then, but each image loses its mark: its margin must fall however the mark is removed, and further than
+    without the pixels around it; and decisions must be lost that are not lost without those.
+    """
+    costs = falls.costs
+    if costs is None or len(costs) < FEWEST or not falls.alive or found.interval[0] > found.bound:
+        return None
+    others = [margins.estimate(each, found.bound).lower for each in falls.removed.values()]
+    further = min(found.interval[0], beyond(falls, found.bound).lower)
+    if further <= FALL_ALONE or min(others, default=0.0) <= WEAK_FALL:
+        return None
+    return removed(costs, f"replaced {falls.wording.replaced(falls.intervention)}")
 
 
 def _agreement(falls: Falls, relies: bool | None) -> bool | None:

@@ -35,7 +35,7 @@ def combined(alone: Mapping[str, Reliance], together: Reliance, others: Mapping[
 
 def _added(together: Loss | None, others: Loss | None) -> Added | None:
     """What one mask adds to the loss of the others, and the 90 % interval, as if both were estimated from different images."""
-    if together is None or others is None:
+    if together is None or others is None or together.way != others.way:
         return None
     more = together.estimate - others.estimate
     low = math.hypot(together.estimate - together.interval[0], others.interval[1] - others.estimate)

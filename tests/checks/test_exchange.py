@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pytest_gradcam.checks.exchange import Exchange, normal
+from pytest_gradcam.checks.exchange import LEAST_MARGIN, Difference, Exchange, Row, costs, normal
 
 
 def exchange(predicted, pairs, flipped):
@@ -207,3 +207,63 @@ def test_an_entry_needs_three_receivers_and_three_donors(counts, there):
 def test_all_of_the_lead_and_not_less_is_a_lost_decision():
     found = Exchange(np.array([0, 1]), np.array([0.5, 0.5]), np.array([0, 1]), np.array([1, 0]), np.array([0.5, 0.51]))
     np.testing.assert_array_equal(found.flipped, [False, True])
+
+
+class TestCosts:
+    """What a changed decision costs in accuracy, by the model's own probabilities before the change."""
+
+    BEFORE = np.log([[0.7, 0.2, 0.1], [0.4, 0.35, 0.25]])
+
+    def cost(self, to, predicted, unit=LEAST_MARGIN, before=None):
+        after = np.eye(3)[predicted]
+        return costs(self.BEFORE if before is None else before, after, np.array(to), unit)
+
+    def test_it_is_the_probability_of_the_old_class_less_that_of_the_new_one(self):
+        np.testing.assert_allclose(self.cost([0, 0, 0, 1], [0, 1, 2, 1]), [0, 0.5, 0.6, 0.05])
+
+    def test_what_is_added_to_all_scores_changes_nothing(self):
+        np.testing.assert_allclose(
+            self.cost([0, 1], [1, 2], before=self.BEFORE + np.array([[3.0], [-5.0]])), [0.5, 0.15]
+        )
+
+    def test_scores_that_hardly_differ_are_no_probabilities_and_are_scaled(self):
+        small = self.BEFORE / 10  # their mean margin is a tenth, too
+        np.testing.assert_allclose(self.cost([0], [1], LEAST_MARGIN / 10, small), [0.5])
+        assert self.cost([0], [1], LEAST_MARGIN, small)[0] < 0.05
+        np.testing.assert_allclose(self.cost([0], [1], 10 * LEAST_MARGIN), [0.5])  # large ones are taken at their word
+
+
+def test_accuracy_is_lost_as_decisions_are_unless_it_is_known_what_they_cost():
+    pairs, flipped = [(0, 2), (1, 2), (2, 0), (3, 0), (0, 1)], [True, False, True, False, True]
+    plain = exchange([0, 0, 1, 1], pairs, flipped)
+    assert plain.accuracy == plain.flips
+    to, donor = np.array(pairs).T
+    priced = Exchange(plain.predicted, plain.leads, to, donor, plain.falls, np.array([0.8, 0, 0.4, 0, 0.2]))
+    # Other classes' pixels: (0.8 + 0 + 0.4 + 0) / 4; the own class's, in the one image that received some: 0.2.
+    assert priced.accuracy.mean == pytest.approx(0.3 - 0.2)
+    assert priced.flips.mean == pytest.approx(0.5 - 1.0)
+    assert priced.whole == Row(priced.flips, priced.accuracy, priced.margin)
+
+
+def test_each_class_loses_decisions_accuracy_and_margin():
+    predicted = [0] * 4 + [1] * 4
+    pairs = every_pair(predicted)
+    to, donor = np.array(pairs).T
+    other = np.array([predicted[i] != predicted[j] for i, j in pairs])
+    falls = np.where(other & (to < 4), 1.5, 0.25)  # the own class costs a quarter, in every image
+    found = Exchange(np.array(predicted), np.ones(8), to, donor, falls, np.where(falls > 1, 0.6, 0.0))
+    first, second = found.rows[0], found.rows[1]
+    assert [part.mean for part in (first.flips, first.accuracy, first.fall)] == pytest.approx([1, 0.6, 1.25])
+    assert [part.mean for part in (second.flips, second.accuracy, second.fall)] == pytest.approx([0, 0, 0])
+    assert first.flips == found.entries[0, None]
+    assert exchange([0, 0, 1, 1, 1], every_pair([0, 0, 1, 1, 1]), [False] * 20).rows == {}  # two of the one class
+
+
+def test_a_control_is_subtracted_with_its_error_and_never_adds():
+    figure, control = Difference(0.5, 0.03, 0.1, 20, 18), Difference(0.2, 0.04, 0.0, 9, 8)
+    assert figure.less(control) == Difference(pytest.approx(0.3), pytest.approx(0.05), 0.1, 20, 18)
+    assert figure.less(Difference(-0.2, 0.04, 0.0, 9, 8)).mean == 0.5
+    assert figure.less(None) is figure
+    row = Row(figure, figure, figure)
+    assert row.less(None) is row
+    assert row.less(Row(control, Difference(0.0, 0.0, 0, 9, 8), control)).accuracy.mean == 0.5

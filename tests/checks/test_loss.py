@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from itertools import cycle
 from types import SimpleNamespace
 
@@ -11,7 +12,7 @@ import pytest
 from scipy import stats
 
 from pytest_gradcam.checks import loss
-from pytest_gradcam.checks.exchange import FEWEST, Difference, Exchange, normal
+from pytest_gradcam.checks.exchange import FEWEST, Difference, Exchange, Row, normal
 from pytest_gradcam.checks.loss import Exchanged, Loss, estimated
 
 NAMES = ("stop", "yield", "speed")
@@ -65,7 +66,7 @@ def test_a_model_that_nothing_moves_does_not():
     assert 0.03 < found.interval[1] < 0.08
     assert found.worst == ""
     assert found.p_value > 0.5
-    assert found.sentence.startswith("if they were exchanged, 0 % of the decisions would be lost (0 % to ")
+    assert found.sentence.startswith("if they were exchanged, accuracy would fall by about 0.00 (0.00 to 0.0")
 
 
 def test_one_decision_in_twenty_is_no_reliance_and_one_in_four_is():
@@ -159,7 +160,7 @@ def test_where_the_scene_shows_through_what_it_costs_elsewhere_is_subtracted():
     assert found.estimate == 0
     assert found.interval[1] >= 0.5  # what the control takes away may be the artefact's
     assert "the scene shows through the masked pixels" in found.reason
-    assert dict(found.rows())["scene"].startswith("100 % for as many pixels elsewhere")
+    assert dict(found.rows())["scene"].startswith("1.00 for as many pixels elsewhere")
     assert verdict((25, 25), lost, control=exchange((25, 25), every(1, 0.0)), **THROUGH).claim == "relies"
 
 
@@ -196,10 +197,23 @@ def test_a_class_is_not_cleared_by_what_other_pixels_cost():
     assert "images of 'speed' lose 33 % of their decisions, perhaps up to " in found.reason
 
 
-def test_where_the_scene_shows_through_no_entry_decides_by_itself():
+def test_where_the_scene_shows_through_one_class_decides_beyond_what_the_scene_costs_it():
     lost = lambda i, a, b: 2.0 if a == 0 else 0.0  # noqa: E731
     control = exchange((5, 23, 22), every(1, 0.0))
-    assert verdict((5, 23, 22), lost, control=control, **THROUGH).single is False
+    found = verdict((5, 23, 22), lost, control=control, **THROUGH)
+    assert (found.claim, found.single) == ("relies", True)
+    assert found.worst == "images of 'stop' lose 1.00 of their decisions"
+    assert found.by_class == {"stop": 1, "yield": 0, "speed": 0}
+    scene = verdict((5, 23, 22), lost, control=exchange((5, 23, 22), lost), **THROUGH)
+    assert (scene.claim, scene.single, scene.by_class["stop"]) == ("undecided", False, 0)
+    unseen = exchange((1, 25, 24), every(1, 0.0))  # the control has too few images of the class
+    assert verdict((5, 23, 22), lost, control=unseen, **THROUGH).single is False
+
+
+def test_where_the_scene_shows_through_no_donor_class_decides_by_itself():
+    lost = lambda i, a, b: 2.0 if b == 0 else 0.0  # noqa: E731
+    found = verdict((2, 25, 23), lost, control=exchange((2, 25, 23), every(1, 0.0)), **THROUGH)
+    assert found.worst == "" or "to the pixels" not in found.worst
 
 
 def test_random_flips_are_covered_by_the_interval():
@@ -219,11 +233,13 @@ def test_random_flips_are_covered_by_the_interval():
 
 def test_it_says_itself():
     found = verdict((25, 25), every(4, 1.5))
-    low, high = (loss.percent(end) for end in found.interval)
-    assert found.sentence == f"if they were exchanged, 26 % of the decisions would be lost ({low} to {high})"
+    low, high = (loss.share(end) for end in found.interval)
+    assert found.sentence == f"if they were exchanged, accuracy would fall by about 0.26 ({low} to {high})"
+    assert dict(found.rows())["loss"] == f"0.26 of accuracy, {low} to {high} at 90 %"
     assert dict(found.rows())["by class"] == "stop 0.28, yield 0.24"
     assert loss.percent(-0.01) == "0 %"
     assert loss.percent(1.2) == "100 %"
+    assert (loss.share(-0.01), loss.share(1.2)) == ("0.00", "1.00")
 
 
 Z = normal(loss.CONFIDENCE)
@@ -234,12 +250,18 @@ def figure(mean, error=0.0, *, images=25):
     return Difference(mean, error, 0.0, images, images)
 
 
-def summary(flips=0.0, margin=0.0, entries=None, *, shaken=False, images=25, error=0.0):
-    """What is asked of an exchange, with figures of one's own: `entries` by receiving and donor class."""
+def summary(flips=0.0, margin=0.0, entries=None, *, shaken=False, images=25, error=0.0, accuracy=None, rows=None):
+    """What is asked of an exchange, with figures of one's own: `entries` by receiving and donor class, `rows` by class; the
+    loss of accuracy is that of decisions, unless it is given.
+    """
     classes = sorted({a for a, _ in entries or {} if a is not None})
+    lost, fall = figure(flips, error, images=images), figure(margin, error, images=images)
+    whole = Row(lost, lost if accuracy is None else figure(accuracy, error, images=images), fall)
     return SimpleNamespace(
-        flips=figure(flips, error, images=images),
-        margin=figure(margin, error, images=images),
+        flips=lost,
+        margin=fall,
+        whole=whole,
+        rows=rows or {},
         classes=np.array(classes, int),
         entries=entries or {},
         shaken=lambda _: shaken,
@@ -308,6 +330,14 @@ class TestBounds:
         )
         assert estimated(Exchanged(summary(loss.NONE_LOSS, 0.0), **given)).claim == "undecided"
         assert estimated(Exchanged(summary(0.0, loss.NONE_FALL), **given)).claim == "undecided"
+
+    def test_a_yes_counts_accuracy_and_a_no_every_decision(self):
+        """Decisions that were a toss-up cost no accuracy: they are no ground for a yes, nor for a no."""
+        assert claimed(0.3, 0.19, accuracy=0.3).claim == "relies"
+        assert claimed(0.3, 0.19, accuracy=0.05).claim == "relies weakly"
+        unsure = claimed(0.3, 0.19, accuracy=0.01)
+        assert (unsure.claim, unsure.estimate) == ("undecided", 0.01)
+        assert "between 30 % and 30 % of the decisions" in unsure.reason
 
     def test_the_control_is_taken_off_both_with_its_error(self):
         control = summary(0.1, 0.2, error=0.03)
@@ -417,6 +447,53 @@ class TestOneEntry:
         little = {(0, None): figure(loss.IN_ONE - JUST)}
         assert estimated(Exchanged(summary(0.0, 0.1, little), name=NAMES.__getitem__)).worst == ""
 
+    @pytest.mark.parametrize(
+        ("accuracy", "fall", "claim"),
+        [
+            (loss.WEAK_IN_ONE, loss.FALL_ALONE + JUST, "relies weakly"),
+            (loss.WEAK_IN_ONE - JUST, loss.FALL_ALONE + JUST, "undecided"),
+            (loss.WEAK_IN_ONE, loss.FALL_ALONE, "does not rely"),
+        ],
+    )
+    @pytest.mark.parametrize("through", [False, True])
+    def test_one_class_may_rely_weakly(self, accuracy, fall, claim, through):
+        """Accuracy is lost and the margin falls; with less of either it does not, but a class whose margin falls is not cleared
+        if a tenth of its decisions are lost.
+        """
+        row = Row(figure(0.15), figure(accuracy), figure(fall))
+        entries = {(0, None): figure(0.15), (1, None): figure(0.0)}
+        rows = {0: row, 1: Row(figure(0.0), figure(0.0), figure(0.0))}
+        more = {"control": summary(rows={0: rows[1], 1: rows[1]}), "continuity": 0.9} if through else {}
+        found = estimated(Exchanged(summary(0.05, 0.1, entries, rows=rows), name=NAMES.__getitem__, **more))
+        assert found.claim == claim
+        assert found.single is (claim == "relies weakly")
+        if found.single:
+            assert found.worst == "images of 'stop' lose 0.15 of their decisions"
+            assert found.decisive == 0.15
+            assert "; images of 'stop' lose 0.15 of their decisions" in found.sentence
+        if claim == "undecided":
+            assert found.reason == (
+                "images of 'stop' lose 15 % of their decisions and 0.20 of the margin; pass more images of that class"
+            )
+
+    def test_the_margin_of_one_class_is_corrected_for_looking_at_all_of_them(self):
+        row = lambda fall: Row(figure(0.5), figure(0.5), figure(fall, 0.1))  # noqa: E731
+        just = loss.FALL_ALONE + normal(loss.CONFIDENCE) * 0.1 + JUST
+        assert loss._weakest({0: row(just)}) == 0
+        assert loss._weakest({0: row(just), 1: row(0.0)}) is None
+        assert loss._weakest({0: row(just + 0.05), 1: row(0.0)}) == 0  # 1.96 instead of 1.64 standard errors
+
+    def test_where_the_scene_shows_through_a_class_loses_what_the_scene_does_not_cost_it(self):
+        row, scene = Row(figure(0.6), figure(0.6), figure(0.9)), Row(figure(0.3), figure(0.3), figure(0.6))
+        found = Exchanged(summary(rows={0: row, 1: row}), summary(rows={0: scene}), continuity=0.9)
+        assert loss._looked_at(found) == {
+            (0, None): found.main.rows[0].flips.less(scene.flips)
+        }  # of 1 there is no control
+        net = loss._rows(found)[0]
+        assert [part.mean for part in (net.flips, net.accuracy, net.fall)] == pytest.approx([0.3, 0.3, 0.3])
+        assert loss._rows(replace(found, control=None)) == {}
+        assert loss._rows(replace(found, continuity=0.0)) == {0: row, 1: row}
+
     def test_the_loss_that_decides(self):
         one = {"interval": (0.0, 0.2), "worst_estimate": 0.5}
         assert Loss("relies", 0.1, single=True, **one).decisive == 0.5
@@ -479,7 +556,8 @@ def test_p_values_are_those_of_students_t():
 def test_the_interval_stays_a_share():
     assert loss._interval(figure(0.0), figure(0.0))[0] == 0
     assert loss._interval(figure(0.0), figure(0.0))[1] == pytest.approx(Z * loss.OFF)
-    assert loss._interval(figure(-0.5), figure(0.0)) == (0, pytest.approx(0, abs=1e-9))
+    assert loss._interval(figure(-0.5), figure(0.0)) == (0, pytest.approx(Z * loss.OFF))
+    assert loss._interval(figure(-0.5), figure(-0.1))[1] == pytest.approx(Z * loss.OFF)
     assert loss._interval(figure(1.0), figure(1.0)) == (pytest.approx(1 - Z * (loss.OFF + loss.OFF_PER_LOSS)), 1)
 
 
@@ -505,3 +583,35 @@ def test_what_the_own_class_changes_may_be_the_artefacts_where_the_scene_shows_t
     assert (found.claim, found.estimate) == ("undecided", 0.0)
     assert "which changes 20 % of the decisions" in found.reason
     assert estimated(Exchanged(main, name=NAMES.__getitem__)).claim == "does not rely"
+
+
+class TestRemoved:
+    """Pixels that are the same in all images are removed: a share of decisions, whose interval is exact."""
+
+    def costs(self, lost, images, each=1.0):
+        return np.r_[np.full(lost, each), np.zeros(images - lost)]
+
+    def test_the_interval_is_that_of_clopper_and_pearson(self):
+        found = loss.removed(self.costs(5, 30), "replaced with the mean colour")
+        low, high = stats.beta.ppf(0.05, 5, 26), stats.beta.ppf(0.95, 6, 25)
+        assert (low, high) == (pytest.approx(0.0681, abs=1e-4), pytest.approx(0.3190, abs=1e-4))
+        assert found.claim == "relies weakly"
+        assert found.estimate == pytest.approx(5 / 30)
+        assert found.interval == pytest.approx((low, high))
+        assert found.p_value == pytest.approx(stats.binom.sf(4, 30, loss.WEAK_LOSS))
+        assert found.sentence == (
+            "if they were replaced with the mean colour, accuracy would fall by about 0.17 (0.07 to 0.32)"
+        )
+
+    def test_a_toss_up_costs_less(self):
+        found = loss.removed(self.costs(5, 30, 0.4), "removed")
+        assert found.estimate == pytest.approx(0.4 * 5 / 30)
+        assert found.interval == pytest.approx((0.4 * 0.0681, 0.4 * 0.3190), abs=1e-4)
+
+    @pytest.mark.parametrize(("lost", "images", "some"), [(0, 30, False), (2, 30, False), (3, 30, True), (1, 3, False)])
+    def test_what_may_be_chance_is_none(self, lost, images, some):
+        """Of 30 images three, at 0.028 or more, and not two, at 0.012: above 0.02."""
+        assert (loss.removed(self.costs(lost, images), "removed") is not None) is some
+
+    def test_all_may_be_lost(self):
+        assert loss.removed(self.costs(4, 4), "removed").interval == pytest.approx((0.05**0.25, 1))

@@ -81,7 +81,7 @@ def test_where_the_margin_decides_the_record_is_about_the_margin():
     record = check.judged(check.record(Subject()), result)
     assert (record.outcome, record.measure, record.figure, record.bound) == ("failed", "fall of the margin", 0.8, 0.5)
     assert "without them it loses 0.80 of its margin" in record.finding
-    assert record.finding.endswith("above 0.5 is reliance), and 0 % of its decisions")
+    assert record.finding.endswith("above 0.5 is reliance), and 0.00 of accuracy")
 
 
 @pytest.mark.parametrize(("weak", "warned"), [("fail", True), ("warn", True), ("allow", False)])

@@ -23,10 +23,11 @@ def paired(count=12, *, corner=lambda i: 1 - i % 2):
 def test_a_model_that_reads_the_corner_loses_every_decision():
     images, others = paired()
     found = Explainer(Reads(CORNER)).reliance(images, CORNER, pairs=others)
-    assert (found.relies, found.intervention, found.loss, found.images) == (True, "pair", 1.0, 12)
+    assert (found.relies, found.intervention, found.images) == (True, "pair", 12)
+    assert found.loss == pytest.approx(1, abs=0.01)
     assert found.around is None
     assert found.by_class == pytest.approx({"0": 1.0, "1": 1.0})
-    with pytest.raises(FocusError, match=r"if they were exchanged, 100 % of the decisions would be lost"):
+    with pytest.raises(FocusError, match=r"if they were exchanged, accuracy would fall by about 1.00"):
         Explainer(Reads(CORNER)).assert_no_reliance(images, CORNER, pairs=others)
 
 
@@ -166,7 +167,7 @@ def test_copies_count_once_and_several_pairs_of_one_image_share_its_weight():
     assert (twice.images, twice.copies, twice.loss_interval) == (12, 12, once.loss_interval)
     third = paired(corner=lambda i: 2)[1]
     several = explainer.reliance([*images, *images], CORNER, pairs=[*others, *third])
-    assert (several.images, several.loss) == (12, 1.0)
+    assert (several.images, several.loss) == (12, pytest.approx(1, abs=0.01))
     order = np.random.default_rng(0).permutation(12)
     shuffled = explainer.reliance([images[i] for i in order], CORNER, pairs=[others[i] for i in order])
     assert repr(shuffled) == repr(once)

@@ -70,7 +70,7 @@ def test_the_checks_follow_the_verdict():
     Explainer(Reads(DISC)).assert_no_reliance(images, CORNER)
     with pytest.raises(
         FocusError,
-        match=r"the model relies on the masked pixels: if they were exchanged, 100 % of the decisions would be lost",
+        match=r"the model relies on the masked pixels: if they were exchanged, accuracy would fall by about [01]\.",
     ):
         Explainer(Reads(CORNER)).assert_no_reliance(images, CORNER)
     half = Reads(CORNER | DISC)  # 64 pixels of 208
@@ -451,14 +451,15 @@ def test_what_would_be_lost_is_told_by_class_and_whatever_the_order_and_however_
     images = scenes(24, classes=3)
     explainer = Explainer(Reads(CORNER), classes=["red", "green", "blue"])
     found = explainer.reliance(images, CORNER)
-    assert (found.loss, found.weak) == (1, False)
+    assert found.loss == pytest.approx(1, abs=0.01)  # the model is that sure
+    assert found.weak is False
     assert found.loss_interval[0] > 0.7
     assert found.by_class == {"red": 1, "green": 1, "blue": 1}
     assert found.matrix["red", "blue"] == 1
     assert found.verdict.startswith(
-        "the model relies on the masked pixels: if they were exchanged, 100 % of the decisions would be lost ("
+        "the model relies on the masked pixels: if they were exchanged, accuracy would fall by about 1.00 ("
     )
-    assert repr(found).startswith("Reliance(relies=True, loss=1.000 (")
+    assert repr(found).startswith("Reliance(relies=True, loss=0.996 (")
     order = np.random.default_rng(0).permutation(24)
     again = explainer.reliance([images[i] for i in order] + images[:5], CORNER)
     assert again == replace(found, copies=5)

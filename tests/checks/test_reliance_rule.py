@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from pytest_gradcam import HeatmapError, Reliance
-from pytest_gradcam.checks import margins, reliance_rule
+from pytest_gradcam.checks import loss, margins, reliance_rule
 from pytest_gradcam.checks.doubts import Falls
 from pytest_gradcam.checks.loss import THROUGH, Exchanged, Loss, estimated
 from pytest_gradcam.checks.outline import Fault
@@ -425,7 +425,9 @@ class TestExchangedDecisions:
         assert found.lost.by_margin is False
         assert found.loss == 0.5
         assert found.p_value == found.lost.p_value < 0.01
-        assert found.verdict.startswith("the model relies on the masked pixels: if they were exchanged, 50 % of the")
+        assert found.verdict.startswith(
+            "the model relies on the masked pixels: if they were exchanged, accuracy would fall by about 0.50"
+        )
         assert "bound" not in dict(found.rows())["effect"]
         assert found.figure == found.lost.decisive >= found.loss
 
@@ -453,7 +455,7 @@ class TestExchangedDecisions:
         assert (found.relies, found.weak, found.claim, found.reason) == (True, False, "relies", "")
         assert found.lost.by_margin is True
         assert found.p_value == judged(figures(0.9)).p_value < 0.01
-        assert found.verdict.endswith("above 0.5 is reliance), and 0 % of its decisions")
+        assert found.verdict.endswith("above 0.5 is reliance), and 0.00 of accuracy")
 
     def test_of_a_weak_claim_it_makes_a_strong_one(self, claims):
         claims("relies weakly")
@@ -538,6 +540,63 @@ class TestExchangedDecisions:
         assert "weak=True" in repr(replace(found, weak=True))
 
 
+class TestRemovedMark:
+    """A mark that is the same in all images is removed. That may show a weak reliance, where it shows no strong one."""
+
+    def found(self, main=0.4, around=0.0, other=0.4, lost=5, **more):
+        given = {"costs": np.r_[np.full(lost, 0.9), np.zeros(20 - lost)], "alike": True, **more}
+        return judged(level_figures(main, around, "colour", removed={"inpaint": other}, **given))
+
+    def test_lost_decisions_and_a_margin_that_falls_either_way(self):
+        found = self.found()
+        assert (found.relies, found.weak, found.claim, found.reason) == (True, True, "relies weakly", "")
+        assert (found.loss, found.effect, found.intervention) == (pytest.approx(0.225), pytest.approx(0.4), "colour")
+        assert found.by_loss
+        assert found.figure == found.loss
+        assert found.verdict == (
+            "the model relies weakly on the masked pixels: if they were replaced with the mean colour, accuracy would fall by "
+            "about 0.23 (0.09 to 0.41)"
+        )
+        assert found.p_value < 0.01
+
+    REACH = 1.7291 * 0.1 / np.sqrt(20)  # falls that are all alike still spread by 0.1
+
+    @pytest.mark.parametrize(
+        "more",
+        [
+            {"lost": 0},
+            {"lost": 1},
+            {"main": loss.FALL_ALONE + REACH - 1e-4},
+            {"around": 0.4 - loss.FALL_ALONE - REACH + 1e-4},
+            {"other": loss.WEAK_FALL + REACH - 1e-4},
+            {"costs": None},
+            {"alive": False},
+        ],
+    )
+    def test_each_is_needed(self, more):
+        found = self.found(**more)
+        assert (found.relies, found.weak, found.lost) == (None, False, None)
+
+    def test_just_enough(self):
+        figures = {"main": loss.FALL_ALONE, "other": loss.WEAK_FALL}
+        assert self.found(**{name: least + self.REACH + 1e-4 for name, least in figures.items()}).weak
+        assert self.found(around=0.4 - loss.FALL_ALONE - self.REACH - 1e-4).weak
+
+    def test_a_strong_claim_stays_one_and_a_doubt_about_it_a_doubt(self):
+        assert (self.found(0.9, other=0.9).claim, self.found(0.9, other=0.9).lost) == ("relies", None)
+        assert self.found(0.9, other=0.3).claim == "undecided"  # inpainting contradicts it
+        assert self.found(0.9, 0.75, other=0.9).claim == "undecided"  # so do the pixels around it
+
+    def test_two_images_show_nothing(self):
+        costs = np.full(2, 0.9)
+        assert judged(level_figures(0.4, 0.0, "colour", 2, removed={"inpaint": 0.4}, costs=costs)).lost is None
+
+    def test_a_bound_that_was_asked_for_decides_by_itself(self):
+        given = level_figures(0.4, 0.0, "colour", removed={"inpaint": 0.4}, costs=np.full(20, 0.9))
+        assert judged(given, 0.6).claim != "relies weakly"
+        assert judged(given, 0.3).claim == "relies"
+
+
 class TestSeveralMasks:
     def found(self):
         lost, none = by_loss(2, 0.0), by_loss(None, 0.0)
@@ -556,7 +615,7 @@ class TestSeveralMasks:
             "edge: does not rely alone",
             "text: does not rely alone",
         ]
-        assert rows[0].endswith(" at 90 %, 50 % (40 % to 60 %) beyond the others")
+        assert rows[0].endswith(" at 90 %, 0.50 (0.40 to 0.60) beyond the others")
         assert rows[1].endswith(" at 90 %")
 
     def test_the_figure_is_that_of_the_one_that_loses_most(self):

@@ -51,15 +51,22 @@ def test_masks_without_exchanged_decisions_add_nothing_known():
     assert combined({"date": bare}, STRONG, {"date": bare}).added == {"date": None}
 
 
+def test_what_was_lost_in_different_ways_is_not_subtracted():
+    from dataclasses import replace
+
+    removed = replace(NONE, lost=replace(NONE.lost, way="replaced with the mean colour"))
+    assert combined({"date": removed}, STRONG, {"date": removed}).added == {"date": None}
+
+
 def test_the_words_name_the_masks():
     verdict = combined({"date": NONE, "border": STRONG}, STRONG, {"date": STRONG, "border": NONE})
     assert verdict.verdict.startswith(
-        "the model relies on the masked pixels of 'border': if they were exchanged, 40 % "
+        "the model relies on the masked pixels of 'border': if they were exchanged, accuracy would fall by about 0.40 "
     )
     shown = [phrase for label, phrase in verdict.rows() if label == "mask"]
     assert shown == [
-        "date: does not rely alone, 2 % of the decisions, 0 % to 7 % at 90 %, 0 % (0 % to 7 %) beyond the others",
-        "border: relies alone, 40 % of the decisions, 35 % to 45 % at 90 %, 38 % (31 % to 43 %) beyond the others",
+        "date: does not rely alone, 0.02 of accuracy, 0.00 to 0.07 at 90 %, 0.00 (0.00 to 0.07) beyond the others",
+        "border: relies alone, 0.40 of accuracy, 0.35 to 0.45 at 90 %, 0.38 (0.31 to 0.43) beyond the others",
     ]
 
 
