@@ -15,6 +15,7 @@ from pytest_gradcam.checks.masked_image import MaskedImage
 from pytest_gradcam.replacement import fills
 from pytest_gradcam.replacement.fills import Bools, Floats
 
+Indices = NDArray[np.intp]
 _DRAWS = 64  # changed images in total, about: few images donate to each other several times
 _FEWEST, _MOST = 3, 8  # draws for one image
 _COVERED = 0.9  # share of the mask that donors' masked pixels must cover: outside of their masks may be their object
@@ -112,7 +113,7 @@ def _patch(images: Sequence[MaskedImage], to: int, donors: Sequence[int]) -> Pat
     content, open_ = image.pixels.copy(), image.mask.copy()
     used: list[int] = []
     for j in donors:
-        pixels, mask = _aligned(images[j], image.mask)
+        pixels, mask = aligned(images[j], image.mask)
         new = open_ & mask
         if new.any():
             content[:, new] = pixels[:, new]
@@ -124,29 +125,29 @@ def _patch(images: Sequence[MaskedImage], to: int, donors: Sequence[int]) -> Pat
         return None
     rest = fills.inpaint(content, open_, padding=image.padding) if open_.any() else content
     # Around the mask, where the edge is soft, the first donor's pixels continue.
-    pixels, mask = _aligned(images[used[0]], image.mask)
+    pixels, mask = aligned(images[used[0]], image.mask)
     return Patch(to, np.where(image.mask, rest, pixels), tuple(used))
 
 
-def _aligned(donor: MaskedImage, mask: Bools) -> tuple[Floats, Bools]:
+def aligned(donor: MaskedImage, mask: Bools) -> tuple[Floats, Bools]:
     """The donor's pixels and mask, moved onto this mask if that covers more of it."""
     if donor.mask[mask].mean() >= _COVERED:
         return donor.pixels, donor.mask
     own, other = (np.argwhere(each) for each in (mask, donor.mask))
     moves = [np.zeros(2, int), own.min(0) - other.min(0), own.max(0) - other.max(0)]
-    moved = [_moved(donor.pixels, donor.mask, *move) for move in moves]
-    return max(moved, key=lambda pair: float(pair[1][mask].mean()))
+    moved = [_moved(donor.mask, *move) for move in moves]
+    best = max(range(len(moves)), key=lambda place: float(moved[place][2][mask].mean()))
+    rows, columns, covered = moved[best]
+    return donor.pixels[:, rows, columns], covered
 
 
-def _moved(pixels: Floats, mask: Bools, down: int, right: int) -> tuple[Floats, Bools]:
-    """Pixels (C, H, W), their edges repeated, and a mask (H, W), both moved."""
-    if not down and not right:
-        return pixels, mask
+def _moved(mask: Bools, down: int, right: int) -> tuple[Indices, Indices, Bools]:
+    """Where the pixels of a moved image come from, its edges repeated, as rows and columns; and a mask (H, W), moved."""
     height, width = mask.shape
     rows, columns = np.arange(height)[:, None] - down, np.arange(width)[None, :] - right
     inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
     rows, columns = rows.clip(0, height - 1), columns.clip(0, width - 1)
-    return pixels[:, rows, columns], mask[rows, columns] & inside
+    return rows, columns, mask[rows, columns] & inside
 
 
 def hold_the_same(image: MaskedImage, content: Floats) -> bool:

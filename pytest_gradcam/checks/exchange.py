@@ -175,7 +175,7 @@ class Exchange:
         few = min(receivers, donors)
         error = self._error(residual) * math.sqrt(few / (few - 1)) if few > 1 else math.inf
         if rate:
-            error = math.hypot(error, _least(few))
+            error = math.hypot(error, least(few))
         return Difference(means[0] - means[1], error, means[1], receivers, donors)
 
     def _weights(self, pairs: Bools) -> Floats:
@@ -205,7 +205,7 @@ def costs(before: NDArray[np.floating], after: NDArray[np.floating], to: Indices
     return np.asarray(likely[rows, before.argmax(axis=1)[to]] - likely[rows, after.argmax(axis=1)])
 
 
-def _least(count: int) -> float:
+def least(count: int) -> float:
     """The standard error of a rate of which no event was seen in `count` images, with one event added (Laplace)."""
     rate = 1 / (count + 2)
     return math.sqrt(rate * (1 - rate) / count) if count else math.inf

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_gradcam.checks import outline
+from pytest_gradcam.checks.averages import Averages
 from pytest_gradcam.checks.donors import Patch, Patches, arrange
 from pytest_gradcam.checks.exchange import Exchange
 from pytest_gradcam.checks.loss import THROUGH, Exchanged
@@ -28,7 +29,8 @@ _FEW = 2
 class Exchanges:
     """The patches of an exchange between `images`: from `others`, and from donors of the image's `own` class, the yardstick.
 
-    `predicted` (N,) are the images' classes, `continuity` says how far the scene shows through the masks.
+    `predicted` (N,) are the images' classes, `continuity` says how far the scene shows through the masks. If it does, means are
+    exchanged as well, unless the masks leave no mirrored place for the control.
     """
 
     images: Sequence[MaskedImage]
@@ -36,16 +38,24 @@ class Exchanges:
     others: Patches
     own: Patches
     continuity: float
+    averages: Averages | None = None
 
     @classmethod
     def between(cls, images: Sequence[MaskedImage], predicted: Indices, others: Patches) -> Exchanges:
         """The exchanges that begin with these patches from other classes."""
-        return cls(images, predicted, others, own_class(images, predicted), outline.continuity(images))
+        continuity = outline.continuity(images)
+        averages = Averages.between(images, predicted) if continuity > THROUGH else None
+        return cls(images, predicted, others, own_class(images, predicted), continuity, averages)
 
     @property
     def through(self) -> bool:
         """Whether the scene shows through the masks, so that donors bring in their objects."""
         return self.continuity > THROUGH
+
+    @property
+    def heated(self) -> bool:
+        """Whether the control lies where the heatmaps are hottest."""
+        return self.through and self.averages is None
 
     @property
     def main(self) -> list[Patch]:
@@ -64,7 +74,12 @@ class Exchanges:
         return pasted(self.images, self.own.patches)
 
     def control(self, heats: Sequence[Floats | None]) -> list[Change]:
-        """The same exchange elsewhere, where the heatmap is hottest; right around the mask if its shape fits nowhere else."""
+        """Exchanged means, in the masks and then mirrored. Without these the same exchange elsewhere, where the heatmap is
+        hottest, or right around the mask if its shape fits nowhere else.
+        """
+        if self.averages is not None:
+            changed = [*self.averages.inside, *self.averages.mirrored]
+            return list(zip([*self.averages.to, *self.averages.to], changed, strict=True))
         if not self.through:
             return []
         regions = []
@@ -90,9 +105,10 @@ class Exchanges:
         main = [(patch.to, patch.donors[0]) for patch in [*self.main, *self.own.patches]]
         return Exchanged(
             self._exchange(main, leads, np.concatenate([changes, yardstick]), np.concatenate([cost, own_cost])),
-            self._exchange(self._controls(), leads, control, control_cost) if self.through else None,
+            self._exchange(self._controls(), leads, control, control_cost) if self.heated else None,
             self.continuity,
             name,
+            None if self.averages is None else self.averages.found(self.predicted, leads, control, control_cost),
         )
 
     def _controls(self) -> list[tuple[int, int]]:

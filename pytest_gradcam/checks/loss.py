@@ -15,6 +15,7 @@ from typing import Literal
 
 from scipy import special
 
+from pytest_gradcam.checks.averages import Averaged
 from pytest_gradcam.checks.exchange import FEWEST, Difference, Exchange, Floats, Row, normal
 
 Claim = Literal["relies", "relies weakly", "does not rely", "undecided"]
@@ -44,13 +45,15 @@ _SHOWN = 5  # classes in a message
 class Exchanged:
     """What was measured: exchanges of the masked pixels, the same elsewhere in the scene, and how far it shows through the mask.
 
-    `control` is the same exchange where the mask would lie on the object; `name` names a class.
+    `control` is the same exchange where the mask would lie on the object; `name` names a class. `averages` is what became of
+    exchanged means, which say more than both of them where the scene shows through.
     """
 
     main: Exchange
     control: Exchange | None = None
     continuity: float = 0.0
     name: Callable[[int], str] = str
+    averages: Averaged | None = None
 
     @property
     def through(self) -> bool:
@@ -143,15 +146,16 @@ def share(figure: float) -> str:
 
 def estimated(found: Exchanged) -> Loss:
     """The loss and the verdict."""
-    whole, control = found.main.whole, _control(found)
-    net, rows, entries = whole.less(control), _rows(found), _looked_at(found)
+    net, gross, control = _net(found)
+    rows, entries = _rows(found), _looked_at(found)
     z = normal(CONFIDENCE, len(entries))
     # Of equals the one that says most: a row or a column before one of its cells.
     worst = max(entries, key=lambda place: (round(entries[place].lower(z), 2), place.count(None)), default=None)
     single = worst is not None and entries[worst].lower(z) > IN_ONE and _falls(found, worst, net, rows)
     claim, reason = _claim(found, net, single=single)
     p_value = _p_value(net.fall, WEAK_FALL)
-    if claim in ("undecided", "does not rely") and (weak := _weakest(rows)) is not None:
+    weak = _weakest(rows) if claim in ("undecided", "does not rely") else None
+    if weak is not None:
         claim, reason, worst, single = "relies weakly", "", (weak, None), True
         p_value = min(p_value, _p_value(rows[weak].fall, FALL_ALONE, len(rows)))
     elif single and worst is not None:
@@ -159,9 +163,9 @@ def estimated(found: Exchanged) -> Loss:
     verdict = Loss(
         claim,
         round(max(0.0, net.accuracy.mean), 6),
-        _interval(net.accuracy, whole.accuracy),
+        _interval(net.accuracy, gross),
         reason,
-        control=None if control is None else control.accuracy.mean,
+        control=control,
         single=single,
         p_value=p_value,
         by_class={found.name(a): entry.mean for (a, b), entry in entries.items() if a is not None and b is None},
@@ -175,7 +179,7 @@ def estimated(found: Exchanged) -> Loss:
         return verdict
     largest = entries[worst]
     verdict = replace(verdict, worst_estimate=largest.mean, worst_lower=largest.lower(z))
-    shown = single or _stands_out(largest, net.flips)
+    shown = weak is not None or _stands_out(largest, net.flips)
     return replace(verdict, worst=_words(found, worst, largest)) if shown else verdict
 
 
@@ -183,6 +187,8 @@ def _rows(found: Exchanged) -> dict[int, Row]:
     """What the images of each class lose; where the scene shows through beyond what as many pixels elsewhere cost them."""
     if not found.through:
         return found.main.rows
+    if found.averages is not None:
+        return found.averages.rows
     control = {} if found.control is None else found.control.rows
     return {index: row.less(control[index]) for index, row in found.main.rows.items() if index in control}
 
@@ -225,9 +231,18 @@ def removed(costs: Floats, way: str) -> Loss | None:
     return Loss("relies weakly", float(costs.mean()), (low * each, high * each), p_value=p_value, way=way)
 
 
-def _control(found: Exchanged) -> Row | None:
-    """What exchanging as much of the scene costs; None where the mask hides the scene."""
-    return found.control.whole if found.through and found.control is not None else None
+def _net(found: Exchanged) -> tuple[Row, float, float | None]:
+    """What is lost, the accuracy that was lost before a control was subtracted, and the control; None where the mask hides the
+    scene.
+    """
+    whole = found.main.whole
+    if not found.through:
+        return whole, whole.accuracy.mean, None
+    if found.averages is not None:
+        net = found.averages.whole
+        return net, net.accuracy.mean + net.accuracy.own, net.accuracy.own
+    control = None if found.control is None else found.control.whole
+    return whole.less(control), whole.accuracy.mean, None if control is None else control.accuracy.mean
 
 
 def _claim(found: Exchanged, net: Row, *, single: bool) -> tuple[Claim, str]:
@@ -321,14 +336,14 @@ def _p_value(found: Difference, bound: float, comparisons: int = 1) -> float:
     return min(1.0, comparisons * float(special.stdtr(few - 1, (bound - found.mean) / max(found.error, 1e-12))))
 
 
-def _interval(net: Difference, gross: Difference) -> tuple[float, float]:
+def _interval(net: Difference, gross: float) -> tuple[float, float]:
     """The 90 % interval of the loss: chance, and how far the estimate was off on models of known truth.
 
     What the control takes away may have been the artefact's: the upper end is no less than the loss before.
     """
     mean = max(0.0, net.mean)
     reach = normal(CONFIDENCE) * math.hypot(net.error, OFF + OFF_PER_LOSS * mean)
-    return max(0.0, mean - reach), min(1.0, max(mean + reach, gross.mean))
+    return max(0.0, mean - reach), min(1.0, max(mean + reach, gross))
 
 
 def _stands_out(entry: Difference, net: Difference) -> bool:

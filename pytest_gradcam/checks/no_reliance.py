@@ -41,7 +41,7 @@ def assert_no_reliance(
 ) -> None:
     """The model does not rely on the masked pixels of these images: `reliance(images, masks, targets)` says no.
 
-    `weak` says what weak reliance leads to: "fail" (it fails if 0.10 of the decisions or more are lost, and warns otherwise);
+    `weak` says what weak reliance leads to: "fail" (it fails if 0.10 of accuracy or more is lost, and warns otherwise);
     "warn"; or "allow". With `at_most` the fall of the margin decides in any case: the mean fall above which the model
     relies, in units of its mean margin, above 0 and up to 1 (docs/reliance.md).
     Raises FocusError if the model relies on them; HeatmapError if that is undecided.
@@ -69,7 +69,7 @@ def assert_no_reliance(
 def deciding(record: Record, found: Reliance) -> Record:
     """The record with the measure that decides, and its bound."""
     if found.by_loss:
-        return replace(record, measure="loss of decisions", bound=RELIES)
+        return replace(record, measure="loss of accuracy", bound=RELIES)
     return replace(record, measure=found.wording.measure, bound=found.bound)
 
 

@@ -62,8 +62,9 @@ def reliance(
     passed in a dict, by their names: then `alone` has the verdict on each, `added` what each costs beyond the others, and the
     other figures are those of all masks together.
 
-    Where the images are predicted as several classes and differ in these pixels, they exchange them: `loss` is the share of
-    decisions that are lost to the pixels of other classes, beyond those lost to pixels of the same class, with a 90 % interval.
+    Where the images are predicted as several classes and differ in these pixels, they exchange them: `loss` is the accuracy that
+    is lost to the pixels of other classes, beyond what is lost to pixels of the same class, with a 90 % interval, by the model's
+    own probabilities, since the images need no labels.
     It decides: the model relies on the pixels if its lower bound lies above 0.10, or that of one class above 0.20;
     it does not if the upper bounds of all that was examined are low enough; between them it relies weakly, or it is undecided
     and `reason` says what would decide.
@@ -176,7 +177,7 @@ def _measured(
     classes = classes_of(model, scores, len(own), wanted)
     asked = Asked(every, len(own), scores, classes, model.engine.multi_label, outline.fault(own))
     plan = _plan(asked, decisions=terms.bound is None)
-    heats = _heats(model, asked, _INFORMED if plan.exchanges is not None and not plan.exchanges.through else len(own))
+    heats = _heats(model, asked, _INFORMED if plan.exchanges is not None and not plan.exchanges.heated else len(own))
     falls, changes = _falls(model, plan, asked, heats)
     falls = replace(falls, mean_heat=_mean_heat(asked, heats), copies=len(passed) - len(own), fault=asked.fault)
     return falls, partial(_draw, model, asked, changes)

@@ -36,7 +36,7 @@ class Reliance:
     whether it points to the same verdict: information, not a gate. Each content counts once: `copies` more images were
     passed that are copies.
 
-    Where images of several predicted classes exchanged the pixels, `loss` is the estimated share of decisions that is lost,
+    Where images of several predicted classes exchanged the pixels, `loss` is the estimated loss of accuracy,
     `loss_interval` its 90 % interval, and they decide rather than the effect; `weak` says that the model relies, but
     weakly; `by_class` is the loss of each class's images, `matrix` that by receiving and donor class, `worst` the largest
     entry in words. `p_value` is then for no more than a trace. `fault` says what is wrong with the masks, if that can be seen.
@@ -98,7 +98,7 @@ class Reliance:
 
     @property
     def loss(self) -> float | None:
-        """The estimated share of decisions that is lost when the pixels are exchanged; None if they were not."""
+        """The estimated loss of accuracy when the pixels are exchanged; None if they were not."""
         return None if self.lost is None else self.lost.estimate
 
     @property
@@ -128,7 +128,7 @@ class Reliance:
 
     @property
     def figure(self) -> float:
-        """The figure that decides: the loss of decisions, of all or where one class decides, of it; or else the effect."""
+        """The figure that decides: the loss of accuracy, or where one class decides, of its decisions; or else the effect."""
         if not self.by_loss:
             return self.effect
         losses = [found.lost for found in (self, *self.alone.values()) if found.lost is not None]

@@ -70,7 +70,7 @@ def assert_no_reliance(
     By "class" up to `images` of each class are judged together, and the rule itself looks at each class.
 
     Fails if it relies on them in one group, at a chance of a false alarm of 5 % over all groups together (Holm 1979); where it
-    relies weakly, from a loss of 0.10 of the decisions, and warns otherwise.
+    relies weakly, from a loss of 0.10 of accuracy, and warns otherwise.
     Raises FocusError for the groups; HeatmapError if it is undecided for one.
     """
     check, found = NoRelianceBy(None), dict[str, Reliance | str]()

@@ -12,6 +12,7 @@ import pytest
 from scipy import stats
 
 from pytest_gradcam.checks import loss
+from pytest_gradcam.checks.averages import Averaged
 from pytest_gradcam.checks.exchange import FEWEST, Difference, Exchange, Row, normal
 from pytest_gradcam.checks.loss import Exchanged, Loss, estimated
 
@@ -554,11 +555,11 @@ def test_p_values_are_those_of_students_t():
 
 
 def test_the_interval_stays_a_share():
-    assert loss._interval(figure(0.0), figure(0.0))[0] == 0
-    assert loss._interval(figure(0.0), figure(0.0))[1] == pytest.approx(Z * loss.OFF)
-    assert loss._interval(figure(-0.5), figure(0.0)) == (0, pytest.approx(Z * loss.OFF))
-    assert loss._interval(figure(-0.5), figure(-0.1))[1] == pytest.approx(Z * loss.OFF)
-    assert loss._interval(figure(1.0), figure(1.0)) == (pytest.approx(1 - Z * (loss.OFF + loss.OFF_PER_LOSS)), 1)
+    assert loss._interval(figure(0.0), 0.0)[0] == 0
+    assert loss._interval(figure(0.0), 0.0)[1] == pytest.approx(Z * loss.OFF)
+    assert loss._interval(figure(-0.5), 0.0) == (0, pytest.approx(Z * loss.OFF))
+    assert loss._interval(figure(-0.5), -0.1)[1] == pytest.approx(Z * loss.OFF)
+    assert loss._interval(figure(1.0), 1.0) == (pytest.approx(1 - Z * (loss.OFF + loss.OFF_PER_LOSS)), 1)
 
 
 def test_at_most_five_classes_are_listed_and_the_worst_first():
@@ -583,6 +584,46 @@ def test_what_the_own_class_changes_may_be_the_artefacts_where_the_scene_shows_t
     assert (found.claim, found.estimate) == ("undecided", 0.0)
     assert "which changes 20 % of the decisions" in found.reason
     assert estimated(Exchanged(main, name=NAMES.__getitem__)).claim == "does not rely"
+
+
+class TestAverages:
+    """Where the scene shows through, exchanged means say what is lost, and the exchanged images whether that may be nothing."""
+
+    def means(self, lost=8, images=20, mirrored=0):
+        falls = np.zeros((2, images))
+        falls[0, :lost], falls[1, :mirrored] = 1.5, 1.5
+        return Averaged(np.zeros(images, int), np.ones(images), falls, 0.5 * (falls > 1))
+
+    def found(self, flips=0.0, margin=0.0, *, means=None, **more):
+        means = self.means() if means is None else means
+        return estimated(Exchanged(summary(flips, margin, **more), None, 0.9, NAMES.__getitem__, means))
+
+    def test_they_tell_the_loss(self):
+        found = self.found(0.9, 0.9)
+        assert found.estimate == pytest.approx(0.2)  # eight of twenty, each at half a unit of accuracy
+        spread = np.r_[np.full(8, 0.5), np.zeros(12)].std(ddof=1) / math.sqrt(20)
+        least = math.sqrt(1 / 22 * 21 / 22 / 20)
+        reach = Z * math.hypot(math.hypot(spread, least), loss.OFF + loss.OFF_PER_LOSS * 0.2)
+        assert found.interval == pytest.approx((0.2 - reach, 0.2 + reach))
+        assert found.control == 0
+        assert found.claim == "relies weakly"
+        assert self.found(means=self.means(18)).claim == "relies"
+
+    def test_what_the_mirrored_place_costs_is_no_loss_but_may_have_been_one(self):
+        found = self.found(0.9, 0.9, means=self.means(8, 20, 8))
+        assert (found.estimate, found.control, found.claim) == (0, pytest.approx(0.2), "undecided")
+        assert found.interval[1] == pytest.approx(0.2)
+        assert "the scene shows through" in found.reason
+
+    def test_they_are_no_ground_for_a_no(self):
+        none = self.means(0)
+        assert self.found(loss.NONE_LOSS, 0.0, means=none).claim == "undecided"
+        assert self.found(0.0, loss.NONE_FALL, means=none).claim == "undecided"
+        assert self.found(loss.NONE_LOSS - JUST, 0.0, means=none).claim == "does not rely"
+
+    def test_where_the_mask_hides_the_scene_they_say_nothing(self):
+        given = Exchanged(summary(0.0, 0.0), None, 0.0, NAMES.__getitem__, self.means())
+        assert (estimated(given).claim, estimated(given).estimate) == ("does not rely", 0)
 
 
 class TestRemoved:

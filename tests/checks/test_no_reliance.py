@@ -60,7 +60,7 @@ def test_what_a_weak_reliance_may_do(weak, result, outcome):
     record = check.judged(check.record(Subject()), result)
     assert record.outcome == outcome
     if outcome != "invalid":
-        assert (record.measure, record.bound) == ("loss of decisions", 0.1)
+        assert (record.measure, record.bound) == ("loss of accuracy", 0.1)
         assert record.figure == result.loss
         assert record.finding == result.verdict
 

@@ -103,7 +103,7 @@ class TestVerdict:
     def test_no_group_relies(self):
         record = judged(a=group("does not rely", loss=0.01), b=group("does not rely", loss=0.02))
         assert (record.outcome, record.figure, record.bound, record.reason) == ("passed", 0.02, RELIES, "")
-        assert record.measure == "loss of decisions"
+        assert record.measure == "loss of accuracy"
         assert record.finding.startswith("the model does not rely on the masked pixels in any of 2 values of site: the")
         assert [label for label, _ in record.details] == ["site a", "site b"]
 
