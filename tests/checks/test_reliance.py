@@ -473,6 +473,22 @@ def test_probabilities_lose_the_same_decisions():
     assert softened.loss == pytest.approx(plain.loss, abs=1e-6)
 
 
+def smooth(images):
+    """Scenes that the mask does not hide."""
+    return [nn.functional.avg_pool2d(image[None], 5, 1, 2)[0] for image in images]
+
+
+def test_where_the_scene_shows_through_neither_order_nor_copies_matter():
+    images, explainer = smooth(scenes(30, classes=3)), Explainer(Reads(CORNER))
+    found = explainer.reliance(images, CORNER)
+    assert found.relies is True
+    assert found.lost.control is not None  # the scene shows through, and its mean was exchanged at the mirrored place
+    order = np.random.default_rng(0).permutation(30)
+    again = explainer.reliance([images[i] for i in order] + images[:5], CORNER)
+    assert again == replace(found, copies=5)
+    assert explainer.reliance(images, DISC).loss == 0
+
+
 @pytest.mark.parametrize("through", [False, True])
 def test_it_costs_at_most_eight_forward_passes_an_image(through):
     passes = []
@@ -483,8 +499,8 @@ def test_it_costs_at_most_eight_forward_passes_an_image(through):
             return super().forward(x)
 
     images = scenes(50)
-    if through:  # a smooth scene, which the mask does not hide
-        images = [nn.functional.avg_pool2d(image[None], 5, 1, 2)[0] for image in images]
+    if through:
+        images = smooth(images)
     found = Explainer(Counted(DISC | CORNER)).reliance(images, masks.box((SIDE, SIDE), (20, 4, 30, 14)))
     assert found.loss is not None
     assert (found.lost.control is not None) is through
