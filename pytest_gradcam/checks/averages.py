@@ -77,7 +77,11 @@ class Averages:
         elsewhere = _mirrored(images)
         if elsewhere is None:
             return None
-        pairs = [(i, _exchanged(images, predicted, i), _exchanged(elsewhere, predicted, i)) for i in range(len(images))]
+        span = min(float(each.pixels.min()) for each in images), max(float(each.pixels.max()) for each in images)
+        pairs = [
+            (i, _exchanged(images, predicted, i, span), _exchanged(elsewhere, predicted, i, span))
+            for i in range(len(images))
+        ]
         both = [(i, inside, outside) for i, inside, outside in pairs if inside is not None and outside is not None]
         if len(both) < max(2, 0.8 * len(images)):
             return None
@@ -106,8 +110,10 @@ def _mirrored(images: Sequence[MaskedImage]) -> list[MaskedImage] | None:
     return [image.at(mask) for image, mask in zip(images, masks, strict=True)]
 
 
-def _exchanged(images: Sequence[MaskedImage], predicted: Indices, to: int) -> ModelInput | None:
-    """The image with the mean masked pixels of another class, less those of its own."""
+def _exchanged(
+    images: Sequence[MaskedImage], predicted: Indices, to: int, span: tuple[float, float]
+) -> ModelInput | None:
+    """The image with the mean masked pixels of another class, less those of its own, within the span of all images."""
     several = [index for index in np.unique(predicted) if index != predicted[to]]
     image = images[to]
     means = [_mean(images, predicted, to, index) for index in (several[to % len(several)], predicted[to])]
@@ -116,11 +122,7 @@ def _exchanged(images: Sequence[MaskedImage], predicted: Indices, to: int) -> Mo
         return None
     content = image.pixels.astype(np.float64)
     content[:, known] += (means[0][0] - means[1][0])[:, known]
-    least_level, most = (
-        float(min(each.pixels.min() for each in images)),
-        float(max(each.pixels.max() for each in images)),
-    )
-    return image.filled(fills.paste, other=content.clip(least_level, most).astype(image.pixels.dtype))
+    return image.filled(fills.paste, other=content.clip(*span).astype(image.pixels.dtype))
 
 
 def _mean(images: Sequence[MaskedImage], predicted: Indices, to: int, index: int) -> tuple[Floats, Bools]:
