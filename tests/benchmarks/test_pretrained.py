@@ -13,7 +13,7 @@ from benchmarks.shortcuts.ladder import drawn
 def test_its_images_are_photographs_of_the_larger_size():
     rungs = pretrained.rungs()
     assert {rung.source.name for rung in rungs} == {"photographs"}
-    assert len({rung.seed for rung in rungs}) == len(rungs)
+    assert len({rung.name for rung in rungs}) == len(rungs)
     assert {0.0, 0.9} < {rung.tie for rung in rungs}
     assert drawn(rungs[0], purpose=1, count=2).images.shape == (2, 3, 64, 64)
 
