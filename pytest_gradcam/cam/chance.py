@@ -13,9 +13,8 @@ from torch import Tensor, nn
 
 from pytest_gradcam.cam.sites import tensors_in
 from pytest_gradcam.errors import HeatmapError
-from pytest_gradcam.inputs.generators import Words, frozen, global_sources, held_by, levels, seeds
+from pytest_gradcam.inputs.generators import Words, frozen, global_sources, held_by, levels, seeds, set_all
 from pytest_gradcam.state.guard import untouched
-from pytest_gradcam.state.surroundings import seed_all
 
 _ROUNDING = 1e-3  # of the largest value of an output
 Tensors = list[Tensor]
@@ -87,11 +86,9 @@ class Draws:
     def _alone(self, run: Callable[[], Tensors], state: Words) -> Tensors:
         """What a run gives with this state of the generators; what it changes in the model is put back."""
         with untouched(self._model):
-            seed_all(int(state[0]))  # those on other devices
             for source in self._sources:
                 source.keep()
-                if source.settable:
-                    source.set(state)
+            set_all(self._sources, state)
             return run()
 
 

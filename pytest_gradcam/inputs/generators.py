@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pytest_gradcam.errors import HeatmapError
+from pytest_gradcam.state.surroundings import seed_all
 from pytest_gradcam.state.undo import later
 
 Words = NDArray[np.uint32]
@@ -136,6 +137,14 @@ def seeded_anew(call: Callable[[], _Result]) -> tuple[_Result, str]:
         return call(), seen[0] if seen else ""
     finally:
         sys.setprofile(None)
+
+
+def set_all(sources: Iterable[Source], words: Words) -> None:
+    """For `undoing`, after `keep` of each: all that are settable give what this state gives; those of GPUs are seeded."""
+    seed_all(int(words[0]))
+    for source in sources:
+        if source.settable:
+            source.set(words)
 
 
 def seeds() -> Iterator[Words]:

@@ -46,9 +46,8 @@ _BLOCK = np.ones((3, 3))
 _AFFINE = 0.008  # rounding to 8 bits leaves less
 _CURVED = 0.06  # what gamma and JPEG leave beside a straight line
 _ALIKE = 0.95  # correlation of an image with what is left of it once the mask is taken off
-_HALF = (
-    1.5 / 255
-)  # a pixel of which the mask covers half leads by 0, give or take a level for rounding to 8 bits: it is out
+#: A pixel of which the mask covers half leads by 0, give or take a level for rounding to 8 bits: it is out.
+_HALF = 1.5 / 255
 _FAINT = 0.01  # a mask and its negative differ by this much at least, in any pixel off the outline
 
 

@@ -32,10 +32,11 @@ from pytest_gradcam.inputs.generators import (
     levels,
     seeded_anew,
     seeds,
+    set_all,
     untestable,
 )
 from pytest_gradcam.inputs.preprocess import Pipeline, Preprocess
-from pytest_gradcam.state.surroundings import random_states_kept, seed_all
+from pytest_gradcam.state.surroundings import random_states_kept
 
 _BUDGET = 0.25  # seconds for repetitions of a slow preprocess
 
@@ -113,10 +114,7 @@ class Steadiness:
         for place, words in enumerate(states):
             if place >= at_least and time.monotonic() - begin > _BUDGET:
                 break
-            seed_all(place)  # those on other devices
-            for source in self._sources:
-                if source.settable:
-                    source.set(words)
+            set_all(self._sources, words)
             if not equal(self._pipeline(image), out):
                 return False
         return True

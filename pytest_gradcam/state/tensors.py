@@ -66,10 +66,10 @@ class WeightsDigest:
         tensors = [tensor for _, tensor in self._named]
         if not all(map(has_bytes, tensors)):
             return ""
-        place, checksum = self._found(tensors), xxh3_128()
+        place, content = self._found(tensors), xxh3_128()
         for array in self._arrays:
-            checksum.update(array.data)
-        state = (place, checksum.digest())
+            content.update(array.data)
+        state = (place, content.digest())
         if state != self._state:
             found = sha256("".join(f"{name} {remembered_digest(tensor)}\n" for name, tensor in self._named).encode())
             self._state, self._digest = state, found.hexdigest()
