@@ -6,7 +6,6 @@ attributes, and the globals that a function names.
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import os
 import random
@@ -25,7 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pytest_gradcam.errors import HeatmapError
-from pytest_gradcam.state.surroundings import seed_all
+from pytest_gradcam.state.surroundings import numpy_mark, seed_all
 from pytest_gradcam.state.undo import later
 
 Words = NDArray[np.uint32]
@@ -65,10 +64,9 @@ class Source:
 
     def mark(self) -> Any:
         """What differs after every draw, in less time than the state takes; of the global generator of NumPy under the guard."""
-        if self._generator is np.random.mtrand._rand and isinstance(bits := self._generator._bit_generator, MT19937):
-            # Its words and its place in them. A normal number that waits for the next draw is not here: the guard keeps none.
-            return ctypes.string_at(bits.ctypes.state_address, 4 * (STATE + 1))
-        return frozen(self.state())
+        # A normal number that waits for NumPy's next draw is not in its mark: the guard keeps none.
+        short = numpy_mark() if self._generator is np.random.mtrand._rand else None
+        return frozen(self.state()) if short is None else short
 
     def keep(self) -> None:
         """For `undoing`: its state is put back at the end."""

@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import chain
+from operator import attrgetter, is_
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from pytest_gradcam.errors import HeatmapError, raised
-from pytest_gradcam.state.parts import TABLES, Parts, entries, is_lazy, parts_of, same
+from pytest_gradcam.state.attributes import TABLES, entries, same
+from pytest_gradcam.state.parts import Parts, is_lazy, parts_of
 from pytest_gradcam.state.surroundings import keep_random_states, run_eagerly, take_gradients
-from pytest_gradcam.state.tensors import checksum, unreadable, writes
+from pytest_gradcam.state.tensors import checksum, unreadable, writes_of
 from pytest_gradcam.state.undo import later, undoing
 from pytest_gradcam.state.values import Groups, Values
 
 _SIZE = "check the size and the channels that the preprocess gives"
 _NAMED = "name its inputs (image_input= and inputs= of an Explainer), or wrap it in a module whose forward takes the batch alone"
 _DEPTH = 8  # of containers in containers in an output
-_NOT_SAVED = "_non_persistent_buffers_set"
 _INSTALLED = "_output_capturing_hooks_installed"  # by transformers, in the first forward pass: goes with the hooks
-_OF_TORCH = frozenset(vars(nn.Module()))
-_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+_NEEDS_GRADIENT, _GRADIENT = attrgetter("requires_grad"), attrgetter("grad")
 
 
 def untouched(model: nn.Module) -> undoing[Parts]:
@@ -113,7 +113,7 @@ def _way_out(model: nn.Module, usual: str) -> str:
 
 
 def _check_initialised(parts: Parts) -> None:
-    if any(map(is_lazy, chain(parts.parameters, (buffer for _, _, buffer in parts.buffers)))):
+    if parts.lazy:
         named = chain(parts.modules[0].named_parameters(), parts.modules[0].named_buffers())
         name = next(name for name, tensor in named if is_lazy(tensor))
         raise HeatmapError(
@@ -134,20 +134,22 @@ def _keep_flags(parts: Parts) -> None:
 
 
 def _keep_parameters(parts: Parts) -> None:
-    kept = [(each, each.requires_grad, each.grad, each.detach()) for each in parts.parameters]
-    addresses, counts = _addresses(parts.parameters), list(map(writes, parts.parameters))
+    memories = [each.detach() for each in parts.parameters]
+    need, gradients = list(map(_NEEDS_GRADIENT, parts.parameters)), list(map(_GRADIENT, parts.parameters))
+    addresses, counts = _addresses(parts.parameters), writes_of(parts.parameters)
 
     def restore() -> None:
         if (places := _addresses(parts.parameters)) != addresses:
-            for (parameter, _, _, memory), now, before in zip(kept, places, addresses, strict=True):
+            for parameter, memory, now, before in zip(parts.parameters, memories, places, addresses, strict=True):
                 if now != before:
                     parameter.data = memory
-        for parameter, requires_grad, grad, _ in kept:
-            if parameter.requires_grad != requires_grad:
-                parameter.requires_grad_(requires_grad)
-            if parameter.grad is not grad:
-                parameter.grad = grad
-        if (later_counts := list(map(writes, parts.parameters))) != counts:
+        if list(map(_NEEDS_GRADIENT, parts.parameters)) != need:
+            for parameter, needed in zip(parts.parameters, need, strict=True):
+                parameter.requires_grad_(needed)
+        if not all(map(is_, map(_GRADIENT, parts.parameters), gradients)):
+            for parameter, gradient in zip(parts.parameters, gradients, strict=True):
+                parameter.grad = gradient
+        if (later_counts := writes_of(parts.parameters)) != counts:
             each = zip(parts.parameters, later_counts, counts, strict=True)
             raise HeatmapError(_written(parts, next(parameter for parameter, now, before in each if now != before)))
 
@@ -164,7 +166,8 @@ def _written(parts: Parts, parameter: nn.Parameter) -> str:
 
 def _keep_values(parts: Parts) -> None:
     """The values of the buffers, and of tensors that the user's own modules hold as plain attributes, lists and dicts."""
-    plain, collections = _plain_tensors(parts.holders_of_own_code), _collections(parts.holders_of_own_code)
+    attributes = parts.attributes()
+    plain, collections = attributes.tensors, list(_with_tensors(attributes.collections))
     later(Values(parts.buffer_groups).restore)
     held_tensors = [value for _, _, value in plain] + [each for _, kept in collections for each in kept.values()]
     if tensors := [each for each in held_tensors if isinstance(each, Tensor)]:
@@ -183,58 +186,41 @@ def _keep_values(parts: Parts) -> None:
     later(restore)
 
 
-def _collections(holders: list[dict[str, Any]]) -> list[tuple[Any, dict[Any, Any]]]:
+def _with_tensors(collections: Iterable[Any]) -> Iterator[tuple[Any, dict[Any, Any]]]:
     """The lists and dicts that hold tensors, or nothing yet, with what is in them."""
-    found = (
-        each for held in holders for name, each in held.items() if type(each) in (list, dict) and name not in _OF_TORCH
-    )
-    return [
-        (each, dict(each) if isinstance(each, dict) else dict(enumerate(each)))
-        for each in found
-        if all(isinstance(value, Tensor) for value in (each.values() if isinstance(each, dict) else each))
-    ]
-
-
-def _plain_tensors(holders: list[dict[str, Any]]) -> list[tuple[dict[str, Any], str, Any]]:
-    """The tensors, and beside them the tuples and None: the size, say, for which a tensor was made, or that there is none."""
-    kinds = set(map(type, chain.from_iterable(held.values() for held in holders)))
-    if not any(issubclass(kind, Tensor) for kind in kinds):  # as in nearly all models, and at a third of the time
-        return []
-    holding = [held for held in holders if any(isinstance(value, Tensor) for value in held.values())]
-    return [
-        (held, name, value)
-        for held in holding
-        for name, value in held.items()
-        if value is None or isinstance(value, (Tensor, tuple))
-    ]
+    for each in collections:
+        kept = dict(each) if isinstance(each, dict) else dict(enumerate(each))
+        if all(isinstance(value, Tensor) for value in kept.values()):
+            yield each, kept
 
 
 def _keep_tables(parts: Parts) -> None:
     """Which parameters, buffers, modules and hooks there are, and under which names."""
-    hooks = [table for held in parts.holders for name in _HOOKS if isinstance(table := held.get(name), dict)]
-    hooked = [(table, dict(table)) for table in hooks if table]
-    installed = [(held, held.get(_INSTALLED)) for held in parts.holders]
-    persistence = [(names, set(names)) for held in parts.holders if isinstance(names := held.get(_NOT_SAVED), set)]
+    attributes = parts.attributes()
+    hooks = attributes.hooks
+    hooked = [(table, dict(table)) for table in filter(None, hooks)]
+    installed = [(held, held.get(_INSTALLED)) for held in parts.holders_of_own_code]
+    not_saved = list(map(set, attributes.not_saved))
 
     def restore() -> None:
-        before = {id(table): kept for table, kept in hooked}
+        found = {id(table): kept for table, kept in hooked}
         for table in filter(None, hooks):
-            _put_back(table, before.get(id(table), {}))
+            _put_back(table, found.get(id(table), {}))
         for table, kept in hooked:
             _put_back(table, kept)
         for held, flag in installed:
             if held.get(_INSTALLED) is not flag:
                 held[_INSTALLED] = flag
-        if same(parts.entries, entries(parts.tables)):
+        if parts.hold_the_same():
             return
         for held in parts.holders:  # a plain attribute would hide what is put back
             for name in chain.from_iterable(held.get(part) or () for part in TABLES):
                 held.pop(name, None)
         for table, kept in parts.contents:
             _put_back(table, kept)
-        for names, non_persistent in persistence:
-            names.update(non_persistent)
-            names.intersection_update(non_persistent)
+        for names, before in zip(attributes.not_saved, not_saved, strict=True):
+            names.update(before)
+            names.intersection_update(before)
 
     later(restore)
 

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Hashable, Iterable
 from functools import cached_property
-from itertools import chain
-from operator import is_
+from itertools import chain, compress
+from operator import attrgetter, is_
 from typing import Any
 from weakref import WeakValueDictionary
 
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
+from pytest_gradcam.state.attributes import TABLES, Attributes, entries, same
 from pytest_gradcam.state.tensors import WeightsDigest
 from pytest_gradcam.state.values import Groups
 
-TABLES = ("_parameters", "_buffers", "_modules")
+_SHAPE_OF = attrgetter("shape")
 
 
 class Parts:
@@ -35,15 +36,19 @@ class Parts:
         self.holders = list(map(vars, self.modules))
         self.tables = self._tables()
         #: Names and values in the tables, in order; and the same by table.
-        self.entries = entries(self.tables)
+        self._filled, self._sizes = list(filter(None, self.tables)), list(map(len, self.tables))
+        self._entries = entries(self._filled)
         self.contents = [(table, dict(table)) for table in self.tables]
-        self.holders_of_own_code = [
-            vars(module) for module in self.modules if not type(module).__module__.startswith("torch.nn.")
-        ]
+        of_torch = [type(module).__module__.startswith("torch.nn.") for module in self.modules]
+        self.holders_of_own_code = [held for held, theirs in zip(self.holders, of_torch, strict=True) if not theirs]
+        self._holders_of_torch = list(compress(self.holders, of_torch))
+        #: Whether parameters or buffers of lazy modules have no values yet.
+        self.lazy = any(map(is_lazy, [*self.parameters, *(buffer for _, _, buffer in self.buffers)]))
         #: While a guard holds the model; it puts back what changes until then.
         self.guarded = False
+        self._attributes: Attributes | None = None
         self._kinds = list(map(type, self.modules))
-        self._shapes = list(map(_shape, self.parameters))
+        self._shapes = [] if self.lazy else list(map(_SHAPE_OF, self.parameters))
 
     @cached_property
     def count(self) -> int:
@@ -71,16 +76,32 @@ class Parts:
             )
         )
 
+    def attributes(self) -> Attributes:
+        """What the modules hold as attributes now."""
+        if self._attributes is not None:
+            return self._attributes
+        found = Attributes(self.holders_of_own_code, self._holders_of_torch)
+        if found.may_stay:
+            self._attributes = found
+        return found
+
     def still_hold(self) -> bool:
-        """Whether looking again would find the same."""
+        """Whether looking again would find the same modules, parameters and buffers."""
+        if self._attributes is not None and not self._attributes.still_hold():
+            self._attributes = None
         return (
-            all(map(is_, map(type, self.modules), self._kinds))
+            not self.lazy
+            and all(map(is_, map(type, self.modules), self._kinds))
             and all(map(is_, map(vars, self.modules), self.holders))
             and len(self.tables) == len(TABLES) * len(self.modules)  # others may be views made for each look
-            and all(map(is_, self._tables(), self.tables))
-            and same(self.entries, entries(self.tables))
-            and self._shapes == list(map(_shape, self.parameters))
+            and (self._attributes is not None or all(map(is_, self._tables(), self.tables)))
+            and self.hold_the_same()
+            and self._shapes == list(map(_SHAPE_OF, self.parameters))
         )
+
+    def hold_the_same(self) -> bool:
+        """Whether the tables hold the same parameters, buffers and modules by the same names, in order."""
+        return list(map(len, self.tables)) == self._sizes and same(self._entries, entries(self._filled))
 
     def _tables(self) -> list[dict[str, Any]]:
         found = [held.get(name) for held in self.holders for name in TABLES]
@@ -117,21 +138,8 @@ def parts_of(model: nn.Module) -> Parts:
     return parts
 
 
-def entries(tables: list[dict[str, Any]]) -> list[Any]:
-    """Names and values, in order."""
-    return [*chain.from_iterable(tables), *chain.from_iterable(_values(tables))]
-
-
-def same(before: list[Any], now: list[Any]) -> bool:
-    return len(before) == len(now) and all(map(is_, before, now))
-
-
 def is_lazy(tensor: Tensor | None) -> bool:
     return type(tensor) in (UninitializedParameter, UninitializedBuffer)
-
-
-def _values(tables: list[dict[str, Any]]) -> Iterator[Iterable[Any]]:
-    return (table.values() for table in tables)
 
 
 def _own(module: nn.Module, table: str) -> Iterable[tuple[str, Any]]:

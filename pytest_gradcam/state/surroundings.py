@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import random
 import sys
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ from pytest_gradcam.state.undo import later, undoing
 
 # The two ways of torch.utils.checkpoint.checkpoint, by the names in its module that it looks up at each call. A version
 # of torch that names them otherwise recomputes, and says so with a CheckpointError rather than with another map.
+_WORDS = 624  # of a Mersenne Twister's state
 _REENTRANT = "CheckpointFunction"
 _GENERATORS = ("_checkpoint_without_reentrant_generator", "_checkpoint_without_reentrant_generator_impl")
 
@@ -53,14 +55,30 @@ def keep_random_states() -> None:
     later(partial(torch.set_rng_state, torch.get_rng_state()))
     if numpy := sys.modules.get("numpy"):
         state = numpy.random.get_state()
-        later(partial(numpy.random.set_state, state))
         # A normal number that waits is dropped: inside, every draw shows in the generator itself.
-        if isinstance(state, tuple) and state[3]:
+        if waits := isinstance(state, tuple) and state[3]:
             numpy.random.set_state((*state[:3], 0, 0.0))
+        mark = None if waits else numpy_mark()
+
+        def put_back() -> None:
+            if mark is None or numpy_mark() != mark:
+                numpy.random.set_state(state)
+
+        later(put_back)
     if torch.cuda.is_initialized():
         later(partial(torch.cuda.set_rng_state_all, torch.cuda.get_rng_state_all()))
     if torch.backends.mps.is_available():
         later(partial(torch.mps.set_rng_state, torch.mps.get_rng_state()))
+
+
+def numpy_mark() -> bytes | None:
+    """What differs after every draw from NumPy's global generator, in less time than its state takes; None where it is another
+    kind than usual. Its words and its place in them: a normal number that waits for the next draw is not here.
+    """
+    from numpy.random import MT19937
+
+    bits = sys.modules["numpy"].random.mtrand._rand._bit_generator
+    return ctypes.string_at(bits.ctypes.state_address, 4 * (_WORDS + 1)) if isinstance(bits, MT19937) else None
 
 
 def take_gradients() -> None:

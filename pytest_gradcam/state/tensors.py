@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from hashlib import sha256
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from xxhash import xxh3_128, xxh3_128_digest
 
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _COUNTER = "_version"  # where PyTorch counts the writes into a tensor
+_COUNT_OF = attrgetter(_COUNTER)
 _known = WeakIdKeyDictionary()  # of tensors that are alive: (their checksum, their digest)
 
 
@@ -89,6 +91,14 @@ class WeightsDigest:
 def writes(tensor: Tensor) -> int | None:
     """How often PyTorch counted a write into the tensor; None if it does not, as for tensors made in inference mode."""
     return None if tensor.is_inference() else getattr(tensor, _COUNTER, None)
+
+
+def writes_of(tensors: Sequence[Tensor]) -> list[int | None]:
+    """Those of each of several tensors, in less time."""
+    try:
+        return list(map(_COUNT_OF, tensors))
+    except (RuntimeError, AttributeError):  # made in inference mode; not counted
+        return list(map(writes, tensors))
 
 
 def has_bytes(tensor: Tensor) -> bool:
