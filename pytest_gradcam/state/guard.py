@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from pytest_gradcam.errors import HeatmapError, raised
 from pytest_gradcam.state.attributes import TABLES, entries, same
 from pytest_gradcam.state.parts import Parts, is_lazy, parts_of
+from pytest_gradcam.state.pooling import pool_in_channels_last
 from pytest_gradcam.state.surroundings import keep_random_states, run_eagerly, take_gradients
 from pytest_gradcam.state.tensors import checksum, unreadable, writes_of
 from pytest_gradcam.state.undo import later, undoing
@@ -54,6 +55,7 @@ def _begin(model: nn.Module) -> Parts:
         if parameter.requires_grad:
             parameter.requires_grad_(False)
     run_eagerly()
+    pool_in_channels_last()
     return parts
 
 
