@@ -35,7 +35,7 @@ def _max_pool2d(input: Any, *arguments: Any, **options: Any) -> Any:
 
 
 def _gains(image: Any) -> bool:
-    return (
+    plain = (
         type(image) is Tensor
         and image.ndim == 4
         and image.shape[1] >= _FEWEST
@@ -44,3 +44,7 @@ def _gains(image: Any) -> bool:
         and not image.requires_grad
         and image.is_contiguous()
     )
+    try:
+        return plain and bool(image.data_ptr())
+    except RuntimeError:  # one of many under torch.func.vmap, which know no channels-last
+        return False
