@@ -1,6 +1,9 @@
 """A model is given back exactly as it was found."""
 
+import gc
 import random
+import weakref
+from collections import OrderedDict
 
 import numpy as np
 import pytest
@@ -305,3 +308,77 @@ def test_parameters_written_where_pytorch_does_not_count_it(write):
     model = Net(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 3)).eval()
     with pytest.raises(HeatmapError, match="the model writes to its parameter 4.weight in a forward pass"):
         Explainer(model)(torch.rand(3, 16, 16), 0)
+
+
+class Remembering(nn.Module):
+    """Keeps what it saw in whatever it holds as `memory`, and puts a hook on its layer."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(2, 2)
+        self.memory = None
+
+    def forward(self, x):
+        if isinstance(self.memory, list):
+            self.memory.append(x)
+        elif isinstance(self.memory, dict):
+            self.memory["seen"] = x
+        elif isinstance(self.memory, torch.Tensor):
+            self.memory.data.add_(1)
+            self.memory = x
+        self.layer.register_forward_hook(lambda *_: None)
+        return self.layer(x)
+
+
+def tensor_in_the_same_list(model):
+    model.memory = []
+    with untouched(model):
+        model(torch.ones(1, 2))
+    model.memory.append(torch.ones(2))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda model: setattr(model, "memory", []),
+        lambda model: setattr(model, "memory", {}),
+        lambda model: setattr(model, "memory", torch.zeros(2)),
+        lambda model: setattr(model, "memory", [torch.zeros(2)]),
+        lambda model: setattr(model.layer, "_forward_hooks", OrderedDict()),
+        lambda model: setattr(model.layer, "_forward_hooks", OrderedDict({7: lambda *_: None})),
+        lambda model: model._modules.update(layer=nn.Linear(2, 3)),
+        tensor_in_the_same_list,
+    ],
+    ids=["list", "dict", "tensor", "list of tensors", "no hooks", "hooks", "layer", "tensor in the same list"],
+)
+def test_what_came_since_the_last_pass_is_kept_as_well(change):
+    model = Remembering()
+    with untouched(model):
+        model(torch.ones(1, 2))
+    change(model)
+    memory, layer, hooks = model.memory, model.layer, dict(model.layer._forward_hooks)
+    content = [*(memory.values() if isinstance(memory, dict) else [] if memory is None else memory)]
+    with untouched(model):
+        model(torch.ones(1, 2))
+    assert model.memory is memory
+    assert model.layer is layer
+    assert layer._forward_hooks == hooks
+    now = [*(memory.values() if isinstance(memory, dict) else [] if memory is None else memory)]
+    assert len(now) == len(content)
+    assert all(torch.equal(one, other) for one, other in zip(now, content, strict=True))
+    if isinstance(memory, torch.Tensor):
+        assert not memory.any()
+
+
+@pytest.mark.parametrize("hold", [lambda tensor: tensor, lambda tensor: [tensor], lambda tensor: {"a": tensor}])
+def test_a_tensor_that_the_model_lets_go_of_is_freed(hold):
+    model, big = nn.Sequential(Remembering()), torch.zeros(5)
+    model[0].memory, alive = hold(big), weakref.ref(big)
+    del big
+    for _ in range(2):
+        with untouched(model) as parts:
+            pass
+    model[0].memory = None
+    gc.collect()
+    assert alive() is None
+    assert parts.modules[0] is model

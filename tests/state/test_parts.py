@@ -41,13 +41,18 @@ CHANGES = {
     "buffer replaced": lambda net: setattr(net.body[1], "running_mean", torch.ones(4)),
     "buffer added": lambda net: net.register_buffer("more", torch.zeros(1)),
     "table replaced": lambda net: vars(net).update(_modules=dict(net._modules)),
+    "table of torch.nn replaced": lambda net: vars(net.body[1]).update(_buffers=dict(net.body[1]._buffers)),
     "attributes replaced": lambda net: setattr(net, "__dict__", dict(vars(net))),
 }
 
 
+@pytest.mark.parametrize("guarded", [False, True], ids=["", "after a guard"])
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
-def test_parts_that_change_are_looked_up_again(net, change):
+def test_parts_that_change_are_looked_up_again(net, change, guarded):
     parts = parts_of(net)
+    if guarded:
+        with untouched(net):
+            pass
     change(net)
     now = parts_of(net)
     assert now is not parts
