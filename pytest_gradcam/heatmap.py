@@ -66,6 +66,7 @@ class Heatmap:
         seen: SeenImage,
         subject: Subject | None = None,
         resampled: Sequence[NDArray[np.float32]] = (),
+        logits: NDArray[np.float32] | None = None,
     ) -> None:
         self.grid = np.maximum(grid, 0).astype(np.float32)
         self.subject = subject or Subject()
@@ -79,6 +80,8 @@ class Heatmap:
         self.resampled: Sequence[NDArray[np.float32]] = [np.maximum(each, 0) for each in resampled]
         #: Other heatmaps for which these checks must hold as well.
         self.also: Sequence[HeatmapLike] = ()
+        #: The model's logits (classes,) for the image, where the pass that made this gave them.
+        self.logits = logits
 
     @classmethod
     def from_array(cls, values: ArrayLike, image: Any = None) -> Heatmap:

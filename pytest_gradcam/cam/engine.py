@@ -24,7 +24,7 @@ from pytest_gradcam.cam.layers import Candidate
 from pytest_gradcam.cam.method import Method
 from pytest_gradcam.cam.mixing import Mixing
 from pytest_gradcam.cam.output_kind import Asked, OutputReader
-from pytest_gradcam.cam.outputs import Goal, class_row, per_image, resolve
+from pytest_gradcam.cam.outputs import Goal, logits, per_image, resolve
 from pytest_gradcam.cam.placed import detections, explain_area, explain_objects
 from pytest_gradcam.cam.redraw import Redraw, copied
 from pytest_gradcam.cam.target_scores import TargetScore, target_scores
@@ -201,7 +201,7 @@ class Engine:
         ready = [self.read(image) for image in images]
         rows: dict[int, NDArray[np.float32]] = {}
         for place, output in self._outputs(ready):
-            rows[place] = class_row(output).float().cpu().numpy()
+            rows[place] = logits(output)
         return np.stack([rows[place] for place in range(len(ready))]) if ready else np.zeros((0, 0), np.float32)
 
     @in_turn
@@ -396,5 +396,5 @@ class Engine:
             where = site.centres if grid.shape == site.grid else None
             subject = goal.subject(output, score, self._names, kind)
             subject = about(replace(subject, layer=site.name, centres=where, method=how.name), who, one)
-            made.append(Heatmap(grid, one.seen, subject, resampled))
+            made.append(Heatmap(grid, one.seen, subject, resampled, None if goal.function else logits(output)))
         return made, chosen.steady or how.name == NO_HEATMAP

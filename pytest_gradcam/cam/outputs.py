@@ -7,6 +7,8 @@ from copy import copy
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from pytest_gradcam.cam.containers import describe
@@ -101,6 +103,12 @@ def class_row(output: Any) -> Tensor:
     if isinstance(output, Tensor) and output.ndim == 1 and output.numel():
         return output
     raise not_scores(output, 1)
+
+
+def logits(output: Any) -> NDArray[np.float32]:
+    """The class scores (classes,) of one image as an array. Raises HeatmapError if the output is something else."""
+    row: NDArray[np.float32] = class_row(output).detach().float().cpu().numpy()
+    return row
 
 
 def class_seeds(goals: Sequence[Goal], output: Any) -> Tensor | None:

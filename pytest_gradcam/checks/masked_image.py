@@ -117,7 +117,12 @@ def one_each(masks: Any) -> list[Any] | None:
 
 def scores_of(engine: Engine, inputs: Sequence[ModelInput]) -> NDArray[np.float32]:
     """The logits (N, classes). Raises HeatmapError if one is not finite."""
-    scores = engine.predict(inputs)
+    return finite_scores(engine.predict(inputs), inputs)
+
+
+def finite_scores(rows: Any, inputs: Sequence[ModelInput]) -> NDArray[np.float32]:
+    """The rows (N, classes) of the inputs as one array. Raises HeatmapError if one is not finite."""
+    scores = np.asarray(rows, np.float32)
     if not np.isfinite(scores).all():
         bad = inputs[int(np.argwhere(~np.isfinite(scores))[0][0])].name
         raise HeatmapError(f"the model's scores for {bad} contain NaN or infinite values; check the weights")

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_gradcam import metrics, overlay
-from pytest_gradcam.checks import margins, outline
+from pytest_gradcam import overlay
+from pytest_gradcam.checks import heats, margins, outline
 from pytest_gradcam.checks.asked import Asked, Indices, classes_of, means
 from pytest_gradcam.checks.better_masks import better_masks, better_panels
 from pytest_gradcam.checks.donors import Patches, arrange
@@ -173,13 +173,16 @@ def _measured(
     counted = distinct(passed, wanted)
     own, wanted = [passed[i] for i in counted], [wanted[i] for i in counted]
     every = [*own, *lacking]
-    scores = scores_of(model.engine, [image.image_input for image in every])
+    scores, explained = heats.scored(model, [image.image_input for image in every], wanted[:_INFORMED])
     classes = classes_of(model, scores, len(own), wanted)
     asked = Asked(every, len(own), scores, classes, model.engine.multi_label, outline.fault(own))
     plan = _plan(asked, decisions=terms.bound is None)
-    heats = _heats(model, asked, _INFORMED if plan.exchanges is not None and not plan.exchanges.heated else len(own))
-    falls, changes = _falls(model, plan, asked, heats)
-    falls = replace(falls, mean_heat=_mean_heat(asked, heats), copies=len(passed) - len(own), fault=asked.fault)
+    most = _INFORMED if plan.exchanges is not None and not plan.exchanges.heated else len(own)
+    found = heats.of(model, asked, most, explained)
+    falls, changes = _falls(model, plan, asked, found)
+    falls = replace(
+        falls, mean_heat=heats.mean_in_masks(asked, found), copies=len(passed) - len(own), fault=asked.fault
+    )
     return falls, partial(_draw, model, asked, changes)
 
 
@@ -193,7 +196,7 @@ def _paired(
         )
     wanted = model.targets(terms.targets, len(passed))
     falls, asked, changes = pair_falls(model, passed, terms.pairs, wanted, decisions=terms.bound is None)
-    falls = replace(falls, mean_heat=_mean_heat(asked, _heats(model, asked, _INFORMED)))
+    falls = replace(falls, mean_heat=heats.mean_in_masks(asked, heats.of(model, asked, _INFORMED)))
     return falls, partial(_draw, model, asked, changes)
 
 
@@ -254,7 +257,7 @@ def _plan(asked: Asked, *, decisions: bool) -> _Plan:
 
 
 def _falls(
-    model: ExplainedModel, plan: _Plan, asked: Asked, heats: Sequence[Floats | None]
+    model: ExplainedModel, plan: _Plan, asked: Asked, hot: Sequence[Floats | None]
 ) -> tuple[Falls, list[Change]]:
     """The falls under all interventions, scored together, and the changes of the first."""
     images, count, own, exchanges = asked.every, asked.count, asked.own, plan.exchanges
@@ -272,7 +275,7 @@ def _falls(
         plan.first_changes(_surrounded(images[:compared]), level),
         removal.changes(images[:informing], level),
         plan.first_changes(inner[:compared], level),
-        *((exchanges.yardstick(), exchanges.control(heats)) if exchanges is not None else ([], [])),
+        *((exchanges.yardstick(), exchanges.control(hot)) if exchanges is not None else ([], [])),
     ]
     rest = [own[0].at(~own[0].mask).filled(fills.colour, level=level)] if len(images) == 1 else []
     after = scores_of(
@@ -358,32 +361,6 @@ def _beyond(falls: Floats, count: int) -> Floats:
     """The falls of the first `count` images, less the mean of the others, if there are others."""
     rest = finite(falls[count:])
     return np.asarray(finite(falls[:count]) - (rest.mean() if len(rest) else 0))
-
-
-def _heats(model: ExplainedModel, asked: Asked, most: int) -> list[Floats | None]:
-    """The heatmap of each image, of the first `most`; None where there is none."""
-    question, heats = model.question(), list[Floats | None]([None] * asked.count)
-    try:
-        made = model.engine.heatmaps(
-            [image.image_input for image in asked.own[:most]],
-            [int(index) for index in asked.classes[: asked.count][:most]],
-            layer=question.layer,
-            method=question.method,
-        )
-    except HeatmapError:  # no layer to read a heatmap at: the intervention needs none
-        return heats
-    for i, heatmap in enumerate(made):
-        if np.isfinite(heatmap.grid).all() and heatmap.grid.any():
-            heats[i] = heatmap.values.astype(np.float64)
-    return heats
-
-
-def _mean_heat(asked: Asked, heats: Sequence[Floats | None]) -> float | None:
-    """The mean over the images of the heatmap's mean heat in the mask; None if there is no heatmap."""
-    figures = [
-        metrics.mean_heat(heat, image.mask) for heat, image in zip(heats, asked.own, strict=True) if heat is not None
-    ]
-    return float(np.mean(figures)) if figures else None
 
 
 def _draw(model: ExplainedModel, asked: Asked, changes: list[Change], title: str, lines: Sequence[str]) -> Image:

@@ -54,6 +54,8 @@ class HeatmapLike(MapOnView, Protocol):
     resampled: Sequence[Values]
     #: Other heatmaps for which these checks must hold as well.
     also: Sequence[HeatmapLike]
+    #: The model's logits (classes,) for the image, where the pass that made the heatmap gave them.
+    logits: Values | None
 
     @property
     def padding(self) -> Bools: ...
