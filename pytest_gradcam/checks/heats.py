@@ -25,7 +25,7 @@ def scored(
     No heatmaps where their passes do not give the logits as well. Raises HeatmapError for scores that are not finite.
     """
     try:
-        explained = _explained(model, inputs[: len(targets)], targets)
+        explained = _explained(model, inputs[: len(targets)], [model.question(target).target for target in targets])
     except HeatmapError:  # no layer to read a heatmap at: the intervention needs none
         explained = []
     known = [heatmap.logits for heatmap in explained if heatmap.logits is not None]

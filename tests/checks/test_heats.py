@@ -90,6 +90,6 @@ def test_scores_that_are_not_finite_are_refused_by_the_images_name() -> None:
     network = convolutions()
     model, passed = explained(network)
     with torch.no_grad():
-        network[-1].bias[0] = float("inf")
+        network.get_parameter("5.bias")[0] = float("inf")
     with pytest.raises(HeatmapError, match="the model's scores for tensor 32x32 contain NaN or infinite values"):
         heats.scored(model, [image.image_input for image in passed], TARGETS)
