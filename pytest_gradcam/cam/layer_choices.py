@@ -20,6 +20,7 @@ from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.inputs.reader import Input, stack
 from pytest_gradcam.state.forward_only import require_insides
 from pytest_gradcam.state.guard import untouched
+from pytest_gradcam.state.memory import give_back
 
 _REMEMBERED = 32  # choices: one per structure, input shape, callable target and named layer
 
@@ -58,6 +59,7 @@ class LayerChoices:
         key = (name, tuple(inputs.shape[1:]), goal.function, anatomy(model))
         if key not in self._found:
             self._found[key] = _choose(model, inputs, goal, name)
+            give_back()  # the activations and gradients of all layers, which no heatmap needs again
         self._found.move_to_end(key)
         while len(self._found) > _REMEMBERED:
             self._found.popitem(last=False)
