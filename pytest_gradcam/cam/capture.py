@@ -6,11 +6,12 @@ site, and the backward pass runs from the score to the site and no further.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -18,8 +19,9 @@ from torch.utils.hooks import RemovableHandle
 
 from pytest_gradcam.cam import norms
 from pytest_gradcam.cam.containers import tensors
+from pytest_gradcam.cam.few_rows import filled
 from pytest_gradcam.cam.sites import Site
-from pytest_gradcam.cam.zeros import zeros_skipped
+from pytest_gradcam.cam.zeros import rows_skipped
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.state.guard import forward
 
@@ -72,8 +74,10 @@ class Captured:
         return self._slope(self.output, partial(gradient, seeds=seeds))
 
     def _slope(self, root: Tensor, by: Differentiate) -> Tensor:
-        with self._multiplication():
-            grad = by(root, self.leaf) if root.requires_grad else None
+        grad = None
+        if root.requires_grad:
+            differentiate = partial(by, root, self.leaf)
+            grad = self._by_rows(differentiate, otherwise=differentiate)
         if grad is None:
             raise HeatmapError(
                 f"the score has no gradient with respect to layer {self.site.name}; expected a differentiable path. "
@@ -83,15 +87,33 @@ class Captured:
 
     def _slopes(self, root: Tensor, seeds: Tensor) -> Tensor | None:
         """One gradient per seed; None if the backward pass cannot be batched, or no path leads to the leaf."""
+
+        def batched() -> Tensor:
+            return torch.autograd.grad(root, self.leaf, seeds, retain_graph=True, is_grads_batched=True)[0]
+
+        def mapped() -> Tensor:
+            with warnings.catch_warnings():  # PyTorch tells which operations are batched in a loop
+                warnings.simplefilter("ignore", UserWarning)
+                return cast("Tensor", torch.vmap(partial(gradient, root, self.leaf))(seeds))
+
         try:
-            with self._multiplication():
-                found = torch.autograd.grad(root, self.leaf, seeds, retain_graph=True, is_grads_batched=True)[0]
+            found = self._by_rows(mapped, otherwise=batched)
         except RuntimeError:
             return None
-        return self.site.spatial(found.flatten(0, 1))
+        return None if found is None else self.site.spatial(found.flatten(0, 1))
 
-    def _multiplication(self) -> AbstractContextManager[object]:
-        return zeros_skipped(self.leaf) if self.site.prefix else nullcontext()
+    def _by_rows(
+        self, differentiate: Callable[[], Tensor | None], *, otherwise: Callable[[], Tensor | None]
+    ) -> Tensor | None:
+        """What `differentiate` gives, with few rows of zeros on the way where class tokens are read.
+
+        Where anything on the way cannot work with FewRows, such as a backward pass written in another language, `otherwise`.
+        """
+        skipped = rows_skipped(self.leaf) if self.site.prefix else None
+        if skipped is not None:
+            with suppress(Exception), skipped:
+                return cast("Tensor | None", filled(differentiate()))
+        return otherwise()
 
 
 def capture(model: nn.Module, inputs: Tensor, site: Site) -> Captured:
