@@ -87,6 +87,14 @@ def read(image: Any, window: Window | None = None) -> Picture:
     )
 
 
+def pixels(image: Any) -> NDArray[np.uint8]:
+    """A copy of the pixels of a PIL image or uint8 array, (H, W, 3) or (H, W). Raises HeatmapError as `read` does."""
+    if not isinstance(image, np.ndarray):
+        return np.array(read(image).pil)
+    _refuse_array(image)
+    return np.array(image, order="C")
+
+
 def as_window(value: Any) -> Window | None:
     """The window as two plain numbers, None for none. Raises HeatmapError unless the first is less than the second."""
     if value is None:
@@ -219,12 +227,17 @@ def _read_array(array: NDArray[Any], window: Window | None) -> Picture:
     colour = array.ndim == 3 and array.shape[2] == 3
     if window is not None and array.dtype != np.uint8 and array.dtype.kind in "iuf" and (array.ndim == 2 or colour):
         array = _windowed(array, window, f"the array of shape {array.shape}")
+    _refuse_array(array)
+    return Picture(Image.fromarray(array), f"array {array.shape[1]}x{array.shape[0]}")
+
+
+def _refuse_array(array: NDArray[Any]) -> None:
+    colour = array.ndim == 3 and array.shape[2] == 3
     if array.dtype != np.uint8 or array.size == 0 or not (array.ndim == 2 or colour):
         raise HeatmapError(
             f"an array of shape {array.shape} and type {array.dtype} is not an image; expected uint8 of shape (H, W, 3) "
             f"or (H, W){_array_hint(array)}"
         )
-    return Picture(Image.fromarray(array), f"array {array.shape[1]}x{array.shape[0]}")
 
 
 def _windowed(values: NDArray[Any], window: Window, name: str) -> NDArray[np.uint8]:

@@ -34,6 +34,29 @@ def test_a_file_a_pil_image_and_an_array_read_the_same(tmp_path, pixels):
         np.testing.assert_array_equal(np.asarray(picture.pil), pixels)
 
 
+@pytest.mark.parametrize(
+    "given", [lambda a: a, lambda a: a[::2, ::-1], lambda a: a.transpose(1, 0, 2), lambda a: a[..., 1]]
+)
+def test_pixels_are_a_copy_in_the_order_of_rows_of_an_array_and_of_a_pil_image(pixels, given):
+    array = given(pixels)
+    before = array.copy()
+    for image in (array, Image.fromarray(np.ascontiguousarray(array))):
+        found = images.pixels(image)
+        np.testing.assert_array_equal(found, array)
+        assert found.flags.c_contiguous
+        found[...] = 0
+    np.testing.assert_array_equal(array, before)
+
+
+@pytest.mark.parametrize("image", [np.zeros((4, 4)), np.zeros((0, 4), np.uint8), np.zeros((3, 4, 4), np.uint8), 5])
+def test_pixels_are_refused_as_images_are(image):
+    with pytest.raises(HeatmapError) as read:
+        images.read(image)
+    with pytest.raises(HeatmapError) as taken:
+        images.pixels(image)
+    assert str(taken.value) == str(read.value)
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_a_file_with_an_exif_orientation_is_turned_as_it_is_displayed(tmp_path, pixels, orientation):
     # Independent of Pillow: what each orientation does, by the EXIF 2.3 table (0th row, 0th column).

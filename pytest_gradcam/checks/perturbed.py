@@ -11,6 +11,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pytest_gradcam import images, masks, metrics
 from pytest_gradcam.checks.followed import Followed, FollowedObject
@@ -163,7 +164,8 @@ class PerturbedImages:
                 "where nothing moves"
             )
         self._engine, self._asked, self._question = model.engine, question, question
-        self._picture, self._input = _read(model.engine, image)
+        read = _read(model.engine, image)
+        self._picture, self._pixels, self._input = read.picture, read.pixels, read.image_input
         #: Whether the perturbed images that were made last are all the original, as the model sees them.
         self.alike = False
         size = self._picture.shape
@@ -254,7 +256,7 @@ class PerturbedImages:
 
     def _other_images(self) -> list[ModelInput]:
         """Noise, the negative and an empty image: as pictures, which are the same however the preprocess is written."""
-        shown = np.asarray(self._picture.pil)
+        shown = self._pixels
         noise = np.random.default_rng(0).integers(0, 256, shown.shape, np.uint8)
         try:
             return [self._engine.read(other) for other in (noise, 255 - shown, np.full_like(shown, 128))]
@@ -266,31 +268,38 @@ class PerturbedImages:
             return [self._input.with_pixels(other.astype(np.float32)) for other in others]
 
     def _perturbed(self, perturbation: Perturbation) -> ModelInput:
-        return self._engine.read(perturbation(np.asarray(self._picture.pil))).variant_of(self._input)
+        return self._engine.read(perturbation(self._pixels)).variant_of(self._input)
 
 
 @dataclass(frozen=True, eq=False)
 class _Read:
-    """What an engine read last: the file's bytes, if it was a file, the picture, and the input made from it."""
+    """What an engine read last: the file's bytes, if it was a file, the picture, its pixels, and the input made from it."""
 
     content: bytes | None
     picture: Picture
+    pixels: NDArray[np.uint8]
     image_input: ModelInput
+
+    def is_of(self, image: Any, content: bytes | None, engine: Engine) -> bool:
+        """Whether the file has these bytes, or the image these pixels."""
+        if content is not None or self.content is not None:
+            return content == self.content
+        plain = type(image) is np.ndarray and image.dtype == np.uint8
+        return np.array_equal(image if plain else np.asarray(engine.picture(image).pil), self.pixels)
 
 
 # Hypothesis reads the same original for each of its examples, which costs as much as perturbing it.
 _LAST: WeakKeyDictionary[Engine, _Read] = WeakKeyDictionary()
 
 
-def _read(engine: Engine, image: Any) -> tuple[Picture, ModelInput]:
+def _read(engine: Engine, image: Any) -> _Read:
     """The picture and the model's input; they are made anew only if the file's bytes or the pixels have changed."""
     last, content = _LAST.get(engine), _content(image)
-    if last is None or content is None or content != last.content:
+    if last is None or not last.is_of(image, content, engine):
         picture = engine.picture(image)
-        if last is None or content is not None or last.content is not None or not _equal(last.picture, picture):
-            picture = replace(picture, pil=picture.pil.copy())  # the caller may change the array later
-            last = _LAST[engine] = _Read(content, picture, engine.read(picture))
-    return last.picture, last.image_input.named(str(image) if content is not None else last.picture.name)
+        picture = replace(picture, pil=picture.pil.copy())  # the caller may change the array later
+        last = _LAST[engine] = _Read(content, picture, np.asarray(picture.pil), engine.read(picture))
+    return replace(last, image_input=last.image_input.named(str(image) if content is not None else last.picture.name))
 
 
 def _content(image: Any) -> bytes | None:
@@ -301,10 +310,6 @@ def _content(image: Any) -> bytes | None:
         return Path(image).read_bytes()
     except OSError:
         return None
-
-
-def _equal(a: Picture, b: Picture) -> bool:
-    return np.array_equal(np.asarray(a.pil), np.asarray(b.pil))  # in other modes the shapes differ
 
 
 def _mass(heatmap: HeatmapLike, region: Bools) -> float:

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from pytest_gradcam import images
 from pytest_gradcam.errors import HeatmapError
-from pytest_gradcam.images import read
 from pytest_gradcam.validation import is_flag, is_number, is_whole
 
 Pixels = NDArray[np.uint8]
@@ -32,7 +32,7 @@ class Perturbation:
 
     def __call__(self, image: Picture) -> Picture:
         """The perturbed image; the one passed is not changed. Raises HeatmapError for anything but an 8-bit image."""
-        pixels = np.array(read(image).pil)
+        pixels = images.pixels(image)
         if pixels.size == 0:  # only a PIL image gets here without pixels
             raise HeatmapError("the image has no pixels; expected at least one; check how it was cropped or loaded")
         for part in self:
