@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from pytest_gradcam.cam.output_kind import OutputReader
 from pytest_gradcam.cam.outputs import Goal
@@ -22,7 +22,8 @@ from pytest_gradcam.cam.structure import configuration
 from pytest_gradcam.evidence.plain import checked
 from pytest_gradcam.evidence.record import Subject
 from pytest_gradcam.evidence.store import Store
-from pytest_gradcam.state.tensors import digest
+from pytest_gradcam.state.parts import Parts
+from pytest_gradcam.state.tensors import checksum, has_bytes
 
 MEMORY_BYTES = 256 * 2**20
 DISK_BYTES = 512 * 2**20
@@ -38,12 +39,13 @@ class Cached:
     subject: Subject
 
 
-def model_key(model: nn.Module, weights: str, outputs: OutputReader) -> str | None:
+def model_key(parts: Parts, weights: str, outputs: OutputReader) -> str | None:
     """The part of a cache key that is the same for all images: model, class names, versions, torch settings.
 
-    `weights` is the digest of the model's current weights, `outputs` reads its outputs. None if it cannot be identified.
+    `parts` are the model's, `weights` the digest of its current weights, `outputs` reads its outputs. None if it cannot be
+    identified.
     """
-    found = configuration(model)
+    found = configuration(parts)
     return _joined(weights, found, outputs.names.pairs, outputs.asked, *_surroundings()) if weights and found else None
 
 
@@ -52,10 +54,10 @@ def key(model: str | None, image: Tensor, goal: Goal, layer: str | None, method:
 
     None if the model has no key, and for a callable target, which may return another score next time.
     """
-    content = digest(image)
-    if model is None or content is None or goal.function is not None:
+    if model is None or not has_bytes(image) or goal.function is not None:
         return None
-    return _joined(model, content, goal.index, goal.against, layer, method)
+    content = checksum(image).hex()  # 128 bits, and no one forges images here: a SHA-256 takes seven times as long
+    return _joined(model, str(image.dtype), tuple(image.shape), content, goal.index, goal.against, layer, method)
 
 
 def open_cache(directory: Path | None) -> HeatmapCache:

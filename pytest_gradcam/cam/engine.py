@@ -39,6 +39,7 @@ from pytest_gradcam.settings import NO_HEATMAP, SCORE_METHODS, Settings
 from pytest_gradcam.state.called_with import Call
 from pytest_gradcam.state.forward_only import blind
 from pytest_gradcam.state.guard import forward, untouched
+from pytest_gradcam.state.parts import parts_of
 from pytest_gradcam.state.surroundings import keep_random_states, seed_all
 from pytest_gradcam.state.undo import in_turn, undoing
 from pytest_gradcam.state.wrappers import unwrap
@@ -148,7 +149,8 @@ class Engine:
     @in_turn
     def heatmaps_by(self, layer: str | None, method: str | None) -> dict[str, str | None]:
         """What heatmaps come from: the digest of the weights, the layer if one is named, and the method."""
-        return {"weights": self._identity.read(), "layer": layer or self._layer, "method": method or self.method}
+        weights, _ = self._identity.read()
+        return {"weights": weights, "layer": layer or self._layer, "method": method or self.method}
 
     @property
     def names(self) -> ClassNames:
@@ -335,8 +337,8 @@ class Engine:
         how, named = self._method.named(method), layer or self._layer
         if ready:
             self._choices.asked(ready[-1], goals[-1], named)
-        keys = self._keys(ready, goals, named, how.name)
-        made = {place: found for place, key in enumerate(keys) if (found := self._kept(key, ready[place]))}
+        keys, who = self._keys(ready, goals, named, how.name)
+        made = {place: found for place, key in enumerate(keys) if (found := self._kept(key, ready[place], who))}
         missing = [place for place in range(len(ready)) if place not in made]
         size = len(missing) if shared else self._together([ready[place] for place in missing])
         for places in self._groups(missing, ready, goals, size):
@@ -357,23 +359,21 @@ class Engine:
             for indices in batches([ready[place] for place in alike], size):
                 yield [alike[i] for i in indices]
 
-    def _keys(self, ready: Sequence[Input], goals: Sequence[Goal], layer: str | None, method: str) -> list[str | None]:
-        """The heatmaps' cache keys."""
+    def _keys(
+        self, ready: Sequence[Input], goals: Sequence[Goal], layer: str | None, method: str
+    ) -> tuple[list[str | None], Subject]:
+        """The heatmaps' cache keys, and the model's half of their subjects."""
         if self._cache is None or not any(one.lasting for one in ready):
-            return [None] * len(ready)
-        model = model_key(self._network, self._identity.read(), self._outputs_of)
-        return [
-            cache_key(model, one.tensor, goal, layer, method) if one.lasting else None
-            for one, goal in zip(ready, goals, strict=True)
-        ]
+            return [None] * len(ready), Subject()
+        parts = parts_of(self._network)
+        weights, who = self._identity.read(parts)
+        model, each = model_key(parts, weights, self._outputs_of), zip(ready, goals, strict=True)
+        return [cache_key(model, one.tensor, goal, layer, method) if one.lasting else None for one, goal in each], who
 
-    def _kept(self, key: str | None, one: Input) -> Heatmap | None:
+    def _kept(self, key: str | None, one: Input, who: Subject) -> Heatmap | None:
         found = self._cache.get(key) if self._cache is not None else None
-        if found is None:
-            return None
         # The same pixels may now come from another file.
-        subject = about(found.subject, self._identity.model(), one)
-        return Heatmap(found.grid, one.seen, subject)
+        return None if found is None else Heatmap(found.grid, one.seen, about(found.subject, who, one))
 
     def _explain_batch(
         self, group: Sequence[Input], goals: Sequence[Goal], layer: str | None, how: Method, *, shared: bool

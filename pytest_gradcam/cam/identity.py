@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from operator import attrgetter, is_
+from operator import attrgetter
 from typing import TypeVar
 
 import torch
@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from pytest_gradcam.evidence.current_test import current, started
 from pytest_gradcam.evidence.record import Subject
 from pytest_gradcam.inputs.reader import Input
+from pytest_gradcam.state.attributes import same
 from pytest_gradcam.state.forward_only import ForwardOnly
 from pytest_gradcam.state.parts import Parts, parts_of
-from pytest_gradcam.state.tensors import has_bytes
 
 _Subject = TypeVar("_Subject", bound=Subject)
 _VERSION_OF = attrgetter("_version")
@@ -32,9 +32,7 @@ def weights_digest(model: nn.Module) -> str:
     Of a model that is known by its scores alone it is the digest of its file, and empty where there is none.
     A tensor's own digest is a SHA-256 over its dtype, shape and bytes. Every call reads all of them.
     """
-    if isinstance(model, ForwardOnly):
-        return model.digest
-    return parts_of(model).weights.now()
+    return _digest(model, parts_of(model))
 
 
 class Identity:
@@ -43,7 +41,7 @@ class Identity:
     def __init__(self, model: nn.Module) -> None:
         self._model = model
         self._read: _Read | None = None
-        self._parts: Parts | None = None  # held, so that they need not be looked up again
+        self._held: list[Parts] = []  # so that they need not be looked up again
 
     def model(self, parts: Parts | None = None) -> Subject:
         """The model's half of a subject; `parts` saves collecting its tensors again.
@@ -51,20 +49,30 @@ class Identity:
         The weights are digested once per test, and again if PyTorch's version counters or their addresses changed. A
         write that PyTorch does not count (through `.data` or NumPy) is noticed in the next test.
         """
-        parts = self._parts = parts or parts_of(self._model)
+        parts = self._own(parts)
+        return self._subject(parts, self._weights(parts) if current() is not None else "")
+
+    def read(self, parts: Parts | None = None) -> tuple[str, Subject]:
+        """The digest of the weights as they are now, always taken anew, and the model's half of a subject with it."""
+        parts = self._own(parts)
+        self._read = _Read(self._model, parts)
+        return self._read.digest, self._subject(parts, self._read.digest if current() is not None else "")
+
+    def _own(self, parts: Parts | None) -> Parts:
+        """These parts, unless they are those of a module around the model."""
+        own = parts if parts is not None and parts.modules[0] is self._model else parts_of(self._model)
+        self._held = [own, parts or own]
+        return own
+
+    def _subject(self, parts: Parts, weights: str) -> Subject:
         kind = type(self._model.function if isinstance(self._model, ForwardOnly) else self._model)
         return Subject(
             model=_phrase(self._model, parts.count),
             model_class=f"{kind.__module__}.{kind.__qualname__}",
             parameter_count=parts.count,
-            weights=self._weights(parts) if current() is not None else "",
+            weights=weights,
             device=_device(self._model),
         )
-
-    def read(self) -> str:
-        """The digest of the weights as they are now, always taken anew."""
-        self._read = _Read(self._model, parts_of(self._model))
-        return self._read.digest
 
     def _weights(self, parts: Parts) -> str:
         if self._read is None or self._read.outdated(parts):
@@ -76,21 +84,20 @@ class _Read:
     """The digest of the weights, and what tells whether they may have changed since."""
 
     def __init__(self, model: nn.Module, parts: Parts) -> None:
-        self.digest = weights_digest(model)
+        self.digest = _digest(model, parts)
         self._start = started()
         self._tensors = _tensors(parts)
         # Holding the memory keeps other tensors from getting the same address.
         self._memory = [tensor.detach() for tensor in self._tensors]
-        self._counters = _counters(self._tensors)
+        self._counters = _counters(self._tensors) if self.digest else None
 
     def outdated(self, parts: Parts) -> bool:
-        now = _tensors(parts)
+        tensors = _tensors(parts)
         return (
             self._start is not started()
             or self._counters is None
-            or len(now) != len(self._tensors)
-            or not all(map(is_, now, self._tensors))
-            or _counters(now) != self._counters
+            or not same(tensors, self._tensors)
+            or _counters(tensors) != self._counters
         )
 
 
@@ -106,11 +113,16 @@ def _tensors(parts: Parts) -> list[Tensor]:
     return [*parts.parameters, *(buffer for _, _, buffer in parts.buffers)]
 
 
+def _digest(model: nn.Module, parts: Parts) -> str:
+    return model.digest if isinstance(model, ForwardOnly) else parts.weights.now()
+
+
 def _counters(tensors: list[Tensor]) -> list[int] | None:
-    """The tensors' addresses and version counters; None if PyTorch lacks these for one of them."""
-    if not all(has_bytes(tensor) and not tensor.is_inference() for tensor in tensors):
+    """The addresses and version counters of tensors that have bytes; None if PyTorch lacks these for one of them."""
+    try:
+        return [*map(Tensor.data_ptr, tensors), *map(_VERSION_OF, tensors)]
+    except (RuntimeError, NotImplementedError):  # made in inference mode, or without bytes by now
         return None
-    return [*map(Tensor.data_ptr, tensors), *map(_VERSION_OF, tensors)]
 
 
 def _phrase(model: nn.Module, count: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from hashlib import sha256
+from itertools import chain
 from operator import attrgetter
 from typing import Any
 
@@ -18,6 +19,7 @@ from xxhash import xxh3_128, xxh3_128_digest
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _COUNTER = "_version"  # where PyTorch counts the writes into a tensor
 _COUNT_OF = attrgetter(_COUNTER)
+_FORM_OF = attrgetter("dtype", "shape", "layout", "device")
 _known = WeakIdKeyDictionary()  # of tensors that are alive: (their checksum, their digest)
 
 
@@ -58,34 +60,34 @@ class WeightsDigest:
 
     def __init__(self, named: Iterable[tuple[str, Tensor]]) -> None:
         self._named = sorted(named, key=lambda pair: pair[0])
+        self._tensors = [tensor for _, tensor in self._named]
         self._place: object = None
-        self._arrays: list[NDArray[np.uint8]] = []
+        self._memory: list[memoryview] = []
         self._state: object = None
         self._digest = ""
 
     def now(self) -> str:
         """A SHA-256 over the names and digests, in order of name; empty if a tensor has no bytes."""
-        tensors = [tensor for _, tensor in self._named]
-        if not all(map(has_bytes, tensors)):
+        place = _place(self._tensors)
+        if place is None or (place != self._place and not self._look(place)):
             return ""
-        place, content = self._found(tensors), xxh3_128()
-        for array in self._arrays:
-            content.update(array.data)
+        content = xxh3_128()
+        for memory in self._memory:
+            content.update(memory)
         state = (place, content.digest())
         if state != self._state:
             found = sha256("".join(f"{name} {remembered_digest(tensor)}\n" for name, tensor in self._named).encode())
             self._state, self._digest = state, found.hexdigest()
         return self._digest
 
-    def _found(self, tensors: Sequence[Tensor]) -> object:
-        """Where the bytes lie, and of what they are; their arrays are kept as long as they share this memory."""
-        place = [*map(Tensor.data_ptr, tensors), *map(_form, tensors)]
-        if place != self._place:
-            arrays = list(map(_bytes, tensors))
-            shared = [array.ctypes.data for array in arrays] == place[: len(arrays)]
-            self._arrays = arrays
-            self._place = place if shared else None
-        return place
+    def _look(self, place: list[Any]) -> bool:
+        """Whether all have bytes; these are kept, as long as they lie here, if the tensors share this memory."""
+        if not all(map(has_bytes, self._tensors)):
+            return False
+        arrays = list(map(_bytes, self._tensors))
+        shared = [array.ctypes.data for array in arrays] == place[: len(arrays)]
+        self._memory, self._place = [array.data for array in arrays], place if shared else None
+        return True
 
 
 def writes(tensor: Tensor) -> int | None:
@@ -141,6 +143,10 @@ def _bytes(tensor: Tensor) -> NDArray[np.uint8]:
     return found
 
 
-def _form(tensor: Tensor) -> tuple[Any, ...]:
-    """How the memory of a tensor is read."""
-    return tensor.dtype, tensor.shape, tensor.stride(), tensor.is_conj(), tensor.is_neg()
+def _place(tensors: Sequence[Tensor]) -> list[Any] | None:
+    """Where the bytes of tensors lie, and how they are read; None if one has none."""
+    methods = (Tensor.data_ptr, type, _FORM_OF, Tensor.stride, Tensor.is_conj, Tensor.is_neg)
+    try:
+        return [*chain.from_iterable(map(method, tensors) for method in methods)]
+    except (RuntimeError, NotImplementedError):  # of sparse tensors and the like
+        return None

@@ -15,6 +15,7 @@ from pytest_gradcam.cam.output_kind import Asked, OutputReader
 from pytest_gradcam.cam.outputs import Goal
 from pytest_gradcam.evidence.record import Subject
 from pytest_gradcam.evidence.store import Store
+from pytest_gradcam.state.parts import parts_of
 from pytest_gradcam.targets import ClassNames
 
 GRID = np.arange(49, dtype=np.float32).reshape(7, 7)
@@ -254,7 +255,7 @@ def asked(net=None, image=IMAGE, *, goal=None, names=None, layer=None, method="g
     model = build() if net is None else net
     goal = Goal() if goal is None else goal
     outputs = OutputReader(Asked(), ClassNames(names))
-    return key(model_key(model, weights_digest(model), outputs), image, goal, layer, method)
+    return key(model_key(parts_of(model), weights_digest(model), outputs), image, goal, layer, method)
 
 
 def one_value_changed():

@@ -14,6 +14,7 @@ from pytest_gradcam.cam.cache import HeatmapCache
 from pytest_gradcam.evidence import current_test
 from pytest_gradcam.evidence.current_test import begin, running
 from pytest_gradcam.state.parts import parts_of
+from pytest_gradcam.state.tensors import WeightsDigest
 from tests.conftest import RecordingTest
 
 
@@ -27,8 +28,8 @@ def model():
 def hashed(monkeypatch):
     """Counts how often the weights are hashed."""
     calls = []
-    digest = identity.weights_digest
-    monkeypatch.setattr(identity, "weights_digest", lambda model: calls.append(1) or digest(model))
+    digest = WeightsDigest.now
+    monkeypatch.setattr(WeightsDigest, "now", lambda weights: calls.append(1) or digest(weights))
     return calls
 
 
