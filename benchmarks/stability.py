@@ -73,6 +73,7 @@ def cost(image: np.ndarray, examples: int, *, cached: bool) -> None:
     model, preprocess = efficientnet()
     explainer = Explainer(model, preprocess=preprocess, cache=HeatmapCache() if cached else None)
     parts = Parts(model, preprocess, explainer, image)
+    drawn(strategies.perturbations(), 0, CHUNK)  # Hypothesis loads modules and reads others, once a process
     for name, strategy in STRATEGIES.items():
         changes, drawing = drawn(strategy(), 0, examples)
         chunks = [changes[first : first + CHUNK] for first in range(0, len(changes), CHUNK)]

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pytest_gradcam import images, masks, metrics
 from pytest_gradcam.checks.followed import Followed, FollowedObject
 from pytest_gradcam.errors import HeatmapError
+from pytest_gradcam.grids import require_evidence
 from pytest_gradcam.images import Picture
 from pytest_gradcam.perturbations import Perturbation, identity
 from pytest_gradcam.perturbations.movement import Placement, move_heat
@@ -123,7 +124,7 @@ class PerturbedImage:
         """
         self._sound()
         for heatmap in (self.before, self.after):
-            _ = heatmap.peak  # raises, and names the target, if there is no evidence
+            require_evidence(heatmap.grid, heatmap.subject)
         moves = self.perturbation.moves
         moved = move_heat(self.before.values, self.perturbation, self.place()) if moves else self.before.values
         step = max(1, min(moved.shape) // _LATTICE)
@@ -313,5 +314,5 @@ def _content(image: Any) -> bytes | None:
 
 
 def _mass(heatmap: HeatmapLike, region: Bools) -> float:
-    _ = heatmap.peak  # raises, and names the target, if there is no evidence
+    require_evidence(heatmap.grid, heatmap.subject)
     return metrics.mass(heatmap.values, region)

@@ -21,6 +21,8 @@ def in_view(mask: Any, heatmap: HeatmapLike) -> Bools | None:
     Raises HeatmapError for another heatmap's padding, for padding combined with something else, and for the same pixels in
     another form: they may also be meant as a mask of the image.
     """
+    if type(mask) is np.ndarray and mask.ndim == 2 and mask.shape != heatmap.values.shape:
+        return None  # of the image, whose size is another; to find the padding takes time
     padding = np.asarray(heatmap.padding)
     for own in (padding, ~padding):
         if isinstance(mask, PaddingMask):
