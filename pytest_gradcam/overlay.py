@@ -9,15 +9,16 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from importlib.util import find_spec
-from math import floor, log10
+from itertools import accumulate, pairwise
+from math import ceil, floor, log10
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import find_objects, label, minimum_filter
+from scipy.ndimage import find_objects, label
 
 if TYPE_CHECKING:
     from PIL.Image import Image, Resampling
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 Pixels = NDArray[np.uint8]
 Bools = NDArray[np.bool_]
+#: The pixels of a mask's outline, by the mask's id and its size in the picture: several panels may show the same mask.
+Outlines = dict[tuple[int, tuple[int, int]], NDArray[np.intp]]
 
 _ACROSS = 3  # at most this many panels in a row; two and four make rows of two
 _SIDE, _BAR, _GAP = 336, 84, 14  # pixels: the width of a panel, of a colour bar with its labels, and between things
@@ -40,6 +43,7 @@ _SMALL = 10  # pixels: a part of a mask that is shorter than that gets pointers 
 _POINTERS = 20  # parts with pointers: of more than that none has them
 _BAR_TALL = 140  # pixels: what the labels of a colour bar need
 _TITLE, _CAPTION, _LINE, _LABEL = 15, 13, 12, 11  # pixels, sizes of text
+_BESIDE = 2  # pixels that a sign may reach into those beside it
 #: What systems have for the scripts that DejaVu lacks, Chinese, Japanese and Korean; Pillow looks where they keep fonts.
 _OTHER_FONTS = (
     *("NotoSansCJK-Regular.ttc", "NotoSansCJKsc-Regular.otf", "NotoSansCJKjp-Regular.otf", "SourceHanSans.ttc"),
@@ -100,12 +104,13 @@ def draw_panels(panels: Sequence[Panel], *, title: str = "", lines: Sequence[str
     for number, (text, font) in enumerate(foot):
         _write(pen, (_GAP, bottom + number * (_LINE + 5)), text, font, "la")
     left = (wide - sum(columns) - (across - 1) * _GAP) // 2
+    outlines: Outlines = {}
     for number, panel in enumerate(panels):
         row, column = divmod(number, across)
         corner = (left + sum(columns[:column]) + column * _GAP, top + row * tall)
         text, font = _cut(panel.caption, _CAPTION, columns[column])
         _write(pen, (corner[0] + _SIDE / 2, corner[1]), text, font, "ma")
-        _paint(picture, panel, (corner[0], corner[1] + caption), room)
+        _paint(picture, panel, (corner[0], corner[1] + caption), room, outlines)
     return picture
 
 
@@ -113,7 +118,8 @@ def inferno(heat: NDArray[np.float32], top: float | None = None) -> Pixels:
     """The colours (H, W, 3) of a heatmap (H, W), from 0 to `top`, by default the maximum."""
     values = np.nan_to_num(heat, nan=0, posinf=0, neginf=0)
     highest = float(values.max()) if top is None else top
-    return _colours()[(values * (255 / (highest if highest > 0 else 1))).clip(0, 255).astype(np.uint8)]
+    levels = (values * (255 / (highest if highest > 0 else 1))).clip(0, 255).astype(np.uint8)
+    return _colours().take(levels, axis=0)
 
 
 @cache
@@ -142,7 +148,9 @@ def _stretched(panels: Sequence[Panel], room: tuple[int, int]) -> Iterator[str]:
             return
 
 
-def _paint(picture: Image, panel: Panel, corner: tuple[int, int], room: tuple[int, int]) -> None:
+def _paint(
+    picture: Image, panel: Panel, corner: tuple[int, int], room: tuple[int, int], outlines: Outlines
+) -> None:
     """The panel in the middle of the room (width, height) that begins at this corner, and a colour bar beside its heatmap."""
     from PIL import Image
 
@@ -153,8 +161,10 @@ def _paint(picture: Image, panel: Panel, corner: tuple[int, int], room: tuple[in
     smooth = Image.Resampling.NEAREST if w >= 3 * width or h >= 3 * height else Image.Resampling.BILINEAR
     colours = np.array(Image.fromarray(_on_view(panel)).resize(size, smooth))
     if panel.mask is not None and panel.mask.any() and not panel.mask.all():
-        inside, pointers = _seen(_resized(panel.mask.astype(np.float32), size, smooth))
-        colours[_outline(inside, ticks=panel.mask.mean() >= _DETAIL) | pointers] = _OUTLINE
+        if (key := (id(panel.mask), size)) not in outlines:
+            inside, pointers = _seen(_resized(panel.mask.astype(np.float32), size, smooth))
+            outlines[key] = np.flatnonzero(_outline(inside, ticks=panel.mask.mean() >= _DETAIL) | pointers)
+        colours.reshape(-1, 3)[outlines[key]] = _OUTLINE
     if panel.heat is not None and panel.level is not None and panel.heat.min() < panel.level <= panel.heat.max():
         colours[_edge(_resized(panel.heat, size, smooth) >= panel.level, 1, 1)] = 255
     if panel.peak is not None:
@@ -207,20 +217,19 @@ def _resized(values: NDArray[np.float32], size: tuple[int, int], how: Resampling
 def _outline(inside: Bools, *, ticks: bool) -> Bools:
     """The outline of a mask; with ticks that point into it, since a large one may be the rest of the view."""
     line = _edge(inside, 2, 2)
-    if not ticks:
-        return line
-    rows, columns = np.ogrid[: inside.shape[0], : inside.shape[1]]
-    return (
-        line
-        | (_edge(inside, _TICKS, 0) & (columns % _TICKS_APART < 2))
-        | (_edge(inside, 0, _TICKS) & (rows % _TICKS_APART < 2))
-    )
+    if ticks:
+        rows, columns = (np.flatnonzero(np.arange(side) % _TICKS_APART < 2) for side in inside.shape)
+        line[:, columns] |= _edge(inside[:, columns], _TICKS, 0)
+        line[rows] |= _edge(inside[rows], 0, _TICKS)
+    return line
 
 
 def _edge(inside: Bools, down: int, across: int) -> Bools:
     """The pixels inside with one outside in so many rows and columns around them; the end of the picture is no edge."""
-    around = (2 * down + 1, 2 * across + 1)
-    edge: Bools = inside & (minimum_filter(inside.view(np.uint8), around, mode="nearest") == 0)
+    (height, width), around = inside.shape, np.pad(inside, ((down, down), (across, across)), "edge")
+    rows = np.logical_and.reduce([around[n : n + height] for n in range(2 * down + 1)])
+    deep = np.logical_and.reduce([rows[:, n : n + width] for n in range(2 * across + 1)])
+    edge: Bools = inside & ~deep
     return edge
 
 
@@ -247,7 +256,7 @@ def _bar(picture: Image, panel: Panel, place: tuple[int, int, int]) -> None:
         at = top + (1 - value / highest) * (height - 1)
         pen.line([(left + 12, at), (left + 15, at)], fill="black")
         _write(pen, (left + 18, min(max(at, top + 5), top + height - 5)), f"{value:.3g}", font, "lm")
-    label = Image.new("L", (70, 15), 255)
+    label = Image.new("L", (70, 15), "white")
     _write(ImageDraw.Draw(label), (35, 7), "relevance", font, "mm")
     turned = label.rotate(90, expand=True)
     picture.paste(turned, (left + _BAR - _GAP - 18, top + (height - turned.height) // 2))
@@ -315,8 +324,48 @@ def _glyph(font: Font, sign: str) -> tuple[tuple[int, int], bytes]:
 
 
 def _write(pen: ImageDraw, place: tuple[float, float], text: str, font: Font, anchor: str) -> None:
-    if text:
+    from PIL import ImageFont
+
+    if not text:
+        return
+    # Other signs than those of ASCII may change with the ones beside them.
+    if not (text.isascii() and text.isprintable() and isinstance(font, ImageFont.FreeTypeFont)):
         pen.text(place, text, fill="black", font=font, anchor=anchor)
+        return
+    line, length = _line(font, text)
+    x = place[0] - (length / 2 if anchor[0] == "m" else 0)
+    y = place[1] - (sum(font.getmetrics()) / 2 if anchor[1] == "m" else 0)
+    pen.bitmap((floor(x + 0.5) - _BESIDE, floor(y + 0.5)), line, fill="black")
+
+
+@lru_cache(100)  # pictures of one run have many lines in common
+def _line(font: FreeTypeFont, text: str) -> tuple[Image, float]:
+    """A line of text, white on black, and its length; from signs that are drawn once: FreeType takes a millisecond a line."""
+    from PIL import Image
+
+    signs = [_sign(font, sign) for sign in text]
+    starts = [0, *accumulate(_advance(font, *pair) for pair in pairwise(text))]
+    line = np.zeros((len(signs[0]), ceil(starts[-1]) + max(sign.shape[1] for sign in signs)), np.uint8)
+    for start, sign in zip(starts, signs, strict=True):
+        part = line[:, floor(start + 0.5) :][:, : sign.shape[1]]
+        np.maximum(part, sign, out=part)
+    return Image.fromarray(line), starts[-1] + font.getlength(text[-1])
+
+
+@cache
+def _sign(font: FreeTypeFont, sign: str) -> Pixels:
+    """The sign, white on black, with room for what reaches beyond its own columns."""
+    from PIL import Image, ImageDraw
+
+    drawn = Image.new("L", (ceil(font.getlength(sign)) + 2 * _BESIDE, sum(font.getmetrics()) + 1))
+    ImageDraw.Draw(drawn).text((_BESIDE, 0), sign, fill=255, font=font)
+    return np.asarray(drawn)
+
+
+@cache
+def _advance(font: FreeTypeFont, sign: str, following: str) -> float:
+    """How many pixels behind the first sign the second one begins."""
+    return font.getlength(sign + following) - font.getlength(following)
 
 
 def _wrapped(text: str, size: int, width: float, *, mono: bool = False) -> Iterator[tuple[str, Font]]:
