@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib.util import find_spec
-from itertools import accumulate, pairwise
+from itertools import accumulate, repeat
 from math import ceil, floor, log10
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -344,10 +344,11 @@ def _line(font: FreeTypeFont, text: str) -> tuple[Image, float]:
     from PIL import Image
 
     signs = [_sign(font, sign) for sign in text]
-    starts = [0, *accumulate(_advance(font, *pair) for pair in pairwise(text))]
+    starts = [0, *accumulate(map(_advance, repeat(font), text, text[1:]))]
     line = np.zeros((len(signs[0]), ceil(starts[-1]) + max(sign.shape[1] for sign in signs)), np.uint8)
     for start, sign in zip(starts, signs, strict=True):
-        part = line[:, floor(start + 0.5) :][:, : sign.shape[1]]
+        at = floor(start + 0.5)
+        part = line[:, at : at + sign.shape[1]]
         np.maximum(part, sign, out=part)
     return Image.fromarray(line), starts[-1] + font.getlength(text[-1])
 
