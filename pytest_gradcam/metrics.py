@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy import ndimage
 
 from pytest_gradcam import masks
 from pytest_gradcam.errors import HeatmapError, NoEvidenceError
@@ -76,12 +76,12 @@ def peak_distance(heatmap: ArrayLike, mask: object) -> float:
     at_peak = heat == heat.max()
     if region[at_peak].all():
         return 0.0
-    return float(ndimage.distance_transform_edt(~region)[at_peak].max())
+    return float(scipy.ndimage.distance_transform_edt(~region)[at_peak].max())
 
 
 def farthest(mask: object, shape: tuple[int, int]) -> float:
     """The largest distance of any pixel of the view (H, W) from the mask, in pixels between centres."""
-    return float(ndimage.distance_transform_edt(~masks.as_mask(mask, shape=shape)).max())
+    return float(scipy.ndimage.distance_transform_edt(~masks.as_mask(mask, shape=shape)).max())
 
 
 def hits(heatmap: ArrayLike, mask: object, *, tolerance: float = 0) -> bool:

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.ndimage import find_objects, label
 
 if TYPE_CHECKING:
     from PIL.Image import Image, Resampling
@@ -148,9 +148,7 @@ def _stretched(panels: Sequence[Panel], room: tuple[int, int]) -> Iterator[str]:
             return
 
 
-def _paint(
-    picture: Image, panel: Panel, corner: tuple[int, int], room: tuple[int, int], outlines: Outlines
-) -> None:
+def _paint(picture: Image, panel: Panel, corner: tuple[int, int], room: tuple[int, int], outlines: Outlines) -> None:
     """The panel in the middle of the room (width, height) that begins at this corner, and a colour bar beside its heatmap."""
     from PIL import Image
 
@@ -181,9 +179,9 @@ def _seen(share: NDArray[np.float32]) -> tuple[Bools, Bools]:
     What is thinner than a pixel of the picture is shown a pixel wide: nothing of a mask disappears.
     """
     inside, pointers = share >= 0.5, np.zeros(share.shape, bool)
-    parts = label(share > 0, np.ones((3, 3)))[0]
+    parts = scipy.ndimage.label(share > 0, np.ones((3, 3)))[0]
     small = []
-    for number, place in enumerate(find_objects(parts), 1):
+    for number, place in enumerate(scipy.ndimage.find_objects(parts), 1):
         part = parts[place] == number
         if not (inside[place] & part).any():
             inside[place] |= part

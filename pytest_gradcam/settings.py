@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from pytest_gradcam.errors import SettingsError
-from pytest_gradcam.validation import is_flag, nearest, nearest_prefix
 
 #: The class activation maps by name; the engine maps each to its formula.
 CAM_METHODS = (
@@ -30,7 +29,6 @@ FOLDERS = ("hf:", "open_clip:")  # what follows these may be one, or a folder, o
 _DEVICES = ("auto", "cpu", "cuda", "mps", "xpu", "xla", "hpu", "mtia")
 #: What a test explains if it names a class and the model predicts another.
 MISPREDICTED = ("label", "prediction", "both", "skip", "fail")
-
 #: What a model's scores are, and whether its classes compete for one image.
 OUTPUTS = ("auto", "logits", "probabilities")
 TASKS = ("auto", "single", "multi")
@@ -66,11 +64,17 @@ def _text(name: str, value: Any) -> str:
 def _one_of(known: tuple[str, ...]) -> Callable[[str, Any], str]:
     def parse(name: str, value: Any) -> str:
         if value not in known:
-            hint = nearest(str(value), known)
+            hint = _nearest(str(value), known)
             raise SettingsError(f"{name} = {value!r} is not known; expected one of {', '.join(known)}{hint}")
         return str(value)
 
     return parse
+
+
+def _nearest(given: str, known: Iterable[str]) -> str:
+    from pytest_gradcam.validation import nearest  # only where something is wrong
+
+    return nearest(given, known)
 
 
 def _limit(name: str, value: Any) -> float:
@@ -78,7 +82,7 @@ def _limit(name: str, value: Any) -> float:
         share = float(value)
     except (TypeError, ValueError):
         share = math.nan
-    if is_flag(value) or not 0 <= share < math.inf:
+    if isinstance(value, bool) or not 0 <= share < math.inf:
         raise SettingsError(f"{name} = {value!r} cannot be used; expected a number of at least 0, 0.05 for 5 percent")
     return share
 
@@ -100,6 +104,8 @@ def _model(name: str, value: Any) -> str:
     if not re.fullmatch(r"[\w.]+:[\w.\-/]+", text) and not (
         text.startswith((*FILES, *FOLDERS)) and text.partition(":")[2].strip()
     ):
+        from pytest_gradcam.validation import nearest_prefix
+
         raise SettingsError(
             f"{name} = {text!r} names no model; expected 'package.module:callable', or a name after {', '.join(KINDS)}"
             f"{nearest_prefix(text, KINDS)}"
@@ -374,7 +380,7 @@ def resolve_marker(layers: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     for keywords in layers:
         for key, value in keywords.items():
             if key not in MARKER_KEYS:
-                expected = f"expected {', '.join(MARKER_KEYS)}{nearest(key, MARKER_KEYS)}"
+                expected = f"expected {', '.join(MARKER_KEYS)}{_nearest(key, MARKER_KEYS)}"
                 raise SettingsError(f"@pytest.mark.gradcam does not know {key!r}; {expected}")
             option = _BY_NAME.get(key)
             values[key] = option.parse(f"@pytest.mark.gradcam {key}", value) if option else value
@@ -391,4 +397,4 @@ def reject_unknown(ini_keys: Iterable[str]) -> None:
                     f"{key} applies to one run and cannot be configured; give {option.flag} on the command line"
                 )
         if key.replace("-", "_").startswith("gradcam_") and key not in known:
-            raise SettingsError(f"{key} is not an option; expected one of {', '.join(known)}{nearest(key, known)}")
+            raise SettingsError(f"{key} is not an option; expected one of {', '.join(known)}{_nearest(key, known)}")

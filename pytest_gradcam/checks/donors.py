@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from pytest_gradcam.checks.masked_image import MaskedImage
 from pytest_gradcam.replacement import fills
@@ -169,4 +169,4 @@ def _fine(pixels: Floats, mask: Bools) -> Floats:
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     part = tuple(slice(max(0, each[0] - reach), each[-1] + 1 + reach) for each in (rows, columns))
     near = pixels[:, *part]
-    return np.asarray((near - ndimage.gaussian_filter(near, (0, _BLUR, _BLUR)))[:, mask[part]])
+    return np.asarray((near - scipy.ndimage.gaussian_filter(near, (0, _BLUR, _BLUR)))[:, mask[part]])

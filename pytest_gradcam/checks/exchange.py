@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import special
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -200,7 +200,7 @@ def costs(before: NDArray[np.floating], after: NDArray[np.floating], to: Indices
     by the model itself before the change. A decision that was a toss-up costs little, whichever way it turns.
     """
     scale = max(1.0, LEAST_MARGIN / unit)
-    likely = special.softmax(scale * before.astype(np.float64), axis=1)[to]
+    likely = scipy.special.softmax(scale * before.astype(np.float64), axis=1)[to]
     rows = np.arange(len(to))
     return np.asarray(likely[rows, before.argmax(axis=1)[to]] - likely[rows, after.argmax(axis=1)])
 
@@ -213,4 +213,4 @@ def least(count: int) -> float:
 
 def normal(confidence: float, comparisons: int = 1) -> float:
     """How many standard errors a one-sided bound of this confidence lies away, for the worst of several comparisons."""
-    return float(special.ndtri(1 - (1 - confidence) / max(1, comparisons)))
+    return float(scipy.special.ndtri(1 - (1 - confidence) / max(1, comparisons)))

@@ -15,8 +15,8 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
 
 from pytest_gradcam import metrics
 from pytest_gradcam.checks.explained import Explained, explained, given, picture
@@ -145,7 +145,7 @@ class DeletionInsertion:
         self._image: Pixels = image_input.pixels
         self._grey = np.broadcast_to(self._image.mean((1, 2), keepdims=True), self._image.shape)
         width = max(image_input.shape) * _BLUR
-        self._blurred: Pixels = gaussian_filter(self._image, (0, width, width), mode="nearest")
+        self._blurred: Pixels = scipy.ndimage.gaussian_filter(self._image, (0, width, width), mode="nearest")
         self._full, self._blank, self._hazy = self._scores([self._image, self._grey, self._blurred])
         for blank, what in ((self._blank, "its own mean colour"), (self._hazy, "a strong blur of it")):
             if self._full - blank <= _LEAST_RISE * max(abs(self._full), abs(blank)):

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.ndimage import label as connected
 
 from pytest_gradcam import masks
 from pytest_gradcam.errors import HeatmapError
@@ -100,7 +100,7 @@ class FollowedObject:
                 f"the change moves {max(lost, 0) if len(rows) else 1:.0%} of the object's box out of the image, so it need not "
                 "be found; pass a milder change, or an object further from the edge"
             )
-        if connected(moved)[1] > 1:
+        if scipy.ndimage.label(moved)[1] > 1:
             raise HeatmapError(
                 "the change tears the object's box apart, so it need not be found; flip(1) mirrors all of the image"
             )

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from scipy import special
+import scipy
 
 from pytest_gradcam.checks.averages import Averaged
 from pytest_gradcam.checks.exchange import FEWEST, Difference, Exchange, Floats, Row, normal
@@ -222,12 +222,12 @@ def removed(costs: Floats, way: str) -> Loss | None:
     The interval of the share of lost decisions is exact (Clopper and Pearson 1934).
     """
     lost, images = int((costs > 0).sum()), len(costs)
-    low = 0.0 if lost == 0 else float(special.betaincinv(lost, images - lost + 1, 1 - CONFIDENCE))
-    high = 1.0 if lost == images else float(special.betaincinv(lost + 1, images - lost, CONFIDENCE))
+    low = 0.0 if lost == 0 else float(scipy.special.betaincinv(lost, images - lost + 1, 1 - CONFIDENCE))
+    high = 1.0 if lost == images else float(scipy.special.betaincinv(lost + 1, images - lost, CONFIDENCE))
     if low <= WEAK_LOSS:
         return None
     each = float(costs.sum()) / lost
-    p_value = float(special.bdtrc(lost - 1, images, WEAK_LOSS))
+    p_value = float(scipy.special.bdtrc(lost - 1, images, WEAK_LOSS))
     return Loss("relies weakly", float(costs.mean()), (low * each, high * each), p_value=p_value, way=way)
 
 
@@ -333,7 +333,7 @@ def _p_value(found: Difference, bound: float, comparisons: int = 1) -> float:
     few = min(found.receivers, found.donors)
     if few < 2:
         return 1.0
-    return min(1.0, comparisons * float(special.stdtr(few - 1, (bound - found.mean) / max(found.error, 1e-12))))
+    return min(1.0, comparisons * float(scipy.special.stdtr(few - 1, (bound - found.mean) / max(found.error, 1e-12))))
 
 
 def _interval(net: Difference, gross: float) -> tuple[float, float]:

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import special
 
 from pytest_gradcam import validation
 from pytest_gradcam.errors import HeatmapError
@@ -178,8 +178,8 @@ def estimate(falls: Floats, bound: float, *, independent: int | None = None, bas
     if base is not None:
         mean -= float(base.mean())
         error, freedom = math.hypot(error, _error(base, len(base))), min(freedom, len(base) - 1)
-    reach = float(special.stdtrit(freedom, CONFIDENCE)) * error
-    p_value = float(special.stdtr(freedom, (bound - mean) / error))
+    reach = float(scipy.special.stdtrit(freedom, CONFIDENCE)) * error
+    p_value = float(scipy.special.stdtr(freedom, (bound - mean) / error))
     return Estimate(mean, mean - reach, mean + reach, p_value, len(falls))
 
 
@@ -247,5 +247,5 @@ def means(falls: Floats) -> tuple[Floats, Floats]:
     count = len(falls)
     if count < 2:
         return falls.mean(axis=0), np.full(falls.shape[1], np.inf)
-    reach = float(special.stdtrit(count - 1, 0.975)) / math.sqrt(count) * falls.std(axis=0, ddof=1)
+    reach = float(scipy.special.stdtrit(count - 1, 0.975)) / math.sqrt(count) * falls.std(axis=0, ddof=1)
     return falls.mean(axis=0), reach

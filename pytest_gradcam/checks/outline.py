@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from pytest_gradcam.checks.masked_image import MaskedImage
 from pytest_gradcam.replacement.fills import Bools, Floats
@@ -173,7 +173,7 @@ def _rim(image: MaskedImage, side: int) -> tuple[NDArray[np.int32], int]:
     mask, hidden = np.rot90(image.mask, side), np.rot90(image.padding, side)
     rim = np.zeros_like(mask)
     rim[1:] = mask[1:] & ~(mask | hidden)[:-1]
-    labels, count = ndimage.label(rim, structure=np.ones((3, 3)))
+    labels, count = scipy.ndimage.label(rim, structure=np.ones((3, 3)))
     return labels, count
 
 

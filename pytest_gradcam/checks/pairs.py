@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from scipy import ndimage
+import scipy
 
 from pytest_gradcam.checks import margins, outline
 from pytest_gradcam.checks.asked import Asked, classes_of, means
@@ -144,4 +144,4 @@ def _grown(image: MaskedImage) -> Bools:
         return image.mask
     # Cubic interpolation reaches two pixels, of the picture or of the view, whichever are larger; half of one is rounding.
     reach = 1 + math.ceil(2 * max(1.0, *(new / old for new, old in zip(shape, size, strict=True))))
-    return np.asarray(ndimage.binary_dilation(image.mask, np.ones((3, 3)), iterations=reach))
+    return np.asarray(scipy.ndimage.binary_dilation(image.mask, np.ones((3, 3)), iterations=reach))

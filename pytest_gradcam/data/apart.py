@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import special
+import scipy
 
 from pytest_gradcam.data.exchange import Bools, Probe
 from pytest_gradcam.data.moving import Move, Window
@@ -51,7 +51,7 @@ def apart(probe: Probe, window: Window, objects: Sequence[Bools | None], *, seed
     if len(gaps) < _FEWEST:
         return None
     mean = float(gaps.mean())
-    reach = float(special.stdtrit(len(gaps) - 1, 1 - _TAIL)) * float(gaps.std(ddof=1)) / math.sqrt(len(gaps))
+    reach = float(scipy.special.stdtrit(len(gaps) - 1, 1 - _TAIL)) * float(gaps.std(ddof=1)) / math.sqrt(len(gaps))
     return Apart(mean, mean - reach, mean + reach, len(gaps))
 
 

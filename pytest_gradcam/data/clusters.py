@@ -15,10 +15,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import linalg
-from scipy.sparse import csgraph
-from scipy.spatial import distance
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -61,9 +59,9 @@ class Clustering:
 def clustered(maps: Floats) -> Clustering:
     """The clusters of maps (N, h, w), each of which sums to 1; the largest cluster first."""
     roots = np.sqrt(maps.reshape(len(maps), -1))
-    distances = np.asarray(distance.squareform(distance.pdist(roots)))
+    distances = np.asarray(scipy.spatial.distance.squareform(scipy.spatial.distance.pdist(roots)))
     ties = _ties(distances)
-    values, vectors = linalg.eigh(csgraph.laplacian(ties, normed=True))
+    values, vectors = scipy.linalg.eigh(scipy.sparse.csgraph.laplacian(ties, normed=True))
     count = int(np.diff(values[: MOST + 1]).argmax()) + 1
     return Clustering(_ordered(_assigned(vectors[:, :count])), distances, ties)
 
@@ -79,8 +77,8 @@ def _ties(distances: Floats) -> Floats:
 
 def _assigned(vectors: Floats) -> NDArray[np.intp]:
     """The cluster of each row (N, K) of the first eigenvectors."""
-    _, pivots = linalg.qr(vectors.T, mode="r", pivoting=True)
-    u, _, v = linalg.svd(vectors[pivots[: vectors.shape[1]]].T)
+    _, pivots = scipy.linalg.qr(vectors.T, mode="r", pivoting=True)
+    u, _, v = scipy.linalg.svd(vectors[pivots[: vectors.shape[1]]].T)
     return np.asarray(np.abs(vectors @ (u @ v)).argmax(axis=1))
 
 

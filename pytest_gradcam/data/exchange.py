@@ -17,8 +17,8 @@ from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.questions.lead import margins
@@ -173,7 +173,7 @@ class Scan:
             if not (window & taken).any():
                 region = self._grown(window, taken)
                 found.append((region, self.p_value(window)))
-                taken |= ndimage.binary_dilation(region)
+                taken |= scipy.ndimage.binary_dilation(region)
         return found
 
     def _stands_out(self, window: Cells) -> bool:
@@ -187,7 +187,7 @@ class Scan:
         """The region with all cells next to it, and to those, that cost half as much as its own do on average."""
         while True:
             level = _AS_MUCH * self.falls[region].mean()
-            beside = ndimage.binary_dilation(region) & ~region & ~taken & (self.falls >= level)
+            beside = scipy.ndimage.binary_dilation(region) & ~region & ~taken & (self.falls >= level)
             if not beside.any():
                 return region
             region = region | beside

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import special
 
 from pytest_gradcam.data.exchange import Bools, Floats, Probe, Scan
 from pytest_gradcam.questions.protocols import ModelInput, Values
@@ -91,7 +91,7 @@ def moving(probe: Probe, scan: Scan, *, seed: int = 0) -> list[Moving]:
         gaps = _exchanged(rng, probe, window)
         error = gaps.std(ddof=1) / math.sqrt(len(gaps)) if len(gaps) > 1 else math.inf
         effect = float(gaps.mean()) if len(gaps) else 0.0
-        p_value = float(special.stdtr(len(gaps) - 1, -effect / max(error, 1e-9))) if len(gaps) > 1 else 1.0
+        p_value = float(scipy.special.stdtr(len(gaps) - 1, -effect / max(error, 1e-9))) if len(gaps) > 1 else 1.0
         found.append(Moving(window, effect, min(1.0, len(SHAPES) * p_value), rows * columns))
     return found
 

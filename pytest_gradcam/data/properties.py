@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
 from PIL import Image
-from scipy import ndimage
 
 from pytest_gradcam import images
 from pytest_gradcam.data.case import is_path
@@ -88,7 +88,7 @@ def _of_pixels(image: Image.Image) -> dict[str, float]:
     small.thumbnail((_SIDE, _SIDE))
     colour = np.asarray(small, np.float64) / 255
     grey = colour.mean(axis=2)
-    soft = ndimage.gaussian_filter(colour, (_BLUR * len(grey), _BLUR * len(grey[0]), 0))
+    soft = scipy.ndimage.gaussian_filter(colour, (_BLUR * len(grey), _BLUR * len(grey[0]), 0))
     places = soft.reshape(-1, 3)
     rim = np.concatenate([colour[0], colour[-1], colour[:, 0], colour[:, -1]])
     laplacian = 4 * grey[1:-1, 1:-1] - grey[:-2, 1:-1] - grey[2:, 1:-1] - grey[1:-1, :-2] - grey[1:-1, 2:]

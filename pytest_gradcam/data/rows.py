@@ -16,8 +16,6 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
 from pytest_gradcam.data.plan import Row
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.evidence import files
@@ -35,6 +33,8 @@ class RowFile:
 
     def alone(self) -> AbstractContextManager[object]:
         """Inside, no other process of this machine writes the file: one that wants to waits, and then finds the rows."""
+        from filelock import FileLock
+
         name = sha256(str(self.path.resolve()).encode(errors="replace")).hexdigest()[:16]
         return FileLock(Path(tempfile.gettempdir()) / f"gradcam-{name}.lock")
 

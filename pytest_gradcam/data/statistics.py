@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import special
 
 Floats = NDArray[np.float64]
 _RESAMPLES = 1999
@@ -37,8 +37,8 @@ def rate(passed: int, count: int, confidence: float = 0.95) -> Interval:
     if count == 0:
         return Interval(math.nan, 0.0, 1.0, 0)
     tail = (1 - confidence) / 2
-    lower = float(special.betaincinv(passed, count - passed + 1, tail)) if passed else 0.0
-    upper = float(special.betaincinv(passed + 1, count - passed, 1 - tail)) if passed < count else 1.0
+    lower = float(scipy.special.betaincinv(passed, count - passed + 1, tail)) if passed else 0.0
+    upper = float(scipy.special.betaincinv(passed + 1, count - passed, 1 - tail)) if passed < count else 1.0
     return Interval(passed / count, lower, upper, count)
 
 
@@ -58,7 +58,7 @@ def mean(
         return _of_constant(centre, count, confidence, limits)
     error, tail = spread / math.sqrt(count), (1 - confidence) / 2
     if count >= _MANY:
-        low = high = float(special.stdtrit(count - 1, 1 - tail))
+        low = high = float(scipy.special.stdtrit(count - 1, 1 - tail))
     else:
         low, high = _studentised(values, tail, seed)
     lower, upper = centre - high * error, centre + low * error
@@ -94,14 +94,14 @@ def paired(better: int, worse: int, count: int, confidence: float = 0.95) -> Int
     if count == 0:
         return Interval(math.nan, -1.0, 1.0, 0)
     up, down = (better + 1) / (count + 2), (worse + 1) / (count + 2)
-    reach = float(special.ndtri((1 + confidence) / 2)) * math.sqrt((up + down - (up - down) ** 2) / (count + 2))
+    reach = float(scipy.special.ndtri((1 + confidence) / 2)) * math.sqrt((up + down - (up - down) ** 2) / (count + 2))
     return Interval((better - worse) / count, max(up - down - reach, -1.0), min(up - down + reach, 1.0), count)
 
 
 def p_mcnemar(better: int, worse: int) -> float:
     """The two-sided exact p-value of the hypothesis that as many images get better as worse."""
     both = better + worse
-    return min(1.0, 2 * float(special.bdtr(min(better, worse), both, 0.5))) if both else 1.0
+    return min(1.0, 2 * float(scipy.special.bdtr(min(better, worse), both, 0.5))) if both else 1.0
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -147,8 +147,10 @@ def power(true: float, bound: float, count: int, confidence: float = 0.95) -> tu
 
 
 def _log_binomial(passed: int, count: int, true: float) -> float:
-    choose = special.gammaln(count + 1) - special.gammaln(passed + 1) - special.gammaln(count - passed + 1)
-    return float(choose + special.xlogy(passed, true) + special.xlog1py(count - passed, -true))
+    choose = (
+        scipy.special.gammaln(count + 1) - scipy.special.gammaln(passed + 1) - scipy.special.gammaln(count - passed + 1)
+    )
+    return float(choose + scipy.special.xlogy(passed, true) + scipy.special.xlog1py(count - passed, -true))
 
 
 def _of_constant(centre: float, count: int, confidence: float, limits: tuple[float, float] | None) -> Interval:
@@ -186,7 +188,7 @@ def _studentised(values: Floats, tail: float, seed: int) -> tuple[float, float]:
     spread = drawn.std(axis=1, ddof=1)
     seen = spread > 0
     if seen.mean() < 1 - tail:  # few values differ: resamples of one value have no spread
-        reach = float(special.stdtrit(len(values) - 1, 1 - tail))
+        reach = float(scipy.special.stdtrit(len(values) - 1, 1 - tail))
         return reach, reach
     ratios = (drawn.mean(axis=1)[seen] - values.mean()) / (spread[seen] / math.sqrt(len(values)))
     low, high = np.quantile(ratios, [tail, 1 - tail])
@@ -194,7 +196,7 @@ def _studentised(values: Floats, tail: float, seed: int) -> tuple[float, float]:
 
 
 def _wilson(passed: int, count: int, confidence: float) -> Interval:
-    z = float(special.ndtri((1 + confidence) / 2))
+    z = float(scipy.special.ndtri((1 + confidence) / 2))
     share, weight = passed / count, 1 + z * z / count
     centre = (share + z * z / (2 * count)) / weight
     reach = z / weight * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))

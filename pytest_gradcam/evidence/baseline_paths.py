@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from hashlib import sha256
 from pathlib import Path
 
-FOLDER = "__gradcam__"
+from pytest_gradcam.evidence import BASELINES
+
 SUFFIX = ".npz"
 
 
@@ -18,7 +19,7 @@ def baseline(file: Path, test: str, label: str) -> Path:
 
 def folder(file: Path) -> Path:
     """The folder of all baselines of the tests in the file."""
-    return file.parent / FOLDER / (file.stem if file.suffix == ".py" else file.name)
+    return file.parent / BASELINES / (file.stem if file.suffix == ".py" else file.name)
 
 
 def orphans(file: Path, tests: Iterable[str]) -> list[Path]:

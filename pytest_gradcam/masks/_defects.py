@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import numpy as np
-from scipy import ndimage
+import scipy
 
 from pytest_gradcam.masks._arguments import Bools
 from pytest_gradcam.masks._frames import Frames, Levels
@@ -47,7 +47,7 @@ def _points(always: Levels, mean: Levels) -> Bools:
 
 def _stands_out(level: Levels, window: tuple[slice, slice], speck: Bools) -> bool:
     around = level[window]
-    touching = ndimage.binary_dilation(speck, TOUCHING)
+    touching = scipy.ndimage.binary_dilation(speck, TOUCHING)
     step = 255 - around[touching & ~speck].max()
     surroundings = around[~touching]
     height = 255 - np.median(surroundings)
@@ -59,7 +59,7 @@ def _stuck_points(frames: Frames) -> Bools:
     change = (frames.brightest - frames.darkest).max(axis=-1)
 
     def neighbours_move(window: tuple[slice, slice], speck: Bools) -> bool:
-        around = ndimage.binary_dilation(speck, TOUCHING) & ~speck
+        around = scipy.ndimage.binary_dilation(speck, TOUCHING) & ~speck
         return bool(change[window][around].min() >= MOVING)
 
     return _specks(change <= STILL, neighbours_move)
@@ -67,9 +67,9 @@ def _stuck_points(frames: Frames) -> Bools:
 
 def _specks(candidates: Bools, accept: Callable[[tuple[slice, slice], Bools], bool]) -> Bools:
     """Those groups of touching candidates that fit into 2 x 2 pixels and are accepted in their surroundings."""
-    labels, _ = ndimage.label(candidates, TOUCHING)
+    labels, _ = scipy.ndimage.label(candidates, TOUCHING)
     found = np.zeros(candidates.shape, bool)
-    for label, (rows, columns) in enumerate(ndimage.find_objects(labels), start=1):
+    for label, (rows, columns) in enumerate(scipy.ndimage.find_objects(labels), start=1):
         if rows.stop - rows.start > 2 or columns.stop - columns.start > 2:
             continue
         window = (_wider(rows), _wider(columns))
@@ -96,7 +96,7 @@ def _lines(frames: Frames) -> Bools:
 def _flat_columns(frames: Frames) -> Iterator[slice]:
     level = np.median(frames.mean, axis=0)
     flat = (frames.unlike(level) > FLAT).mean(axis=0) <= 0.005
-    for (columns,) in ndimage.find_objects(ndimage.label(flat)[0]):
+    for (columns,) in scipy.ndimage.find_objects(scipy.ndimage.label(flat)[0]):
         sides = [columns.start - 1, columns.stop]
         if columns.stop - columns.start > 2 or sides[0] < 0 or sides[1] >= flat.size:
             continue

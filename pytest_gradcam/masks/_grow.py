@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import ndimage
+import scipy
 
 from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.masks._arguments import Bools, size
@@ -22,7 +22,7 @@ def dilate(mask: object, pixels: float) -> Bools:
     pixels = number("pixels", pixels, "a number of at least 0", lambda distance: distance >= 0)
     if not region.any():
         return region.copy()
-    grown: Bools = ndimage.distance_transform_edt(~region) <= pixels
+    grown: Bools = scipy.ndimage.distance_transform_edt(~region) <= pixels
     return grown
 
 

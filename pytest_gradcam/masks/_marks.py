@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import ndimage
+import scipy
 
 from pytest_gradcam.masks._arguments import Bools
 from pytest_gradcam.masks._frames import Frames, Levels
@@ -30,8 +30,8 @@ def marks(frames: Frames, defects: Bools) -> Bools:
         return np.zeros(frames.shape, bool)
     edges = _lasting_edges(frames)
     found = _outlined((spread <= STEADY * scene) & ~defects, edges | defects)  # a column may cross a mark
-    rim = ndimage.binary_dilation(found, TOUCHING) & (spread <= BLEND * scene)
-    near = ndimage.binary_dilation(found | defects, TOUCHING, iterations=3)
+    rim = scipy.ndimage.binary_dilation(found, TOUCHING) & (spread <= BLEND * scene)
+    near = scipy.ndimage.binary_dilation(found | defects, TOUCHING, iterations=3)
     stays = bool((edges & ~near).mean() > OWN)
     return np.zeros(frames.shape, bool) if stays else found | rim
 
@@ -47,12 +47,12 @@ def _lasting_edges(frames: Frames) -> Bools:
 
 def _outlined(steady: Bools, edges: Bools) -> Bools:
     """Those groups of touching steady pixels whose outline consists of lasting edges for the most part."""
-    labels, _ = ndimage.label(steady, TOUCHING)
+    labels, _ = scipy.ndimage.label(steady, TOUCHING)
     found = np.zeros(steady.shape, bool)
-    for label, (rows, columns) in enumerate(ndimage.find_objects(labels), start=1):
+    for label, (rows, columns) in enumerate(scipy.ndimage.find_objects(labels), start=1):
         window = (slice(max(rows.start - 1, 0), rows.stop + 1), slice(max(columns.start - 1, 0), columns.stop + 1))
         group = labels[window] == label
-        outline = ndimage.binary_dilation(group, TOUCHING) & ~group
+        outline = scipy.ndimage.binary_dilation(group, TOUCHING) & ~group
         if group.sum() >= SMALLEST and edges[window][outline].mean() >= 0.6:
             found[window] |= group
     return found

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.ndimage import affine_transform, map_coordinates
 
 from pytest_gradcam.perturbations.base import Perturbation, inside
 
@@ -42,7 +42,7 @@ def move_heat(values: Floats, perturbation: Perturbation, placement: Placement |
 def in_image(mask: NDArray[np.bool_], placement: Placement) -> NDArray[np.bool_]:
     """The mask (H, W) of a view in the image that it lies in; False where the view shows nothing of it."""
     inverse = _inverse(placement.to_image)[::-1]  # rows before columns, as arrays have them
-    moved = affine_transform(
+    moved = scipy.ndimage.affine_transform(
         mask.astype(np.float32),
         inverse[:, 1::-1],
         inverse[:, 2],
@@ -57,7 +57,7 @@ def _sampled(heat: NDArray[np.float32], places: Floats) -> NDArray[np.float32]:
     """The heat (H, W) at the places (N, 2); NaN for those outside of it."""
     seen = inside(places, (heat.shape[0], heat.shape[1]))
     at = np.where(seen[:, None], places, 0)[:, ::-1].T
-    return np.where(seen, map_coordinates(heat, at, order=1, mode="nearest"), np.nan).astype(np.float32)
+    return np.where(seen, scipy.ndimage.map_coordinates(heat, at, order=1, mode="nearest"), np.nan).astype(np.float32)
 
 
 def _mapped(affine: Floats, places: Floats) -> Floats:

@@ -16,9 +16,8 @@ import pytest
 
 from pytest_gradcam import settings as options
 from pytest_gradcam.errors import FocusError, HeatmapError, SettingsError
-from pytest_gradcam.evidence import baseline_paths
+from pytest_gradcam.evidence import BASELINES
 from pytest_gradcam.evidence.current_test import begin, begin_run, current, running_as_made
-from pytest_gradcam.plugin import locations
 from pytest_gradcam.plugin.controller import JOURNALS, ORPHAN, Controller
 from pytest_gradcam.plugin.fixtures import gradcam, gradcam_classes, gradcam_model, gradcam_preprocess
 from pytest_gradcam.plugin.stash import MADE, MARKER, REQUIREMENTS, SETTINGS, name_in_file
@@ -95,6 +94,7 @@ def _register(config: pytest.Config, settings: options.Settings) -> None:
 
         write.refuse_foreign(Path(settings.report), "gradcam_report")
     if settings.compare is not None:
+        from pytest_gradcam.evidence import baseline_paths
         from pytest_gradcam.plugin.ratchet import Ratchet
 
         old = Path(baseline_paths.shown(Path(settings.compare)))
@@ -103,19 +103,27 @@ def _register(config: pytest.Config, settings: options.Settings) -> None:
 
 
 def _from_command_line(config: pytest.Config, option: options.Option) -> Any:
-    return locations.located(option, config.getoption(option.ini), config.invocation_params.dir)
+    value = config.getoption(option.ini)
+    return None if value is None else _located(option, value, config.invocation_params.dir)
 
 
 def _from_ini(config: pytest.Config, option: options.Option) -> Any:
     folder = config.rootpath if config.inipath is None else config.inipath.parent
     try:
-        return locations.located(option, config.getini(option.ini), folder)
+        value = config.getini(option.ini)
+        return None if value is None else _located(option, value, folder)
     except (
         TypeError,
         ValueError,
         pytest.UsageError,
     ) as error:  # of a type that is not the option's; pytest names no option
         raise SettingsError(f"{option.ini}: {error}") from None
+
+
+def _located(option: options.Option, value: Any, folder: Path) -> Any:
+    from pytest_gradcam.plugin import locations
+
+    return locations.located(option, value, folder)
 
 
 def pytest_collect_directory(path: Path, parent: pytest.Collector) -> pytest.Collector | None:
@@ -150,9 +158,15 @@ def _orphans(config: pytest.Config, items: list[pytest.Item]) -> dict[Path, list
     """The baselines that belong to no test, by the test file they lie next to; none unless whole files were collected."""
     if config.getoption("lf", False) or any("::" in argument for argument in config.args):
         return {}
-    tests: dict[Path, list[str]] = {}
+    files = {file for file in {item.path for item in items} if (file.parent / BASELINES).is_dir()}
+    if not files:
+        return {}
+    from pytest_gradcam.evidence import baseline_paths
+
+    tests: dict[Path, list[str]] = {file: [] for file in files}
     for item in items:
-        tests.setdefault(item.path, []).append(name_in_file(item))
+        if item.path in files:
+            tests[item.path].append(name_in_file(item))
     return {file: baseline_paths.orphans(file, names) for file, names in tests.items()}
 
 
@@ -188,6 +202,8 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     for path in item.config.stash.get(_ORPHANS, {}).pop(item.path, ()):  # with the first test of the file that runs
+        from pytest_gradcam.evidence import baseline_paths
+
         item.user_properties.append((ORPHAN, baseline_paths.shown(path)))
     if _TEST in item.stash:  # of an earlier start of the same test
         del item.stash[_TEST]

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_gradcam.evidence import baseline_paths
 from pytest_gradcam.plugin.stash import without_group
 from pytest_gradcam.settings import OPTIONS, Settings
 
@@ -130,6 +129,7 @@ class Controller:
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         if self._collector is None and not self._baselines:
             return
+        from pytest_gradcam.evidence import baseline_paths
         from pytest_gradcam.evidence.messages import one_line
         from pytest_gradcam.report import github, terminal
 

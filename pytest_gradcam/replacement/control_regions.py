@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import ndimage
 
 Bools = NDArray[np.bool_]
 _OVERLAP = 0.3  # share of the mask that a control may cover again
@@ -80,6 +80,6 @@ def core(mask: Bools, forbidden: Bools) -> Bools:
 
 def _nearest(pixels: Bools, place: Bools, wanted: int) -> Bools:
     """The `wanted` pixels nearest to the place, and all that are as near as the last of them."""
-    distance = np.where(pixels, ndimage.distance_transform_edt(~place), np.inf)
+    distance = np.where(pixels, scipy.ndimage.distance_transform_edt(~place), np.inf)
     reach = float(np.partition(distance.ravel(), max(1, wanted) - 1)[max(1, wanted) - 1])
     return np.asarray(distance <= max(1.0, reach))

@@ -12,9 +12,8 @@ from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import ndimage, sparse
-from scipy.sparse.linalg import splu
 
 from pytest_gradcam.errors import HeatmapError
 
@@ -44,7 +43,7 @@ def _soft(mask_bytes: bytes, shape: tuple[int, int]) -> Floats:
     mask, width = np.frombuffer(mask_bytes, bool).reshape(shape), edge(*shape)
     weight = mask.astype(np.float32)
     if width and mask.any():
-        distance = ndimage.distance_transform_edt(~mask)
+        distance = scipy.ndimage.distance_transform_edt(~mask)
         weight = np.clip(1 - distance / (width + 1), 0, 1).astype(np.float32)
     weight.flags.writeable = False
     return weight
@@ -71,7 +70,7 @@ def blur(image: Floats, mask: Bools, *, padding: Bools | None = None) -> Floats:
     """The masked pixels out of focus: their colours survive."""
     height, width = mask.shape
     sigma = max(1.0, min(height, width) / _BLUR)
-    return _blend(image, ndimage.gaussian_filter(image, (0, sigma, sigma), mode="nearest"), soft(mask, padding))
+    return _blend(image, scipy.ndimage.gaussian_filter(image, (0, sigma, sigma), mode="nearest"), soft(mask, padding))
 
 
 def noise(image: Floats, mask: Bools, *, seed: int = 0, padding: Bools | None = None) -> Floats:
@@ -115,6 +114,8 @@ def _solver(
     hole_bytes: bytes, padding_bytes: bytes, shape: tuple[int, int]
 ) -> Callable[[NDArray[np.float64], NDArray[np.float64]], Floats]:
     """Fills the hole of an image, given its mean colour; the factorisation is shared."""
+    from scipy.sparse.linalg import splu
+
     hole = np.frombuffer(hole_bytes, bool).reshape(shape)
     padding = np.frombuffer(padding_bytes, bool).reshape(shape)
     number = np.full(shape, -1)
@@ -130,7 +131,8 @@ def _solver(
             outer.append((own[~within], np.flatnonzero(_framed(touches & ~hole[neighbour], neighbour, shape))))
     rows, columns = (np.concatenate([pair[k] for pair in inner]) for k in (0, 1))
     size = len(degree)
-    laplacian = sparse.coo_matrix((-np.ones(len(rows)), (rows, columns)), (size, size)) + sparse.diags(degree + _PULL)
+    links = scipy.sparse.coo_matrix((-np.ones(len(rows)), (rows, columns)), (size, size))
+    laplacian = links + scipy.sparse.diags(degree + _PULL)
     factors = splu(laplacian.tocsc(), permc_spec="MMD_AT_PLUS_A", options={"SymmetricMode": True}, diag_pivot_thresh=0)
 
     def solve(image: NDArray[np.float64], base: NDArray[np.float64]) -> Floats:

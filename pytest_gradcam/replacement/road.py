@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import sparse
-from scipy.sparse.linalg import LinearOperator, cg, splu
+
+if TYPE_CHECKING:
+    from scipy.sparse.linalg import LinearOperator
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -40,7 +43,7 @@ def linear(image: NDArray[np.floating], missing: Bools) -> NDArray[np.float32]:
     return filled
 
 
-def _system(image: NDArray[np.floating], missing: Bools) -> tuple[sparse.csr_array, Floats]:
+def _system(image: NDArray[np.floating], missing: Bools) -> tuple[scipy.sparse.csr_array, Floats]:
     """The symmetric positive definite system (n, n) of n missing pixels, and its right-hand sides (C, n)."""
     count = int(missing.sum())
     numbers = np.full([side + 2 for side in missing.shape], -2)  # -2 outside, -1 known, otherwise the unknown's number
@@ -57,21 +60,25 @@ def _system(image: NDArray[np.floating], missing: Bools) -> tuple[sparse.csr_arr
         entries.append((np.full(len(inside), -weight), inside, other[inside]))
     entries.append((total, np.arange(count), np.arange(count)))
     values, rows, columns = map(np.concatenate, zip(*entries, strict=True))
-    return sparse.csr_array((values, (rows, columns)), shape=(count, count)), right
+    return scipy.sparse.csr_array((values, (rows, columns)), shape=(count, count)), right
 
 
-def _solved(system: sparse.csr_array, right: Floats, missing: Bools) -> Floats:
+def _solved(system: scipy.sparse.csr_array, right: Floats, missing: Bools) -> Floats:
     """The solutions (C, n), by conjugate gradients: 8 times as fast as a direct solver with half of a photograph missing."""
+    from scipy.sparse.linalg import cg
+
     near = _preconditioner(system, missing)
     return np.stack([cg(system, side, rtol=_PRECISION, atol=0, M=near)[0] for side in right])
 
 
-def _preconditioner(system: sparse.csr_array, missing: Bools) -> LinearOperator:
+def _preconditioner(system: scipy.sparse.csr_array, missing: Bools) -> LinearOperator:
     """A two-grid preconditioner: smoothing steps on the pixels before and after an exact solution for blocks of them."""
+    from scipy.sparse.linalg import LinearOperator, splu
+
     y, x = np.nonzero(missing)
     across = math.ceil(missing.shape[1] / _BLOCK)
     block = np.unique(y // _BLOCK * across + x // _BLOCK, return_inverse=True)[1]
-    spread = sparse.csr_array((np.ones(len(y)), (np.arange(len(y)), block)))
+    spread = scipy.sparse.csr_array((np.ones(len(y)), (np.arange(len(y)), block)))
     gather = spread.T.tocsr()
     coarse = splu((gather @ system @ spread).tocsc(), permc_spec="MMD_AT_PLUS_A", options={"SymmetricMode": True})
     step = _DAMPING / system.diagonal()
