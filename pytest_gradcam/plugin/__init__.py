@@ -18,11 +18,11 @@ from pytest_gradcam import settings as options
 from pytest_gradcam.errors import FocusError, HeatmapError, SettingsError
 from pytest_gradcam.evidence import BASELINES
 from pytest_gradcam.evidence.current_test import begin, begin_run, current, running_as_made
-from pytest_gradcam.plugin.controller import JOURNALS, ORPHAN, Controller
 from pytest_gradcam.plugin.fixtures import gradcam, gradcam_classes, gradcam_model, gradcam_preprocess
-from pytest_gradcam.plugin.stash import MADE, MARKER, REQUIREMENTS, SETTINGS, name_in_file
+from pytest_gradcam.plugin.stash import JOURNALS, MADE, MARKER, ORPHAN, REQUIREMENTS, SETTINGS, name_in_file
 
 if TYPE_CHECKING:
+    from pytest_gradcam.plugin.controller import Controller
     from pytest_gradcam.plugin.item import TestItem
 
 _PACKAGE = Path(__file__).parents[1]
@@ -83,10 +83,10 @@ def _unknown_ini_keys(config: pytest.Config) -> Iterable[str]:
 
 
 def _register(config: pytest.Config, settings: options.Settings) -> None:
-    """The plugins of the process that sees all tests."""
-    controller = Controller(config, settings)
-    config.pluginmanager.register(controller, "gradcam-controller")
-    config.stash[MADE] = controller.made
+    """The plugins of the process that sees all tests, as far as the settings ask for them, or pytest-xdist does."""
+    spread = getattr(config.option, "dist", "no") != "no"
+    if spread or any(each is not None for each in (settings.report, settings.compare, settings.data)):
+        controller = _controller(config)
     if config.option.collectonly:
         return
     if settings.report is not None:
@@ -100,6 +100,20 @@ def _register(config: pytest.Config, settings: options.Settings) -> None:
         old = Path(baseline_paths.shown(Path(settings.compare)))
         ratchet = Ratchet(old, settings.fail_on_regression, controller.records)
         config.pluginmanager.register(ratchet, "gradcam-ratchet")
+
+
+def _controller(config: pytest.Config) -> Controller:
+    from pytest_gradcam.plugin.controller import Controller
+
+    controller = Controller(config, config.stash[SETTINGS])
+    config.pluginmanager.register(controller, "gradcam-controller")
+    config.stash[MADE] = controller.made
+    return controller
+
+
+def _is_gathering(config: pytest.Config) -> bool:
+    """Whether evidence has a place to go: the controller or, in a worker of pytest-xdist, what it said."""
+    return MADE in config.stash or hasattr(config, "workerinput")
 
 
 def _from_command_line(config: pytest.Config, option: options.Option) -> Any:
@@ -152,6 +166,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             from pytest_gradcam.plugin import hypothesis_support
 
             hypothesis_support.suit(item.obj, item.config.stash[SETTINGS].examples)
+    if not _is_gathering(config) and (config.stash[_ORPHANS] or any(map(_may_check, items))):
+        _controller(config)
 
 
 def _orphans(config: pytest.Config, items: list[pytest.Item]) -> dict[Path, list[Path]]:
@@ -215,6 +231,8 @@ def _begin_test(item: pytest.Item) -> TestItem:
     """The test as checks see it. Where it has no gradcam, its first check asks for it, and no other test pays for it."""
     from pytest_gradcam.plugin.item import TestItem
 
+    if not _is_gathering(item.config):
+        _controller(item.config).join(item)
     test = item.stash[_TEST] = TestItem(item)
     test.begin()
     return test
@@ -222,6 +240,10 @@ def _begin_test(item: pytest.Item) -> TestItem:
 
 def _has_gradcam(item: pytest.Item) -> bool:
     return "gradcam" in getattr(item, "fixturenames", ())
+
+
+def _may_check(item: pytest.Item) -> bool:
+    return _has_gradcam(item) or item.get_closest_marker("gradcam") is not None
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -13,22 +13,21 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_gradcam.plugin.stash import without_group
+from pytest_gradcam.plugin.stash import JOURNALS, ORPHAN, PROPERTY, RETRIED, UNCHECKED, WRITTEN, test_id, without_group
 from pytest_gradcam.settings import OPTIONS, Settings
 
 if TYPE_CHECKING:
     from pytest_gradcam.evidence.record import Record
     from pytest_gradcam.report.collect import Collector
 
-PROPERTY = "gradcam"  # the name under which records travel in item.user_properties, each as JSON
-RETRIED, UNCHECKED = "gradcam_retried", "gradcam_unchecked"  # those of an earlier try; that the test made no check
-WRITTEN, ORPHAN = "gradcam_baseline_written", "gradcam_baseline_orphan"  # and the paths of baselines
-JOURNALS = "gradcam_journals"  # tells a pytest-xdist worker where to store its checks
 _SEEDS = ("randomly_seed", "hypothesis_seed")  # options of other plugins
 
 
 class Controller:
-    """A plugin of the process that sees the reports of all tests; pytest-xdist workers do not have it."""
+    """A plugin of the process that sees the reports of all tests; pytest-xdist workers do not have it.
+
+    Nor have runs that leave no evidence: it is registered when something may.
+    """
 
     def __init__(self, config: pytest.Config, settings: Settings) -> None:
         self._config = config
@@ -41,6 +40,13 @@ class Controller:
         self._exit_status = 0
         self._journals: Path | None = None
         self._temporary = ""
+
+    def join(self, item: pytest.Item) -> None:
+        """Begin amid a run, with this test: those before it left no evidence."""
+        self.pytest_collection_finish(item.session)
+        test = test_id(item)
+        self._begun.update(self._tests[: self._tests.index(test)] if test in self._tests else ())
+        self._begun.add(test)
 
     def made(self, test: str, record: Record, attempt: int) -> None:
         """Keep a check that was made in this process."""

@@ -17,8 +17,18 @@ import pytest
 from pytest_gradcam.errors import FocusError, HeatmapError
 from pytest_gradcam.evidence import baseline_paths
 from pytest_gradcam.evidence.current_test import Objects
-from pytest_gradcam.plugin.controller import PROPERTY, RETRIED, UNCHECKED, WRITTEN
-from pytest_gradcam.plugin.stash import MADE, MARKER, REQUIREMENTS, SETTINGS, name_in_file, test_id
+from pytest_gradcam.plugin.stash import (
+    MADE,
+    MARKER,
+    PROPERTY,
+    REQUIREMENTS,
+    RETRIED,
+    SETTINGS,
+    UNCHECKED,
+    WRITTEN,
+    name_in_file,
+    test_id,
+)
 
 if TYPE_CHECKING:
     from PIL.Image import Image

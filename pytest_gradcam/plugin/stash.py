@@ -17,6 +17,11 @@ REQUIREMENTS: pytest.StashKey[tuple[str, ...]] = pytest.StashKey()
 #: Called with each check when it is made: its test's id, the record, and the number of the try.
 MADE: pytest.StashKey[Callable[[str, Record, int], None]] = pytest.StashKey()
 
+PROPERTY = "gradcam"  # the name under which records travel in item.user_properties, each as JSON
+RETRIED, UNCHECKED = "gradcam_retried", "gradcam_unchecked"  # those of an earlier try; that the test made no check
+WRITTEN, ORPHAN = "gradcam_baseline_written", "gradcam_baseline_orphan"  # and the paths of baselines
+JOURNALS = "gradcam_journals"  # tells a pytest-xdist worker where to store its checks
+
 
 def test_id(item: pytest.Item) -> str:
     """The test's id, however the tests are spread over processes."""
