@@ -33,7 +33,7 @@ Bools = NDArray[np.bool_]
 Outlines = dict[tuple[int, tuple[int, int]], NDArray[np.intp]]
 
 _ACROSS = 3  # at most this many panels in a row; two and four make rows of two
-_SIDE, _BAR, _GAP = 336, 84, 14  # pixels: the width of a panel, of a colour bar with its labels, and between things
+_SIDE, _BAR, _GAP = 300, 84, 14  # pixels: the width of a panel, of a colour bar with its labels, and between things
 _OUTLINE = (0, 229, 255)  # cyan stands out on inferno, which has none
 _DETAIL = 0.1  # of the view: ticks would cover a smaller mask, whose outline is clear anyway
 _TICKS, _TICKS_APART = 9, 12  # pixels that the ticks of an outline reach into the mask, and between them
