@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import scipy
 from numpy.typing import NDArray
+
+from pytest_gradcam.masks._parts import parts
 
 if TYPE_CHECKING:
     from PIL.Image import Image, Resampling
@@ -179,14 +180,15 @@ def _seen(share: NDArray[np.float32]) -> tuple[Bools, Bools]:
     What is thinner than a pixel of the picture is shown a pixel wide: nothing of a mask disappears.
     """
     inside, pointers = share >= 0.5, np.zeros(share.shape, bool)
-    parts = scipy.ndimage.label(share > 0, np.ones((3, 3)))[0]
     small = []
-    for number, place in enumerate(scipy.ndimage.find_objects(parts), 1):
-        part = parts[place] == number
-        if not (inside[place] & part).any():
-            inside[place] |= part
-        if max(part.shape) < _SMALL:
-            small.append(place)
+    for runs in parts(share > 0):
+        if not any(inside[row, start:end].any() for row, start, end in runs):
+            for row, start, end in runs:
+                inside[row, start:end] = True
+        down = slice(runs[0][0], runs[-1][0] + 1)
+        across = slice(min(run[1] for run in runs), max(run[2] for run in runs))
+        if max(down.stop - down.start, across.stop - across.start) < _SMALL:
+            small.append((down, across))
     for down, across in small if len(small) <= _POINTERS else ():
         y, x, near, far = (down.start + down.stop) // 2, (across.start + across.stop) // 2, _SMALL, 2 * _SMALL
         pointers[max(0, y - 1) : y + 1, max(0, x - far) : max(0, x - near)] = True
