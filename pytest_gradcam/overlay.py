@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_gradcam.masks._parts import parts
+from pytest_gradcam.outlines import edge, outline, seen
 
 if TYPE_CHECKING:
     from PIL.Image import Image, Resampling
@@ -37,11 +37,8 @@ _ACROSS = 3  # at most this many panels in a row; two and four make rows of two
 _SIDE, _BAR, _GAP = 300, 84, 14  # pixels: the width of a panel, of a colour bar with its labels, and between things
 _OUTLINE = (0, 229, 255)  # cyan stands out on inferno, which has none
 _DETAIL = 0.1  # of the view: ticks would cover a smaller mask, whose outline is clear anyway
-_TICKS, _TICKS_APART = 9, 12  # pixels that the ticks of an outline reach into the mask, and between them
 _VISIBLE = 0.6  # of the heatmap on the view
 _SHORT = 40  # pixels: a view of fewer rows or columns is stretched to these, which is said under the picture
-_SMALL = 10  # pixels: a part of a mask that is shorter than that gets pointers around it
-_POINTERS = 20  # parts with pointers: of more than that none has them
 _BAR_TALL = 140  # pixels: what the labels of a colour bar need
 _TITLE, _CAPTION, _LINE, _LABEL = 15, 13, 12, 11  # pixels, sizes of text
 _BESIDE = 2  # pixels that a sign may reach into those beside it
@@ -161,41 +158,17 @@ def _paint(picture: Image, panel: Panel, corner: tuple[int, int], room: tuple[in
     colours = np.array(Image.fromarray(_on_view(panel)).resize(size, smooth))
     if panel.mask is not None and panel.mask.any() and not panel.mask.all():
         if (key := (id(panel.mask), size)) not in outlines:
-            inside, pointers = _seen(_resized(panel.mask.astype(np.float32), size, smooth))
-            outlines[key] = np.flatnonzero(_outline(inside, ticks=panel.mask.mean() >= _DETAIL) | pointers)
+            inside, pointers = seen(_resized(panel.mask.astype(np.float32), size, smooth))
+            outlines[key] = np.flatnonzero(outline(inside, ticks=panel.mask.mean() >= _DETAIL) | pointers)
         colours.reshape(-1, 3)[outlines[key]] = _OUTLINE
     if panel.heat is not None and panel.level is not None and panel.heat.min() < panel.level <= panel.heat.max():
-        colours[_edge(_resized(panel.heat, size, smooth) >= panel.level, 1, 1)] = 255
+        colours[edge(_resized(panel.heat, size, smooth) >= panel.level, 1, 1)] = 255
     if panel.peak is not None:
         _cross(colours, round((panel.peak[0] + 0.5) * w / width), round((panel.peak[1] + 0.5) * h / height))
     picture.paste(Image.fromarray(colours), (x, y))
     if panel.heat is not None:
         tall = max(h, min(_BAR_TALL, down))
         _bar(picture, panel, (x + w + _GAP, top + (down - tall) // 2, tall))
-
-
-def _seen(share: NDArray[np.float32]) -> tuple[Bools, Bools]:
-    """A mask by its share of each pixel of the picture: the pixels that show it, and pointers at parts too small to be found.
-
-    What is thinner than a pixel of the picture is shown a pixel wide: nothing of a mask disappears.
-    """
-    inside, pointers = share >= 0.5, np.zeros(share.shape, bool)
-    small = []
-    for runs in parts(share > 0):
-        if not any(inside[row, start:end].any() for row, start, end in runs):
-            for row, start, end in runs:
-                inside[row, start:end] = True
-        down = slice(runs[0][0], runs[-1][0] + 1)
-        across = slice(min(run[1] for run in runs), max(run[2] for run in runs))
-        if max(down.stop - down.start, across.stop - across.start) < _SMALL:
-            small.append((down, across))
-    for down, across in small if len(small) <= _POINTERS else ():
-        y, x, near, far = (down.start + down.stop) // 2, (across.start + across.stop) // 2, _SMALL, 2 * _SMALL
-        pointers[max(0, y - 1) : y + 1, max(0, x - far) : max(0, x - near)] = True
-        pointers[max(0, y - 1) : y + 1, x + near : x + far] = True
-        pointers[max(0, y - far) : max(0, y - near), max(0, x - 1) : x + 1] = True
-        pointers[y + near : y + far, max(0, x - 1) : x + 1] = True
-    return inside, pointers
 
 
 def _on_view(panel: Panel) -> Pixels:
@@ -212,25 +185,6 @@ def _resized(values: NDArray[np.float32], size: tuple[int, int], how: Resampling
     from PIL import Image
 
     return np.asarray(Image.fromarray(np.nan_to_num(values)).resize(size, how))
-
-
-def _outline(inside: Bools, *, ticks: bool) -> Bools:
-    """The outline of a mask; with ticks that point into it, since a large one may be the rest of the view."""
-    line = _edge(inside, 2, 2)
-    if ticks:
-        rows, columns = (np.flatnonzero(np.arange(side) % _TICKS_APART < 2) for side in inside.shape)
-        line[:, columns] |= _edge(inside[:, columns], _TICKS, 0)
-        line[rows] |= _edge(inside[rows], 0, _TICKS)
-    return line
-
-
-def _edge(inside: Bools, down: int, across: int) -> Bools:
-    """The pixels inside with one outside in so many rows and columns around them; the end of the picture is no edge."""
-    (height, width), around = inside.shape, np.pad(inside, ((down, down), (across, across)), "edge")
-    rows = np.logical_and.reduce([around[n : n + height] for n in range(2 * down + 1)])
-    deep = np.logical_and.reduce([rows[:, n : n + width] for n in range(2 * across + 1)])
-    edge: Bools = inside & ~deep
-    return edge
 
 
 def _cross(colours: Pixels, x: int, y: int) -> None:

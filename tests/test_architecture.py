@@ -31,6 +31,7 @@ ROOMS = (
     "replacement",
     "perturbations",
     "overlay",
+    "outlines",
     "plots",
     "metrics",
     "masks",

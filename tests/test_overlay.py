@@ -7,8 +7,9 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
 
-from pytest_gradcam import masks, overlay
+from pytest_gradcam import masks, outlines, overlay
 
 SHAPE = (64, 64)
 VIEW = np.full((*SHAPE, 3), 90, np.uint8)
@@ -156,6 +157,26 @@ def test_a_dead_column_of_a_large_view_is_seen():
     mask[:, 400] = True
     drawn = cyan(np.asarray(overlay.draw_panels([overlay.Panel(np.full((1000, 1000, 3), 90, np.uint8), mask=mask)])))
     assert drawn.any(axis=1).sum() == 300
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_what_is_seen_of_a_mask_does_not_depend_on_the_short_cut(monkeypatch, seed):
+    rng = np.random.default_rng(seed)
+    field = gaussian_filter(rng.random(rng.integers(1, 60, 2)), rng.uniform(0.5, 6))
+    share = np.clip((field - np.quantile(field, rng.uniform())) / field.std() + 0.5, 0, 1).astype(np.float32)
+    found = outlines.seen(share)
+    monkeypatch.setattr(outlines, "_is_plain", lambda *_: False)
+    for one, other in zip(found, outlines.seen(share), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_large_parts_are_not_looked_for_one_by_one(monkeypatch):
+    monkeypatch.setattr(outlines, "scipy", None)
+    rows, columns = np.ogrid[:90, :120]
+    disc = (rows - 30) ** 2 + (columns - 40) ** 2 < 500
+    inside, pointers = outlines.seen((disc | (columns > 100)).astype(np.float32))
+    assert (inside == (disc | (columns > 100))).all()
+    assert not pointers.any()
 
 
 def test_many_dead_pixels_are_seen_without_pointers():
