@@ -14,9 +14,9 @@ from torch.utils import checkpoint
 
 from pytest_gradcam.state.undo import later, undoing
 
+_WORDS = 624  # of a Mersenne Twister's state
 # The two ways of torch.utils.checkpoint.checkpoint, by the names in its module that it looks up at each call. A version
 # of torch that names them otherwise recomputes, and says so with a CheckpointError rather than with another map.
-_WORDS = 624  # of a Mersenne Twister's state
 _REENTRANT = "CheckpointFunction"
 _GENERATORS = ("_checkpoint_without_reentrant_generator", "_checkpoint_without_reentrant_generator_impl")
 
@@ -55,9 +55,7 @@ def keep_random_states() -> None:
     later(partial(torch.set_rng_state, torch.get_rng_state()))
     if numpy := sys.modules.get("numpy"):
         state = numpy.random.get_state()
-        # A normal number that waits is dropped: inside, every draw shows in the generator itself.
-        if waits := isinstance(state, tuple) and state[3]:
-            numpy.random.set_state((*state[:3], 0, 0.0))
+        waits = isinstance(state, tuple) and bool(state[3])
         mark = None if waits else numpy_mark()
 
         def put_back() -> None:
@@ -65,6 +63,9 @@ def keep_random_states() -> None:
                 numpy.random.set_state(state)
 
         later(put_back)
+        # A normal number that waits is dropped: inside, every draw shows in the generator itself.
+        if waits:
+            numpy.random.set_state((*state[:3], 0, 0.0))
     if torch.cuda.is_initialized():
         later(partial(torch.cuda.set_rng_state_all, torch.cuda.get_rng_state_all()))
     if torch.backends.mps.is_available():

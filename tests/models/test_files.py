@@ -131,7 +131,7 @@ def test_a_size_that_only_the_file_says_can_be_changed_there(tmp_path):
 
 def test_records_tell_files_apart(write):
     one, other = (Explainer(write(Reads(region))) for region in (DISC, CORNER))
-    digests = [each._engine._identity.read() for each in (one, other)]
+    digests = [each._engine._identity.read()[0] for each in (one, other)]
     assert len(digests[0]) == 64
     assert digests[0] != digests[1]
     assert "known by its scores alone" in repr(one)
