@@ -49,12 +49,17 @@ def _is_plain(mask: Bools, inside: Bools) -> bool:
 
 def _in_long_runs(mask: Bools) -> Bools:
     """The pixels of the mask in runs of at least `_SMALL` pixels along a row."""
-    runs = np.zeros_like(mask)
-    count = max(0, mask.shape[1] - _SMALL + 1)
-    first = np.logical_and.reduce([mask[:, n : n + count] for n in range(_SMALL)])
-    for n in range(_SMALL if count else 0):
-        runs[:, n : n + count] |= first
-    return runs
+    if mask.shape[1] < _SMALL:
+        return np.zeros_like(mask)
+    starts = _counts(mask, (1, 0)) == _SMALL
+    found: Bools = _counts(starts, (_SMALL, _SMALL - 1)) > 0
+    return found
+
+
+def _counts(mask: Bools, blank: tuple[int, int]) -> NDArray[np.int16]:
+    """How many of `_SMALL` pixels in a row are in the mask, with so many blank columns before and behind it."""
+    sums = np.cumsum(np.pad(mask, ((0, 0), blank)), axis=1, dtype=np.int16)
+    return sums[:, _SMALL:] - sums[:, :-_SMALL]
 
 
 def outline(inside: Bools, *, ticks: bool) -> Bools:
