@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from pytest_gradcam.cam import norms
+from pytest_gradcam.cam import norms, onlookers
 from pytest_gradcam.cam.containers import tensors
 from pytest_gradcam.cam.few_rows import filled
 from pytest_gradcam.cam.sites import Site
@@ -44,6 +44,8 @@ class Captured:
     output: Any
     leaf: Tensor
     site: Site
+    #: Whether hooks of the model may see the gradients.
+    hooked: bool = False
 
     @property
     def activations(self) -> Tensor:
@@ -77,7 +79,7 @@ class Captured:
         grad = None
         if root.requires_grad:
             differentiate = partial(by, root, self.leaf)
-            grad = self._by_rows(differentiate, otherwise=differentiate)
+            grad = self._by_rows(root, differentiate, otherwise=differentiate)
         if grad is None:
             raise HeatmapError(
                 f"the score has no gradient with respect to layer {self.site.name}; expected a differentiable path. "
@@ -97,19 +99,21 @@ class Captured:
                 return cast("Tensor", torch.vmap(partial(gradient, root, self.leaf))(seeds))
 
         try:
-            found = self._by_rows(mapped, otherwise=batched)
+            found = self._by_rows(root, mapped, otherwise=batched)
         except RuntimeError:
             return None
         return None if found is None else self.site.spatial(found.flatten(0, 1))
 
     def _by_rows(
-        self, differentiate: Callable[[], Tensor | None], *, otherwise: Callable[[], Tensor | None]
+        self, root: Tensor, differentiate: Callable[[], Tensor | None], *, otherwise: Callable[[], Tensor | None]
     ) -> Tensor | None:
-        """What `differentiate` gives, with few rows of zeros on the way where class tokens are read.
+        """What `differentiate` gives, with few rows of zeros on the way from `root` where class tokens are read.
 
-        Where anything on the way cannot work with FewRows, such as a backward pass written in another language, `otherwise`.
+        Where anything on the way is the user's, who may keep gradients or read their memory, or cannot work with FewRows,
+        `otherwise`.
         """
-        skipped = rows_skipped(self.leaf) if self.site.prefix else None
+        alone = self.site.prefix and not self.hooked and not onlookers.on_the_way(root)
+        skipped = rows_skipped(self.leaf) if alone else None
         if skipped is not None:
             with suppress(Exception), skipped:
                 return cast("Tensor | None", filled(differentiate()))
@@ -132,9 +136,11 @@ def capture(model: nn.Module, inputs: Tensor, site: Site) -> Captured:
         # The next layer may work in place, which a leaf does not allow.
         return leaves[0].clone()
 
+    hooks: list[str] = []
     handles.append(model.get_submodule(site.name).register_forward_hook(put_leaf))
     try:
-        output = forward(model, inputs)
+        with onlookers.noted(hooks) if site.prefix else nullcontext():
+            output = forward(model, inputs)
     finally:
         for handle in handles:
             handle.remove()
@@ -146,7 +152,7 @@ def capture(model: nn.Module, inputs: Tensor, site: Site) -> Captured:
             f"layer {site.name} was called {calls} times for this input; expected at least {site.call + 1}, as for the "
             "input on which it was chosen. Name a layer yourself"
         )
-    return Captured(output, leaves[0], site)
+    return Captured(output, leaves[0], site, bool(hooks) or bool(site.prefix and onlookers.on_modules(model)))
 
 
 def replaced(output: Any, path: tuple[int | str, ...], new: Callable[[Tensor], Tensor]) -> Any:

@@ -151,7 +151,9 @@ def _multiplied(_func: Any, few: FewRows, right: Tensor) -> FewRows | None:
 
 def _times(func: Any, few: FewRows, factor: Any, **options: Any) -> FewRows | None:
     """A product with a tensor, or with a function of it."""
-    if not isinstance(factor, Tensor) or isinstance(factor, FewRows) or factor.ndim > few.ndim:
+    if not isinstance(factor, Tensor) or isinstance(factor, FewRows):
+        return None
+    if torch.broadcast_shapes(few.shape, factor.shape) != few.shape:
         return None
     pieces = [(places, func(values, _rows_of(factor, places, few), **options)) for places, values in few.pieces]
     return FewRows(_blank(few.shape), pieces)

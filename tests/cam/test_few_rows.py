@@ -73,6 +73,8 @@ def test_what_works_row_by_row_stays_a_few_rows(operation):
         lambda x: x.view(2, 5, 3, 2, 2),
         lambda x: x.expand(3, *SHAPE),
         lambda x: x * torch.ones(3, 1, 1, 1, 4),
+        lambda x: (x.view(30, 4) @ torch.ones(4, 1)) * torch.arange(5.0),
+        lambda x: x.view(1, 30, 4) * torch.ones(2, 30, 1),
         lambda x: x + 1,
         lambda x: x + torch.ones(SHAPE),
         lambda x: x.sum((0, 1)),
@@ -198,6 +200,63 @@ def test_a_backward_pass_in_another_language_gets_its_zeros():
         plain = torch.autograd.grad(captured.output[0, 2], captured.leaf, retain_graph=True)[0]
         found = captured.gradients_of_classes(torch.eye(6, dtype=torch.double)[2:3])
     np.testing.assert_allclose(found, captured.site.spatial(plain), atol=1e-12)
+
+
+class Noting(torch.autograd.Function):
+    """The identity, whose backward pass notes what it is given."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, grad):
+        seen.append(grad)
+        return grad
+
+
+seen = []
+
+
+def hooked(x):
+    if x.requires_grad:
+        x.register_hook(seen.append)
+    return x
+
+
+def kept(x):
+    """Has the gradient kept."""
+    if x.requires_grad:
+        x.retain_grad()
+        seen.append(x)
+    return x
+
+
+@pytest.mark.filterwarnings("ignore:Using a non-full backward hook")
+@pytest.mark.parametrize(
+    "see",
+    [
+        lambda model: setattr(model, "activation", Noting.apply),
+        lambda model: setattr(model, "activation", kept),
+        lambda model: setattr(model, "activation", hooked),
+        lambda model: model.down.register_full_backward_hook(lambda _module, _ins, outs: seen.append(outs[0])),
+        lambda model: model.down.register_full_backward_pre_hook(lambda _module, outs: seen.append(outs[0])),
+        lambda model: model.down.register_backward_hook(lambda _module, _ins, outs: seen.append(outs[0])),
+    ],
+    ids=["function", "kept", "hook", "module", "before module", "module, not full"],
+)
+def test_what_a_model_sees_of_its_gradients_are_plain_tensors_with_memory(see):
+    torch.manual_seed(0)
+    model = Tokens("split", 1)
+    see(model)
+    seen.clear()
+    before = dict(vars(torch.Tensor))
+    with untouched(model):
+        captured_of(model, 1).gradients_of_classes(torch.eye(6, dtype=torch.double)[2:3])
+    (found,) = (each if each.grad is None else each.grad for each in seen)
+    assert type(found) is torch.Tensor
+    assert found.data_ptr()
+    assert dict(vars(torch.Tensor)) == before
 
 
 def test_where_the_subclass_cannot_be_made_the_maps_are_the_same(monkeypatch):
