@@ -24,7 +24,7 @@ from pytest_gradcam.cam.layers import Candidate
 from pytest_gradcam.cam.method import Method
 from pytest_gradcam.cam.mixing import Mixing
 from pytest_gradcam.cam.output_kind import Asked, OutputReader
-from pytest_gradcam.cam.outputs import Goal, logits, per_image, resolve
+from pytest_gradcam.cam.outputs import Goal, fine_logits, logits, per_image, resolve
 from pytest_gradcam.cam.placed import detections, explain_area, explain_objects
 from pytest_gradcam.cam.redraw import Redraw, copied
 from pytest_gradcam.cam.target_scores import TargetScore, target_scores
@@ -396,5 +396,5 @@ class Engine:
             where = site.centres if grid.shape == site.grid else None
             subject = goal.subject(output, score, self._names, kind)
             subject = about(replace(subject, layer=site.name, centres=where, method=how.name), who, one)
-            made.append(Heatmap(grid, one.seen, subject, resampled, None if goal.function else logits(output)))
+            made.append(Heatmap(grid, one.seen, subject, resampled, None if goal.function else fine_logits(output)))
         return made, chosen.steady or how.name == NO_HEATMAP

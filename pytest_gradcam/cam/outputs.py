@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -109,6 +110,11 @@ def logits(output: Any) -> NDArray[np.float32]:
     """The class scores (classes,) of one image as an array. Raises HeatmapError if the output is something else."""
     row: NDArray[np.float32] = class_row(output).detach().float().cpu().numpy()
     return row
+
+
+def fine_logits(output: Any) -> NDArray[np.float32] | None:
+    """Those; None in half precision, where passes with and without gradients differ by more than what is asked about."""
+    return logits(output) if class_row(output).dtype.itemsize > torch.half.itemsize else None
 
 
 def class_seeds(goals: Sequence[Goal], output: Any) -> Tensor | None:

@@ -16,23 +16,32 @@ from pytest_gradcam.errors import HeatmapError
 from pytest_gradcam.questions.explained_model import ExplainedModel
 from pytest_gradcam.questions.protocols import HeatmapLike, ModelInput
 
+_ROUNDING = 1e-4  # of the span of an image's logits
+
 
 def scored(
     model: ExplainedModel, inputs: Sequence[ModelInput], targets: Sequence[Any]
 ) -> tuple[NDArray[np.float32], list[HeatmapLike]]:
     """The logits (N, classes) of the inputs, and the heatmaps of the first of them, of which there is a target each.
 
-    No heatmaps where their passes do not give the logits as well. Raises HeatmapError for scores that are not finite.
+    No heatmaps where their passes do not give the logits as well, or others than a pass without gradients, by which those of
+    changed images are found. Raises HeatmapError for scores that are not finite.
     """
     try:
         explained = _explained(model, inputs[: len(targets)], [model.question(target).target for target in targets])
     except HeatmapError:  # no layer to read a heatmap at: the intervention needs none
         explained = []
     known = [heatmap.logits for heatmap in explained if heatmap.logits is not None]
-    if not known or len(known) < len(explained):
+    if not known or len(known) < len(explained) or not _alike(known[0], model.engine.predict(inputs[:1])[0]):
         return scores_of(model.engine, inputs), []
     rest = inputs[len(known) :]
     return finite_scores([*known, *(model.engine.predict(rest) if rest else [])], inputs), explained
+
+
+def _alike(row: Any, other: NDArray[np.float32]) -> bool:
+    if not np.isfinite([row, other]).all():
+        return False
+    return bool(np.abs(row - other).max() <= _ROUNDING * np.ptp(other))
 
 
 def of(model: ExplainedModel, asked: Asked, most: int, explained: Sequence[HeatmapLike] = ()) -> list[Floats | None]:

@@ -52,7 +52,7 @@ def test_scores_and_maps_are_those_of_passes_of_their_own() -> None:
             np.testing.assert_allclose(one, other, atol=1e-5 * other.max())
 
 
-def test_an_image_goes_through_the_network_once() -> None:
+def test_an_image_goes_through_the_network_once_and_the_first_once_more() -> None:
     network = convolutions()
     model, passed = explained(network)
     inputs = [image.image_input for image in passed]
@@ -62,7 +62,24 @@ def test_an_image_goes_through_the_network_once() -> None:
     scores, found = heats.scored(model, inputs, TARGETS)
     classes = classes_of(model, scores, len(passed), [*TARGETS, None, None, None])
     heats.of(model, Asked(passed, len(passed), scores, classes, alone=False), 4, found)
-    assert sum(counted) == len(IMAGES)
+    assert sum(counted) == len(IMAGES) + 1
+
+
+class Approximate(nn.Sequential):
+    """Faster, and otherwise, where nobody asks for gradients."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        scores: torch.Tensor = super().forward(x)
+        return scores if torch.is_grad_enabled() else scores.round(decimals=1)
+
+
+@pytest.mark.parametrize("network", [Approximate(*convolutions()), convolutions().bfloat16()], ids=["approximate", "half"])
+def test_scores_come_from_passes_without_gradients_where_these_give_others(network: nn.Module) -> None:
+    model, passed = explained(network)
+    inputs = [image.image_input for image in passed]
+    scores, found = heats.scored(model, inputs, TARGETS)
+    assert found == []
+    np.testing.assert_array_equal(scores, model.engine.predict(inputs))
 
 
 def test_a_map_of_another_class_than_is_asked_about_is_made_anew() -> None:
@@ -93,3 +110,12 @@ def test_scores_that_are_not_finite_are_refused_by_the_images_name() -> None:
         network.get_parameter("5.bias")[0] = float("inf")
     with pytest.raises(HeatmapError, match="the model's scores for tensor 32x32 contain NaN or infinite values"):
         heats.scored(model, [image.image_input for image in passed], TARGETS)
+
+
+def test_infinite_scores_of_other_classes_are_refused_as_well() -> None:
+    network = convolutions()
+    model, passed = explained(network)
+    with torch.no_grad():
+        network.get_parameter("5.bias")[0] = -float("inf")
+    with pytest.raises(HeatmapError, match="the model's scores for tensor 32x32 contain NaN or infinite values"):
+        heats.scored(model, [image.image_input for image in passed], [1, 2])
