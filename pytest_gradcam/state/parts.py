@@ -78,6 +78,8 @@ class Parts:
 
     def attributes(self) -> Attributes:
         """What the modules hold as attributes now."""
+        if self.guarded and self._attributes is not None and not self._attributes.still_hold():
+            self._attributes = None  # since the guard that holds the model looked: nobody looks for changes under it
         if self._attributes is not None:
             return self._attributes
         found = Attributes(self.holders_of_own_code, self._holders_of_torch)

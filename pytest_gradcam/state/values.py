@@ -87,6 +87,6 @@ def _same_bits(one: Tensor, other: Tensor) -> bool:
 def _put_back(tensor: Tensor, before: Tensor) -> None:
     if tensor.shape != before.shape:
         tensor.data = before.clone()
-    elif not has_bytes(tensor) or not _same_bits(tensor.detach().reshape(-1), before.reshape(-1)):
+    elif not has_bytes(tensor) or not _same_bits(tensor.detach().reshape(-1).contiguous(), before.reshape(-1)):
         with torch.inference_mode() if tensor.is_inference() else nullcontext():
             tensor.detach().copy_(before)

@@ -382,3 +382,49 @@ def test_a_tensor_that_the_model_lets_go_of_is_freed(hold):
     gc.collect()
     assert alive() is None
     assert parts.modules[0] is model
+
+
+class Averaging(nn.Module):
+    """Subtracts the mean of what it has seen, which it begins in its first pass and keeps as `kind` says."""
+
+    def __init__(self, kind):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Conv2d(3, 4, 3, 2), nn.ReLU(), nn.Conv2d(4, 4, 3), nn.ReLU())
+        self.head = nn.Linear(4, 3)
+        self.kind, self.memory = kind, None
+
+    def forward(self, x):
+        found = self.layers(x).mean((2, 3))
+        now = found.detach().mean(0)
+        if self.kind == "in place":
+            self.memory = now.clone() if self.memory is None else self.memory.mul_(0.5).add_(now)
+            return self.head(found - self.memory)
+        if self.memory is None:
+            self.memory = []
+        self.memory.append(now)
+        return self.head(found - sum(self.memory))
+
+
+@pytest.mark.parametrize("kind", ["in place", "list"])
+def test_what_a_pass_begins_is_put_back_after_each_pass_within(kind):
+    model, image = Averaging(kind).eval(), torch.ones(1, 3, 12, 12)
+    with untouched(model):
+        model(image)
+        expected = []
+        for _ in range(2):
+            with untouched(model):
+                expected.append(model(image))
+    assert torch.equal(*expected)
+
+
+@pytest.mark.parametrize("kind", ["in place", "list"])
+def test_a_memory_that_begins_in_the_first_pass_is_no_chance(kind):
+    assert Explainer(Averaging(kind).eval())(torch.rand(3, 16, 16), 0).grid.shape
+
+
+def test_complex_numbers_with_gaps_are_put_back():
+    model = Remembering()
+    model.memory = torch.zeros(8, dtype=torch.complex128)[::2]
+    with untouched(model):
+        model(torch.ones(1, 2))
+    assert not model.memory.any()
