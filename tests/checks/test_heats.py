@@ -73,7 +73,9 @@ class Approximate(nn.Sequential):
         return scores if torch.is_grad_enabled() else scores.round(decimals=1)
 
 
-@pytest.mark.parametrize("network", [Approximate(*convolutions()), convolutions().bfloat16()], ids=["approximate", "half"])
+@pytest.mark.parametrize(
+    "network", [Approximate(*convolutions()), convolutions().bfloat16()], ids=["approximate", "half"]
+)
 def test_scores_come_from_passes_without_gradients_where_these_give_others(network: nn.Module) -> None:
     model, passed = explained(network)
     inputs = [image.image_input for image in passed]
