@@ -12,6 +12,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from pytest_gradcam.cam.graph import functions_behind
 from pytest_gradcam.state.parts import parts_of
 
 _NORMS = (nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm)  # private: the base classes of all
@@ -31,16 +32,9 @@ def straighten_path(output: Tensor) -> None:
 
     As `watch`, for a pass in which few modules have gradients: nothing is put on the model, and only that path is walked.
     """
-    seen = {output.grad_fn}
-    nodes = [output.grad_fn]
-    while nodes:
-        if (node := nodes.pop()) is None:
-            continue
-        if _NORMALISATION in node.name():
-            node.register_prehook(_contiguous)
-        following = {each for each, _ in node.next_functions} - seen
-        seen |= following
-        nodes += following
+    for function in functions_behind(output):
+        if _NORMALISATION in function.name():
+            function.register_prehook(_contiguous)
 
 
 def _contiguous(gradients: tuple[Tensor | None, ...]) -> tuple[Tensor | None, ...]:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pytest_gradcam.cam.graph import functions_behind
 from pytest_gradcam.state.parts import parts_of
 from pytest_gradcam.state.undo import later, undoing
 
@@ -50,14 +51,7 @@ def on_modules(model: nn.Module) -> bool:
 
 def on_the_way(root: Tensor) -> bool:
     """Whether a backward function between this and the leaves is not PyTorch's own."""
-    nodes = [root.grad_fn]
-    seen = set(nodes)
-    while nodes:
-        if (node := nodes.pop()) is None:
-            continue
-        if isinstance(node, torch.autograd.function.BackwardCFunction) or type(node).__name__ == _OF_EXTENSIONS:
-            return True
-        following = {each for each, _ in node.next_functions} - seen
-        seen |= following
-        nodes += following
-    return False
+    return any(
+        isinstance(function, torch.autograd.function.BackwardCFunction) or type(function).__name__ == _OF_EXTENSIONS
+        for function in functions_behind(root)
+    )

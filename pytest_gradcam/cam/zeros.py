@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache, partial
+from itertools import islice
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ import torchvision.ops  # noqa: F401 - registers torch.ops.torchvision
 from torch import Tensor
 
 from pytest_gradcam.cam.few_rows import FewRows, by_row, filled, placed
+from pytest_gradcam.cam.graph import functions_behind
 from pytest_gradcam.state.undo import later, undoing
 
 _MANY = 300  # operations of a backward pass: SSDLite with 91 classes has 335, FCOS 222, others fewer
@@ -35,12 +37,7 @@ def rows_skipped(leaf: Tensor) -> AbstractContextManager[object] | None:
 
 def _is_short(score: Tensor) -> bool:
     """Whether the backward pass from here has at most this many operations."""
-    seen, nodes = {score.grad_fn}, [score.grad_fn]
-    while nodes and len(seen) <= _MANY:
-        found = {node for node, _ in getattr(nodes.pop(), "next_functions", ()) if node is not None} - seen
-        seen |= found
-        nodes += found
-    return len(seen) <= _MANY
+    return next(islice(functions_behind(score), _MANY, None), None) is None
 
 
 @cache
