@@ -49,6 +49,7 @@ import numpy as np, torch
 from PIL import Image
 from pytest_gradcam import Explainer
 
+torch.manual_seed(0)
 network = torch.nn.Sequential(
     torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(4, 3)
 ).eval()
@@ -59,12 +60,9 @@ def preprocess(image):
 image = np.random.default_rng(0).integers(0, 256, (48, 48, 3), np.uint8)
 mask = np.zeros((48, 48), bool)
 mask[8:24, 8:24] = True
-for target in range(3):
-    heatmap = Explainer(network, preprocess=preprocess)(image, target)
-    if heatmap.values.max() > 0:
-        heatmap.assert_focus_avoids(mask, at_most=0.999)
-        print([name for name in sys.modules if name.startswith(("scipy.ndimage", "scipy.special", "scipy.sparse"))])
-        break
+network[4].weight.data.abs_()  # what lights up speaks for every class
+Explainer(network, preprocess=preprocess)(image, 0).assert_focus_avoids(mask, at_most=0.999)
+print([name for name in sys.modules if name.startswith(("scipy.ndimage", "scipy.special", "scipy.sparse"))])
 """
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
     assert result.stdout.strip() == "[]"
