@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from operator import attrgetter
 from typing import TypeVar
 
 import torch
@@ -15,9 +14,9 @@ from pytest_gradcam.inputs.reader import Input
 from pytest_gradcam.state.attributes import same
 from pytest_gradcam.state.forward_only import ForwardOnly
 from pytest_gradcam.state.parts import Parts, parts_of
+from pytest_gradcam.state.tensors import writes_of
 
 _Subject = TypeVar("_Subject", bound=Subject)
-_VERSION_OF = attrgetter("_version")
 _OF_THE_MODEL = ("model", "model_class", "parameter_count", "weights", "device")
 
 
@@ -117,11 +116,12 @@ def _digest(model: nn.Module, parts: Parts) -> str:
     return model.digest if isinstance(model, ForwardOnly) else parts.weights.now()
 
 
-def _counters(tensors: list[Tensor]) -> list[int] | None:
+def _counters(tensors: list[Tensor]) -> list[int | None] | None:
     """The addresses and version counters of tensors that have bytes; None if PyTorch lacks these for one of them."""
+    counts = writes_of(tensors)
     try:
-        return [*map(Tensor.data_ptr, tensors), *map(_VERSION_OF, tensors)]
-    except (RuntimeError, NotImplementedError):  # made in inference mode, or without bytes by now
+        return None if None in counts else [*map(Tensor.data_ptr, tensors), *counts]
+    except (RuntimeError, NotImplementedError):  # without bytes by now
         return None
 
 

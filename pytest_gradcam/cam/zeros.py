@@ -59,12 +59,12 @@ def _zeros_skipped() -> Callable[..., AbstractContextManager[object]] | None:
             torch.ops.aten.convolution_backward.default: _convolution_backward,
             torch.ops.torchvision._roi_align_backward.default: _roi_align_backward,
         }
-        selected: dict[Any, Callable[..., Any]] = {torch.ops.aten.select_backward.default: _select_backward}
+        by_rows = {**faster, torch.ops.aten.select_backward.default: _select_backward}
 
         class Skipped(TorchDispatchMode):
             def __init__(self, rows: bool = False) -> None:
                 super().__init__()
-                self.table = {**faster, **selected} if rows else faster
+                self.table = by_rows if rows else faster
 
             def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
                 found, options = None, kwargs or {}

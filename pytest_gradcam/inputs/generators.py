@@ -24,14 +24,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pytest_gradcam.errors import HeatmapError
-from pytest_gradcam.state.surroundings import numpy_mark, seed_all
+from pytest_gradcam.state.surroundings import STATE, numpy_mark, seed_all
 from pytest_gradcam.state.undo import later
 
 Words = NDArray[np.uint32]
 _Result = TypeVar("_Result")
 
-#: The words of a Mersenne Twister's state.
-STATE = 624
 LEVELS = 16  # numbers between the least and the greatest, for what waits for one number out of several
 _REPEATS = 8  # what flips half of the images agrees with itself this often once in 256 tries
 _SET = 64  # words of a state that are chosen: the rest end loops that wait for other numbers

@@ -24,7 +24,6 @@ class Attributes:
     def __init__(self, own: list[Holder], plain: list[Holder]) -> None:
         self._own, self._plain = own, plain
         holders = [*own, *plain]
-        self._found = self._now()
         self.hooks = [table for held in holders for name in _HOOKS if isinstance(table := held.get(name), dict)]
         #: The names of buffers that a state dict leaves out.
         self.not_saved = [names for held in holders if isinstance(names := held.get(_NOT_SAVED), set)]
@@ -34,12 +33,10 @@ class Attributes:
         ]
         #: The tensors that are no parameters or buffers, and what goes with them: dictionary, name and value.
         self.tensors = _plain_tensors(own)
-
-    @property
-    def may_stay(self) -> bool:
-        """Whether none of them is a tensor or a collection of tensors, which would be kept from being freed."""
-        held = chain.from_iterable(each.values() if isinstance(each, dict) else each for each in self.collections)
-        return not self.tensors and not any(isinstance(value, Tensor) for value in held)
+        among = chain.from_iterable(each.values() if isinstance(each, dict) else each for each in self.collections)
+        #: Whether none of them is a tensor or a collection of tensors, which would be kept from being freed.
+        self.may_stay = not self.tensors and not any(isinstance(value, Tensor) for value in among)
+        self._found = self._now() if self.may_stay else None
 
     def still_hold(self) -> bool:
         """Whether the user's modules have the same attributes, in the same order, and the others the same tables."""

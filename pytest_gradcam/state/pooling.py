@@ -13,12 +13,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pytest_gradcam.state.tensors import FLOATS
 from pytest_gradcam.state.undo import later
 
 _NAME = "max_pool2d"
 _BY_TORCH = torch.max_pool2d  # which nn.MaxPool2d and functional.max_pool2d end in, but where indices are asked for
 _FEWEST = 8  # channels; with two or three the copies cost more
-_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 def pool_in_channels_last() -> None:
@@ -43,7 +43,7 @@ with suppress(Exception):  # private: torch.jit.script, in a forward pass, compi
 def _gains(image: Any) -> bool:
     plain = (
         type(image) is Tensor
-        and image.dtype in _FLOATS
+        and image.dtype in FLOATS
         and image.device.type == "cpu"
         and not image.is_nested
         and image.ndim == 4

@@ -14,7 +14,8 @@ from torch.utils import checkpoint
 
 from pytest_gradcam.state.undo import later, undoing
 
-_WORDS = 624  # of a Mersenne Twister's state
+#: The words of a Mersenne Twister's state.
+STATE = 624
 # The two ways of torch.utils.checkpoint.checkpoint, by the names in its module that it looks up at each call. A version
 # of torch that names them otherwise recomputes, and says so with a CheckpointError rather than with another map.
 _REENTRANT = "CheckpointFunction"
@@ -79,7 +80,7 @@ def numpy_mark() -> bytes | None:
     from numpy.random import MT19937
 
     bits = sys.modules["numpy"].random.mtrand._rand._bit_generator
-    return ctypes.string_at(bits.ctypes.state_address, 4 * (_WORDS + 1)) if isinstance(bits, MT19937) else None
+    return ctypes.string_at(bits.ctypes.state_address, 4 * (STATE + 1)) if isinstance(bits, MT19937) else None
 
 
 def take_gradients() -> None:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.utils.weak import WeakIdKeyDictionary
 from xxhash import xxh3_128, xxh3_128_digest
 
-_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _COUNTER = "_version"  # where PyTorch counts the writes into a tensor
 _COUNT_OF = attrgetter(_COUNTER)
 _FORM_OF = attrgetter("dtype", "shape", "layout", "device")
@@ -121,7 +121,7 @@ def unreadable(tensor: Tensor, expected: str) -> str:
         what, way = "a tensor without values (on the device meta)", "load the weights, or leave the device meta"
     elif tensor.layout != torch.strided:
         what, way = f"a tensor of layout {tensor.layout}", "call to_dense() on it"
-    elif tensor.is_floating_point() and tensor.dtype not in _FLOATS:
+    elif tensor.is_floating_point() and tensor.dtype not in FLOATS:
         what, way = f"a tensor of {tensor.dtype}", "call float() on it"
     elif tensor.is_neg():
         what, way = "a view with its sign bit set", "call resolve_neg() on it"

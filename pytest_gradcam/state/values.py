@@ -10,11 +10,8 @@ from torch import Tensor
 
 from pytest_gradcam.state.tensors import has_bytes, writes
 
-_WHOLE = {
-    2: torch.int16,
-    4: torch.int32,
-    8: torch.int64,
-}  # whole numbers of as many bytes: three times as fast as single bytes
+#: Whole numbers of as many bytes, which are compared three times as fast as single bytes.
+_WHOLE = {2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
 class Groups:

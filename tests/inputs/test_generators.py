@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from pytest_gradcam.inputs.generators import STATE, frozen, giving, global_sources, held_by, seeded_anew
-from pytest_gradcam.state.surroundings import random_states_kept
+from pytest_gradcam.inputs.generators import frozen, giving, global_sources, held_by, seeded_anew
+from pytest_gradcam.state.surroundings import STATE, random_states_kept
 
 HELD = random.Random(0)
 HELPER = SimpleNamespace(deep=[{"a": (HELD,)}])
